@@ -1,0 +1,275 @@
+//! Who signs: exactly the profile that a source names, or the SDK's chain where it names none.
+//!
+//! The SDK's default chain asks the environment before the profile even when a profile is named, so that exported keys
+//! would sign for every source; a named profile therefore gets the profile's own provider. Credentials are resolved
+//! before any request, which keeps their errors apart from the service's. Nothing here prompts.
+
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_config::default_provider::credentials::DefaultCredentialsChain;
+use aws_config::environment::EnvironmentVariableRegionProvider;
+use aws_config::imds;
+use aws_config::meta::region::RegionProviderChain;
+use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
+use aws_config::provider_config::ProviderConfig;
+use aws_config::sts::AssumeRoleProvider;
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_smithy_types::error::display::DisplayErrorContext;
+use aws_types::os_shim_internal::{Env, Fs};
+
+use crate::aws::client::{self, Patience};
+use crate::error::{Error, Kind, Result};
+use crate::store::config::{Role, Source};
+
+/// Instance metadata is asked last; off EC2 nobody answers, and the words have to come soon.
+const METADATA_PATIENCE: Duration = Duration::from_millis(600);
+/// For providers that ask servers or run programs.
+const PROVIDER_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Whose credentials to use.
+#[derive(Debug, Clone, Default)]
+pub struct Identity {
+    /// The profile; none: the ambient chain.
+    pub profile: Option<String>,
+    /// A role on top.
+    pub role: Option<Role>,
+    /// The only account that is right.
+    pub account: Option<String>,
+}
+
+impl Identity {
+    /// That of a source.
+    #[must_use]
+    pub fn of(source: &Source) -> Self {
+        Self { profile: source.profile.clone(), role: source.role.clone(), account: source.account.clone() }
+    }
+
+    fn described(&self) -> String {
+        match &self.profile {
+            Some(profile) => format!("profile {profile:?}"),
+            None => "the environment or the default profile".to_owned(),
+        }
+    }
+
+    /// `--profile NAME` for a command to type, or nothing.
+    #[must_use]
+    pub fn flag(&self) -> String {
+        self.profile.as_deref().map(|profile| format!(" --profile {profile}")).unwrap_or_default()
+    }
+}
+
+/// An identity that can sign, for one region.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// For building clients.
+    pub config: SdkConfig,
+    /// The region it is for.
+    pub region: String,
+    /// The access key id that signs.
+    pub access_key: String,
+    /// The account, where the credentials tell it.
+    pub account: Option<String>,
+    /// For messages and hints.
+    pub identity: Identity,
+}
+
+/// Resolves credentials and region.
+///
+/// # Errors
+///
+/// [`Kind::Credentials`] with the command that signs in; [`Kind::Config`] where no region is named anywhere.
+pub async fn open(identity: &Identity, region: Option<&str>, patience: Patience) -> Result<Session> {
+    let config = client::config(identity.profile.as_deref(), region, patience).await?;
+    let region = config.region().map(ToString::to_string).ok_or_else(|| {
+        Error::new(Kind::Config, format!("no region is set for {}", identity.described()))
+            .hint("set regions = [\"…\"] for the source in config.toml, or region in ~/.aws/config")
+    })?;
+    let credentials = resolve(identity, &config).await?;
+    let session = Session {
+        region,
+        access_key: credentials.access_key_id().to_owned(),
+        account: credentials.account_id().map(|id| id.as_str().to_owned()),
+        identity: identity.clone(),
+        config: config.into_builder().credentials_provider(SharedCredentialsProvider::new(credentials)).build(),
+    };
+    if let (Some(wanted), Some(found)) = (&identity.account, &session.account) {
+        check_account(identity, wanted, found)?;
+    }
+    Ok(session)
+}
+
+/// Refuses credentials of another account than the one that the source or the first sync names.
+///
+/// # Errors
+///
+/// [`Kind::Credentials`] naming both.
+pub fn check_account(identity: &Identity, wanted: &str, found: &str) -> Result<()> {
+    if wanted == found {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Credentials, format!("{} signs for account {found}, not for {wanted}", identity.described()))
+        .hint("sign in to the right account, or correct account and profile of the source in config.toml"))
+}
+
+/// The account of a session, asked of STS where the credentials do not tell it.
+///
+/// # Errors
+///
+/// As for any request.
+pub async fn account(session: &Session) -> Result<String> {
+    if let Some(account) = &session.account {
+        return Ok(account.clone());
+    }
+    let answer = aws_sdk_sts::Client::new(&session.config)
+        .get_caller_identity()
+        .send()
+        .await
+        .map_err(|error| crate::aws::failure::explain("sts:GetCallerIdentity", "*", session, error).error)?;
+    let account = answer.account.unwrap_or_default();
+    if let Some(wanted) = &session.identity.account {
+        check_account(&session.identity, wanted, &account)?;
+    }
+    Ok(account)
+}
+
+/// The region of the environment, the profile, or, briefly asked, the instance that we run on.
+pub fn region_chain(profile: Option<&str>) -> RegionProviderChain {
+    let mut of_profile = ProfileFileRegionProvider::builder();
+    if let Some(profile) = profile {
+        of_profile = of_profile.profile_name(profile);
+    }
+    let of_profile = of_profile.build();
+    match profile {
+        // A named profile's own region comes before the environment's, as its identity does.
+        Some(_) => RegionProviderChain::first_try(of_profile).or_else(EnvironmentVariableRegionProvider::new()),
+        None => RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new()).or_else(of_profile),
+    }
+    .or_else(imds::region::ImdsRegionProvider::builder().imds_client(metadata(None)).build())
+}
+
+fn metadata(config: Option<&ProviderConfig>) -> imds::Client {
+    let mut builder = imds::Client::builder()
+        .max_attempts(1)
+        .connect_timeout(METADATA_PATIENCE)
+        .read_timeout(METADATA_PATIENCE)
+        .operation_timeout(METADATA_PATIENCE);
+    if let Some(config) = config {
+        builder = builder.configure(config);
+    } else if let Ok(http_client) = client::http_client() {
+        builder = builder.configure(&ProviderConfig::without_region().with_http_client(http_client));
+    }
+    builder.build()
+}
+
+async fn resolve(identity: &Identity, config: &SdkConfig) -> Result<Credentials> {
+    let provider_config =
+        ProviderConfig::without_region().with_region(config.region().cloned()).with_http_client(client::http_client()?);
+    let base: SharedCredentialsProvider = if let Some(profile) = &identity.profile {
+        let provider = ProfileFileCredentialsProvider::builder().configure(&provider_config).profile_name(profile);
+        SharedCredentialsProvider::new(provider.build())
+    } else {
+        let chain = DefaultCredentialsChain::builder()
+            .imds_client(metadata(Some(&provider_config)))
+            .region(config.region().cloned())
+            .configure(provider_config);
+        SharedCredentialsProvider::new(chain.build().await)
+    };
+    let provider = match &identity.role {
+        None => base,
+        Some(role) => {
+            let mut builder = AssumeRoleProvider::builder(&role.arn)
+                .configure(config)
+                .session_name(role.session_name.as_deref().unwrap_or("ssh-eic"));
+            if let Some(external_id) = &role.external_id {
+                builder = builder.external_id(external_id);
+            }
+            SharedCredentialsProvider::new(builder.build_from_provider(base).await)
+        }
+    };
+    match tokio::time::timeout(PROVIDER_PATIENCE, provider.provide_credentials()).await {
+        Ok(Ok(credentials)) => Ok(credentials),
+        Ok(Err(error)) => Err(explain(identity, &error).await),
+        Err(_) => Err(Error::new(
+            Kind::Credentials,
+            format!("{} gave no credentials within {} s", identity.described(), PROVIDER_PATIENCE.as_secs()),
+        )
+        .hint("see whether its credential_process or sign-in service answers")),
+    }
+}
+
+/// Says in words why there are no credentials, and what to type.
+async fn explain(identity: &Identity, error: &CredentialsError) -> Error {
+    let details = DisplayErrorContext(error).to_string();
+    let settings = ProfileSettings::read(identity.profile.as_deref()).await;
+    let who = identity.described();
+    let failed = |message: String| Error::new(Kind::Credentials, message).because(&details);
+    if let Some(profile) = &identity.profile
+        && !settings.exists
+    {
+        return failed(format!("there is no AWS profile {profile:?}"))
+            .hint(format!("aws configure --profile {profile}, or correct profile in config.toml"));
+    }
+    if settings.mfa {
+        return failed(format!("{who} needs an MFA code, which nothing can ask for here"))
+            .hint("use a credential_process in ~/.aws/config that asks for it and caches the session");
+    }
+    if let Some(login) = settings.sso_login(identity) {
+        return failed(format!("the SSO session of {who} has expired or was never signed in")).hint(login);
+    }
+    let lower = details.to_lowercase();
+    if lower.contains("assumerole") || lower.contains("assume role") {
+        return failed(format!("{who} cannot assume its role"))
+            .hint("check role_arn, its trust policy and external_id");
+    }
+    if matches!(error, CredentialsError::CredentialsNotLoaded(_)) {
+        return failed(format!("there are no AWS credentials in {who}"))
+            .hint(format!("aws configure{0} or aws sso login{0}", identity.flag()));
+    }
+    failed(format!("{who} gives no AWS credentials: {}", first_cause(error)))
+        .hint(format!("aws sts get-caller-identity{} shows whether the AWS CLI can use it", identity.flag()))
+}
+
+/// The innermost error that says something.
+fn first_cause(error: &CredentialsError) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    crate::core::handshake::one_line(&cause.to_string())
+}
+
+/// What the profile's section in ~/.aws/config says about signing in.
+#[derive(Debug, Default)]
+struct ProfileSettings {
+    exists: bool,
+    mfa: bool,
+    sso_session: Option<String>,
+    sso: bool,
+}
+
+impl ProfileSettings {
+    async fn read(profile: Option<&str>) -> Self {
+        let files = aws_runtime::env_config::file::EnvConfigFiles::default();
+        let Ok(set) = aws_config::profile::load(&Fs::real(), &Env::real(), &files, None).await else {
+            return Self { exists: true, ..Self::default() };
+        };
+        let name = profile.unwrap_or_else(|| set.selected_profile());
+        let Some(section) = set.get_profile(name) else { return Self::default() };
+        Self {
+            exists: true,
+            mfa: section.get("mfa_serial").is_some(),
+            sso_session: section.get("sso_session").map(str::to_owned),
+            sso: section.get("sso_start_url").is_some(),
+        }
+    }
+
+    fn sso_login(&self, identity: &Identity) -> Option<String> {
+        match &self.sso_session {
+            Some(session) => Some(format!("aws sso login --sso-session {session}")),
+            None => self.sso.then(|| format!("aws sso login{}", identity.flag())),
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! What AWS said, in the words of the contract (section 9): what failed, for which thing, what to do, and whether
+//! trying again can help.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::display::DisplayErrorContext;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+use crate::aws::credentials::Session;
+use crate::error::{Error, Kind};
+
+/// Whether trying again can help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// It cannot.
+    Never,
+    /// Later and slower.
+    Throttled,
+    /// The service had a fault.
+    Fault,
+    /// The service could not be reached.
+    Network,
+}
+
+/// A failed request.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// In words.
+    pub error: Error,
+    /// Whether trying again can help.
+    pub retry: Retry,
+    /// AWS's error code, if it answered.
+    pub code: Option<String>,
+}
+
+/// Seconds by which a clock has to be off before AWS refuses a signature, less some for the way.
+const SKEW: i64 = 240;
+
+/// Puts an SDK error into words. `action` as IAM names it, `resource` as a person would.
+#[must_use]
+pub fn explain<E>(action: &str, resource: &str, session: &Session, error: SdkError<E, HttpResponse>) -> Failure
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
+    let details = DisplayErrorContext(&error).to_string();
+    let region = &session.region;
+    match &error {
+        SdkError::ServiceError(answer) => {
+            let meta = answer.err().meta();
+            let status = answer.raw().status().as_u16();
+            let code = meta.code().unwrap_or("").to_owned();
+            let said = Said {
+                action,
+                resource,
+                session,
+                code: &code,
+                message: meta.message().unwrap_or("").trim(),
+                status,
+                skew: skew(answer.raw()),
+            };
+            let (error, retry) = said.explained();
+            Failure { error: error.because(details), retry, code: Some(code) }
+        }
+        SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => Failure {
+            error: Error::new(Kind::Unavailable, format!("{action}: AWS could not be reached in {region}"))
+                .hint("check the network, VPN and HTTPS_PROXY; -v shows the details")
+                .because(details),
+            retry: Retry::Network,
+            code: None,
+        },
+        _ => Failure {
+            error: Error::new(Kind::Bug, format!("{action}: the request could not be made")).because(details),
+            retry: Retry::Never,
+            code: None,
+        },
+    }
+}
+
+struct Said<'a> {
+    action: &'a str,
+    resource: &'a str,
+    session: &'a Session,
+    code: &'a str,
+    message: &'a str,
+    status: u16,
+    skew: Option<i64>,
+}
+
+impl Said<'_> {
+    fn explained(&self) -> (Error, Retry) {
+        let Self { action, resource, code, message, status, .. } = self;
+        let region = &self.session.region;
+        match *code {
+            "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" | "AuthException" => {
+                (self.denied(), Retry::Never)
+            }
+            "RequestExpired" | "InvalidSignatureException" | "SignatureDoesNotMatch" if self.clock_is_off() => {
+                (self.clock(), Retry::Never)
+            }
+            "RequestExpired" | "ExpiredToken" | "ExpiredTokenException" => {
+                (self.credentials("have expired"), Retry::Never)
+            }
+            "InvalidSignatureException"
+            | "SignatureDoesNotMatch"
+            | "AuthFailure"
+            | "UnrecognizedClientException"
+            | "InvalidClientTokenId"
+            | "IncompleteSignature"
+            | "MissingAuthenticationToken"
+            | "OptInRequired" => (self.credentials(&format!("are not accepted ({code})")), Retry::Never),
+            "EC2InstanceNotFoundException" | "InvalidInstanceID.NotFound" | "InvalidInstanceID.Malformed" => {
+                let account = self.session.account.as_deref().map(|a| format!(" of account {a}")).unwrap_or_default();
+                let message = format!("{resource} is not in {region}{account}, asked with{}", self.identity());
+                (Error::new(Kind::NoHost, message).hint("ssh-eic sync, if it was replaced"), Retry::Never)
+            }
+            "EC2InstanceStateInvalidException" => {
+                let message = format!("{resource} is not running");
+                (Error::new(Kind::Unreachable, message).hint(self.start_hint()), Retry::Never)
+            }
+            "EC2InstanceUnavailableException" => {
+                let message = format!("EC2 Instance Connect cannot reach {resource} just now");
+                (
+                    Error::new(Kind::Unreachable, message).hint("try again in a moment; it may still be starting"),
+                    Retry::Fault,
+                )
+            }
+            "InvalidArgsException" => {
+                let message = format!("EC2 Instance Connect refuses the OS user or the key for {resource}: {message}");
+                (
+                    Error::new(Kind::Usage, message).hint("check user in config.toml and the ssh-eic:user tag"),
+                    Retry::Never,
+                )
+            }
+            code if is_throttling(code) => (
+                Error::new(Kind::Unavailable, format!("{action}: AWS throttles requests in {region}")),
+                Retry::Throttled,
+            ),
+            code if *status >= 500 => (
+                Error::new(Kind::Unavailable, format!("{action}: AWS failed in {region} ({status} {code})")),
+                Retry::Fault,
+            ),
+            code => (Error::new(Kind::Denied, format!("{action} on {resource}: {code}: {message}")), Retry::Never),
+        }
+    }
+
+    fn denied(&self) -> Error {
+        let Self { action, resource, message, .. } = self;
+        let action =
+            message.split("perform: ").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap_or(action);
+        let error = Error::new(Kind::Denied, format!("AWS denies {action} on {resource} to{}", self.identity()));
+        let network = "if the policy names a source network (aws:SourceIp): are you on the VPN?";
+        error.hint(format!("ssh-eic policy prints the policy that is needed; {network}"))
+    }
+
+    fn credentials(&self, what: &str) -> Error {
+        let flag = self.session.identity.flag();
+        Error::new(Kind::Credentials, format!("the AWS credentials of{} {what}", self.identity()))
+            .hint(format!("aws sso login{flag}, or renew them where they come from"))
+    }
+
+    fn clock_is_off(&self) -> bool {
+        self.skew.is_some_and(|skew| skew.abs() > SKEW)
+    }
+
+    fn clock(&self) -> Error {
+        let skew = self.skew.unwrap_or(0);
+        let (amount, direction) = (skew.unsigned_abs(), if skew > 0 { "ahead of" } else { "behind" });
+        let amount = if amount < 600 { format!("{amount} s") } else { format!("{} min", amount / 60) };
+        Error::new(
+            Kind::Credentials,
+            format!("this machine's clock is {amount} {direction} AWS's, so AWS refuses its signatures"),
+        )
+        .hint("set the clock: timedatectl set-ntp true")
+    }
+
+    fn identity(&self) -> String {
+        let key = &self.session.access_key;
+        match &self.session.identity.profile {
+            Some(profile) => format!(" profile {profile:?} (access key {key})"),
+            None => format!(" access key {key}"),
+        }
+    }
+
+    fn start_hint(&self) -> String {
+        let id = self.resource.rsplit(' ').next().unwrap_or(self.resource).trim_matches(['(', ')']);
+        let (region, flag) = (&self.session.region, self.session.identity.flag());
+        format!("aws ec2 start-instances --instance-ids {id} --region {region}{flag}")
+    }
+}
+
+fn is_throttling(code: &str) -> bool {
+    matches!(
+        code,
+        "Throttling"
+            | "ThrottlingException"
+            | "ThrottledException"
+            | "RequestLimitExceeded"
+            | "TooManyRequestsException"
+            | "RequestThrottled"
+            | "SlowDown"
+    )
+}
+
+/// How far our clock is ahead of the server's, in seconds, by its Date header (RFC 9110 section 6.6.1).
+fn skew(response: &HttpResponse) -> Option<i64> {
+    let theirs = response.headers().get("date")?;
+    let theirs = aws_smithy_types::DateTime::from_str(theirs, aws_smithy_types::date_time::Format::HttpDate).ok()?;
+    let ours = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
+    Some(i64::try_from(ours).ok()? - theirs.secs())
+}

@@ -1,0 +1,96 @@
+//! Asking for instances: a whole fleet for `sync`, one by its id when a connection gets no answer.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::types::{Filter, Instance as Described};
+
+use crate::aws::credentials::Session;
+use crate::aws::failure::{self, Failure};
+use crate::core::fleet::Instance;
+use crate::core::ids::InstanceId;
+use crate::error::Result;
+use crate::store::config::Source;
+
+/// Instances a page; AWS's largest.
+const PAGE: i32 = 1000;
+
+/// Every instance that a source asks for in the session's region, with the account that owns it.
+///
+/// # Errors
+///
+/// In the words of [`failure::explain`].
+pub async fn of_source(session: &Session, source: &Source) -> Result<Vec<(String, Instance)>> {
+    let client = Client::new(&session.config);
+    let mut found = Vec::new();
+    let mut next: Option<String> = None;
+    loop {
+        let page = client
+            .describe_instances()
+            .set_filters(Some(filters(source)))
+            .max_results(PAGE)
+            .set_next_token(next.take())
+            .send()
+            .await
+            .map_err(|error| failure::explain("ec2:DescribeInstances", "*", session, error).error)?;
+        for reservation in page.reservations.unwrap_or_default() {
+            let owner = reservation.owner_id.unwrap_or_default();
+            let instances = reservation.instances.unwrap_or_default();
+            found.extend(instances.into_iter().filter_map(read).map(|instance| (owner.clone(), instance)));
+        }
+        next = page.next_token.filter(|token| !token.is_empty());
+        if next.is_none() {
+            return Ok(found);
+        }
+    }
+}
+
+/// One instance by its id.
+///
+/// # Errors
+///
+/// [`Failure`], with `InvalidInstanceID.NotFound` as its code where there is none.
+pub async fn by_id(session: &Session, id: &InstanceId) -> std::result::Result<Option<Instance>, Failure> {
+    let answer = Client::new(&session.config)
+        .describe_instances()
+        .instance_ids(id.as_str())
+        .send()
+        .await
+        .map_err(|error| failure::explain("ec2:DescribeInstances", id.as_str(), session, error))?;
+    let instances = answer.reservations.unwrap_or_default().into_iter().flat_map(|r| r.instances.unwrap_or_default());
+    Ok(instances.filter_map(read).find(|instance| &instance.id == id))
+}
+
+fn filters(source: &Source) -> Vec<Filter> {
+    let states = Filter::builder().name("instance-state-name").set_values(Some(source.states.clone())).build();
+    let tags = source
+        .tags
+        .iter()
+        .map(|(key, values)| Filter::builder().name(format!("tag:{key}")).set_values(Some(values.clone())).build());
+    std::iter::once(states).chain(tags).collect()
+}
+
+/// None for what has no id that we could work with.
+fn read(described: Described) -> Option<Instance> {
+    let tags: BTreeMap<String, String> = described
+        .tags
+        .unwrap_or_default()
+        .into_iter()
+        .map(|tag| (tag.key.unwrap_or_default(), tag.value.unwrap_or_default()))
+        .collect();
+    let windows = described.platform.is_some_and(|platform| platform.as_str().eq_ignore_ascii_case("windows"));
+    let state = described.state.and_then(|state| state.name).map(|name| name.as_str().to_owned()).unwrap_or_default();
+    Some(Instance {
+        id: InstanceId::parse(&described.instance_id?)?,
+        state,
+        state_reason: described.state_transition_reason.unwrap_or_default(),
+        private_ip: described.private_ip_address,
+        ipv6: described.ipv6_address,
+        public_ip: described.public_ip_address,
+        az: described.placement.and_then(|placement| placement.availability_zone).unwrap_or_default(),
+        vpc: described.vpc_id.unwrap_or_default(),
+        image: described.image_id.unwrap_or_default(),
+        windows,
+        tags,
+    })
+}

@@ -1,0 +1,7 @@
+//! AWS: who we are there, which instances there are, and pushing a key. The only floor that knows the SDK.
+
+pub mod client;
+pub mod credentials;
+pub mod failure;
+pub mod instances;
+pub mod push;

@@ -1,0 +1,135 @@
+//! The command line, as clap types: the one definition that help, man page and completions are made from.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Plain ssh to private EC2 instances through EC2 Instance Connect.
+#[derive(Debug, Parser)]
+#[command(name = "ssh-eic", version, propagate_version = false, infer_subcommands = false, max_term_width = 100)]
+#[command(after_help = "Start with: ssh-eic init --profile NAME --region REGION\nThen: ssh YOUR-INSTANCE")]
+pub struct Cli {
+    /// What all commands take.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What all commands take.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Use this config file instead of ~/.config/ssh-eic/config.toml
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Keep everything under this folder (`SSH_EIC_HOME`)
+    #[arg(long, global = true, value_name = "DIR", hide = true)]
+    pub home: Option<PathBuf>,
+    /// Say more; twice for most
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Say nothing but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+}
+
+/// One variant for each file in `command/`.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write a first config file, set up ~/.ssh/config, and sync
+    Init(Init),
+    /// Find instances and rewrite the ssh config for them
+    Sync(Sync),
+    /// The Match exec hook that ssh calls before each connection
+    Match(Match),
+    /// The `ProxyCommand` that ssh calls to reach an instance
+    Proxy(Proxy),
+    /// Asks AWS for a proxy; for ssh-eic itself
+    #[command(hide = true)]
+    Worker,
+}
+
+/// Arguments of `init`.
+#[derive(Debug, Args)]
+pub struct Init {
+    /// AWS profile to find instances with
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// AWS region to look in; may be given several times
+    #[arg(long = "region", value_name = "REGION")]
+    pub regions: Vec<String>,
+    /// Only instances with this tag; may be given several times
+    #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = key_and_value)]
+    pub tags: Vec<(String, String)>,
+}
+
+/// Arguments of `sync`.
+#[derive(Debug, Args)]
+pub struct Sync {
+    /// Ask this source only; may be given several times
+    #[arg(long = "source", value_name = "NAME")]
+    pub sources: Vec<String>,
+    /// Do nothing if the last sync is younger, such as 10m
+    #[arg(long, value_name = "AGE", value_parser = age)]
+    pub if_older_than: Option<u64>,
+    /// Wait a moment, in the background; for ssh-eic itself
+    #[arg(long, hide = true)]
+    pub detached: bool,
+}
+
+/// Arguments of `match`.
+#[derive(Debug, Args)]
+pub struct Match {
+    /// The host name as typed (%n)
+    pub alias: String,
+    /// The remote user (%r)
+    pub user: Option<String>,
+}
+
+/// Arguments of `proxy`.
+#[derive(Debug, Args)]
+pub struct Proxy {
+    /// The instance id (%k)
+    pub instance: String,
+    /// The address to connect to (%h)
+    pub host: String,
+    /// The port (%p)
+    pub port: u16,
+    /// The remote user (%r)
+    pub user: Option<String>,
+    /// The instance's region
+    #[arg(long, value_name = "REGION")]
+    pub region: Option<String>,
+    /// The source in config.toml whose credentials to use
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["profile", "role_arn"])]
+    pub source: Option<String>,
+    /// The AWS profile whose credentials to use
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// A role to assume
+    #[arg(long, value_name = "ARN")]
+    pub role_arn: Option<String>,
+}
+
+fn key_and_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write it as KEY=VALUE".to_owned()),
+    }
+}
+
+/// Seconds from `90`, `10m`, `1h30m`.
+fn age(text: &str) -> Result<u64, String> {
+    crate::core::intent::seconds(text).ok_or_else(|| "write it as 90s, 10m or 1h".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_sound() {
+        super::Cli::command().debug_assert();
+    }
+}

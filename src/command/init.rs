@@ -1,0 +1,130 @@
+//! `ssh-eic init`: a commented config file if there is none, then a first sync.
+
+use std::fmt::Write as _;
+
+use crate::cli;
+use crate::command::{Context, Exit};
+use crate::discover::sync;
+use crate::error::{Error, Kind, Result};
+use crate::store::config::Config;
+use crate::store::{files, ssh_config};
+use crate::sys::environment;
+use crate::ui;
+
+/// Runs it.
+///
+/// # Errors
+///
+/// If the config cannot be written, or the sync fails; a config file that was there is never touched.
+pub fn run(context: &Context, args: &cli::Init) -> Result<Exit> {
+    let path = &context.paths.config;
+    if files::read(path)?.is_some() {
+        ui::note(&format!("{} is there already and stays as it is", path.display()));
+        if args.profile.is_some() || !args.regions.is_empty() || !args.tags.is_empty() {
+            return Err(Error::new(
+                Kind::Usage,
+                format!("the flags of init are for a new config file; {} exists", path.display()),
+            )
+            .hint("edit it, then run ssh-eic sync"));
+        }
+    } else {
+        let text = first_config(args);
+        // What is written has to be what we read: a profile name with a quote in it, say, is told here.
+        Config::parse(&text, path)?;
+        if let Some(folder) = path.parent() {
+            files::make_private_folder(folder)?;
+        }
+        files::replace(path, text.as_bytes(), 0o600)?;
+        ui::note(&format!("wrote {}", path.display()));
+    }
+    let config = Config::load(path)?;
+    let report = sync::run(&sync::Run {
+        paths: &context.paths,
+        config: &config,
+        binary: environment::own_binary().ok_or_else(|| Error::new(Kind::Bug, "cannot find the program's own path"))?,
+        flags: context.flags.clone(),
+        only: None,
+        if_older_than: None,
+    })?;
+    if report.hosts > 0 {
+        let line = ssh_config::include_line(&context.paths)?;
+        ui::verbose(|| format!("{} begins with: {line}", context.paths.ssh_config.display()));
+        ui::note("done: ssh NAME reaches each of them");
+    } else {
+        ui::hint(&format!("no instance was found; check regions and tags in {}", path.display()));
+    }
+    Ok(super::sync::exit_of(report.failures))
+}
+
+fn first_config(args: &cli::Init) -> String {
+    let string = |text: &str| toml::Value::String(text.to_owned()).to_string();
+    let mut out = String::from(
+        "# ssh-eic finds EC2 instances by this file and writes ssh_config for them: edit it, then run ssh-eic sync.\n\
+         # Every key is optional. Several [[source]] tables may stand below each other; earlier ones win.\n\n[[source]]\n",
+    );
+    let mut line = |key: &str, value: Option<String>, example: &str, about: &str| {
+        let (mark, value) = value.map_or(("# ", example.to_owned()), |value| ("", value));
+        let setting = format!("{mark}{key} = {value}");
+        let _ = writeln!(out, "{setting:<44} # {about}");
+    };
+    line(
+        "profile",
+        args.profile.as_deref().map(string),
+        "\"prod\"",
+        "AWS profile; left out: the environment's credentials",
+    );
+    let regions: Vec<String> = args.regions.iter().map(|region| string(region)).collect();
+    let regions = (!regions.is_empty()).then(|| format!("[{}]", regions.join(", ")));
+    line("regions", regions, "[\"eu-west-1\"]", "left out: the profile's region");
+    let mut tags: Vec<(String, Vec<String>)> = Vec::new();
+    for (key, value) in &args.tags {
+        match tags.iter_mut().find(|(known, _)| known == key) {
+            Some((_, values)) => values.push(string(value)),
+            None => tags.push((key.clone(), vec![string(value)])),
+        }
+    }
+    let tags: Vec<String> =
+        tags.iter().map(|(key, values)| format!("{} = [{}]", string(key), values.join(", "))).collect();
+    let tags = (!tags.is_empty()).then(|| format!("{{ {} }}", tags.join(", ")));
+    line("tags", tags, "{ Environment = \"prod\" }", "only instances with these tags");
+    line("alias", None, "\"{Environment}-{Name}\"", "how hosts are called; left out: \"{Name}\"");
+    line("user", None, "\"ubuntu\"", "OS user; the tag ssh-eic:user overrides it for one instance");
+    line("port", None, "22", "SSH port; the tag ssh-eic:port overrides it for one instance");
+    out.push_str("\n[ssh]\n# control_persist = \"10m\"                   # keep connections open for reuse\n");
+    out.push_str("\n[sync]\n# refresh = \"15m\"                           # a connection refreshes an older index; \"off\": never\n");
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_first_config_means_what_the_flags_said() {
+        let args = cli::Init {
+            profile: Some("my \"prod\" profile".replace('"', "")),
+            regions: vec!["eu-west-1".to_owned(), "us-east-1".to_owned()],
+            tags: vec![
+                ("Role".to_owned(), "we\"b".to_owned()),
+                ("Role".to_owned(), "db".to_owned()),
+                ("a b".to_owned(), String::new()),
+            ],
+        };
+        let config = Config::parse(&first_config(&args), Path::new("c")).unwrap();
+        let source = &config.sources[0];
+        assert_eq!(source.profile.as_deref(), Some("my prod profile"));
+        assert_eq!(source.regions, ["eu-west-1", "us-east-1"]);
+        assert_eq!(source.tags["Role"], ["we\"b", "db"]);
+        assert_eq!(source.tags["a b"], [""]);
+        let bare = first_config(&cli::Init { profile: None, regions: Vec::new(), tags: Vec::new() });
+        assert_eq!(Config::parse(&bare, Path::new("c")).unwrap().sources[0].profile, None);
+        // Every commented line is a setting that can be uncommented as it stands.
+        let all: String = bare
+            .lines()
+            .map(|line| line.strip_prefix("# ").filter(|l| l.contains(" = ")).unwrap_or(line))
+            .fold(String::new(), |text, line| text + line + "\n");
+        assert!(Config::parse(&all, Path::new("c")).is_ok(), "{all}");
+    }
+}

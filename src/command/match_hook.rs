@@ -1,0 +1,111 @@
+//! `ssh-eic match`: the hook. It runs at every connection, before ssh loads keys or connects.
+//!
+//! Warm, it reads the index and the caller's command line, looks at one key, and ends. It pushes only where the proxy
+//! will not run. It prints nothing on stdout, never prompts, and takes 35 s at the very most.
+
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use crate::command::{Context, Exit};
+use crate::connect::push;
+use crate::connect::target::{self, Known, Place};
+use crate::core::fleet::Host;
+use crate::core::ids::{InstanceId, OsUser};
+use crate::core::intent::{self, Connection, Intent};
+use crate::error::{Error, Kind, Result};
+use crate::store::config::PushMode;
+use crate::store::index::Index;
+use crate::store::keys;
+use crate::store::paths::Paths;
+use crate::sys::{caller, clock, environment};
+
+/// The longest that a push in the hook may take: ssh waits for us without a limit of its own.
+const PATIENCE: Duration = Duration::from_secs(33);
+
+/// Not managed.
+const NO: u8 = 1;
+
+/// Runs it: exit 0 if the name is managed, whatever becomes of the push.
+///
+/// # Errors
+///
+/// An index that cannot be read.
+pub fn run(context: &Context, alias: &str, user: Option<&str>) -> Result<Exit> {
+    if environment::variable(environment::HOOK_OFF).is_some() {
+        return Ok(Exit::default());
+    }
+    let paths = &context.paths;
+    let index = Index::open(&paths.index())?;
+    let host = index.as_ref().map(|index| index.host(alias)).transpose()?.flatten();
+    let id = match (&host, InstanceId::parse(alias)) {
+        (Some(host), _) => host.id.clone(),
+        (None, Some(id)) => id,
+        (None, None) => return Ok(Exit::code(NO)),
+    };
+    let mode = index.as_ref().map_or(PushMode::Auto, |index| index.header.push);
+    let todo = todo(paths, mode, host.as_ref(), &id, user);
+    drop(index);
+    let done = match todo {
+        Todo::Nothing => Ok(()),
+        Todo::HandOut => keys::hand_out(paths, &id, clock::now()),
+        Todo::Push => {
+            keys::hand_out(paths, &id, clock::now()).and_then(|()| push_now(context, host.as_ref(), &id, user))
+        }
+    };
+    Ok(Exit { code: 0, error: done.err() })
+}
+
+enum Todo {
+    Nothing,
+    HandOut,
+    Push,
+}
+
+fn todo(paths: &Paths, mode: PushMode, host: Option<&Host>, id: &InstanceId, user: Option<&str>) -> Todo {
+    let connection = match caller::argv().as_deref().map(intent::of_caller) {
+        Some(Intent::Nothing) => return Todo::Nothing,
+        Some(Intent::Connects(connection)) => Some(connection),
+        Some(Intent::Unknown) | None => None,
+    };
+    if let Some(connection) = &connection
+        && reuses_master(paths, connection, host, id, user)
+    {
+        return Todo::Nothing;
+    }
+    let through_proxy =
+        connection.is_some_and(|connection| connection.through_proxy) && !host.is_some_and(|host| host.hook_pushes);
+    match (mode, through_proxy) {
+        (PushMode::Proxy, _) | (PushMode::Auto, true) => Todo::HandOut,
+        (PushMode::Hook, _) | (PushMode::Auto, false) => Todo::Push,
+    }
+}
+
+/// Whether a master answers at the generated control path. One that has died leaves its socket behind, so it is asked.
+fn reuses_master(
+    paths: &Paths,
+    connection: &Connection,
+    host: Option<&Host>,
+    id: &InstanceId,
+    user: Option<&str>,
+) -> bool {
+    let Some(user) = user.filter(|user| connection.may_share && OsUser::parse(user).is_some()) else { return false };
+    let port = connection.port.or(host.map(|host| host.port)).unwrap_or(22);
+    UnixStream::connect(paths.control_socket(id, port, user)).is_ok()
+}
+
+fn push_now(context: &Context, host: Option<&Host>, id: &InstanceId, user: Option<&str>) -> Result<()> {
+    let user = match user {
+        Some(user) => OsUser::parse(user).ok_or_else(|| refused_user(user))?,
+        None => host.map_or_else(OsUser::ec2_user, |host| host.user.clone()),
+    };
+    let known = Known::read(&context.paths, id)?;
+    let helpers = target::helpers(context.flags.clone());
+    let start = Instant::now();
+    let (job, _) = target::job(&context.paths, &known, &helpers, id, user, &Place::default())?;
+    push::ensure(&context.paths, &job, start + PATIENCE)
+}
+
+fn refused_user(user: &str) -> Error {
+    Error::new(Kind::Usage, format!("EC2 Instance Connect takes no user such as {user:?}"))
+        .hint("user names have letters, digits and @._-, 32 at most")
+}

@@ -1,0 +1,36 @@
+//! One file for each subcommand; none uses another.
+
+use crate::error::Error;
+use crate::store::paths::Paths;
+
+pub mod init;
+pub mod match_hook;
+pub mod proxy;
+pub mod sync;
+pub mod worker;
+
+/// What every command gets.
+#[derive(Debug)]
+pub struct Context {
+    /// All paths.
+    pub paths: Paths,
+    /// Flags that lead another process of ours to the same paths: those that are not the default ones.
+    pub flags: Vec<(String, String)>,
+}
+
+/// How a command ended when it did not fail: the exit code, and an error that is to be told all the same.
+#[derive(Debug, Default)]
+pub struct Exit {
+    /// The process exit code.
+    pub code: u8,
+    /// To be printed.
+    pub error: Option<Error>,
+}
+
+impl Exit {
+    /// Ends with a code and nothing to say.
+    #[must_use]
+    pub fn code(code: u8) -> Self {
+        Self { code, error: None }
+    }
+}

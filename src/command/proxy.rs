@@ -1,0 +1,132 @@
+//! `ssh-eic proxy`: the ProxyCommand. Bytes in, bytes out, nothing else on stdout.
+
+use std::net::TcpStream;
+use std::time::Duration;
+
+use crate::cli;
+use crate::command::{Context, Exit};
+use crate::connect::opening::{self, Failed, Heard, Helpers, Opened, Target};
+use crate::connect::relay;
+use crate::connect::target::{self, Known, Place};
+use crate::connect::worker::Request;
+use crate::core::ids::{InstanceId, OsUser};
+use crate::core::intent;
+use crate::error::{Error, Kind, Result};
+use crate::store::index::Index;
+use crate::store::keys;
+use crate::sys::{caller, clock, detach, signals};
+use crate::ui;
+
+/// A name that has moved to another instance is looked up within this time, for the words of an error only.
+const SUCCESSOR_PATIENCE: Duration = Duration::from_secs(4);
+
+/// Runs it.
+///
+/// # Errors
+///
+/// None that has not been told already: ssh hangs up on us as soon as it has read the in-band words, so that the ones
+/// on stderr have to be out before them.
+pub fn run(context: &Context, args: &cli::Proxy) -> Result<Exit> {
+    signals::survive_the_keyboard()
+        .map_err(|error| Error::new(Kind::Bug, "cannot set signal handlers").because(error))?;
+    let helpers = target::helpers(context.flags.clone());
+    let failed = match prepare(context, args, &helpers) {
+        Ok((target, known)) => match opening::open(&target, &context.paths, &helpers) {
+            Ok(Opened::Gone) => return Ok(Exit::default()),
+            Ok(Opened::Session { stream, moved }) => {
+                refresh(context, &helpers, &known, moved);
+                drop((known, helpers));
+                return carry(context, &stream, &target.job.id);
+            }
+            Err(failed) => Failed { error: with_successor(context, &helpers, &known, failed.error), ..failed },
+        },
+        Err(error) => Failed { error, heard: Heard::Nothing },
+    };
+    ui::error(&failed.error);
+    opening::tell(&failed);
+    Ok(Exit::code(failed.error.kind.exit_code()))
+}
+
+/// Reads what ssh handed over into what a connection needs.
+fn prepare(context: &Context, args: &cli::Proxy, helpers: &Helpers) -> Result<(Target, Known)> {
+    let id = InstanceId::parse(&args.instance).ok_or_else(|| {
+        Error::new(Kind::Usage, format!("{:?} is not an instance id", args.instance))
+            .hint("ssh_config hands it over as %k")
+    })?;
+    let known = Known::read(&context.paths, &id)?;
+    let user = match (&args.user, &known.host) {
+        (Some(user), _) => OsUser::parse(user).ok_or_else(|| {
+            Error::new(Kind::Usage, format!("EC2 Instance Connect takes no user such as {user:?}"))
+                .hint("user names have letters, digits and @._-, 32 at most")
+        })?,
+        (None, Some(host)) => host.user.clone(),
+        (None, None) => OsUser::ec2_user(),
+    };
+    let place = Place {
+        region: args.region.clone(),
+        source: args.source.clone(),
+        profile: args.profile.clone(),
+        role_arn: args.role_arn.clone(),
+    };
+    let (job, address) = target::job(&context.paths, &known, helpers, &id, user, &place)?;
+    // An id typed instead of an alias: the index knows where it is.
+    let indexed = known.host.as_ref().and_then(|host| host.address.clone()).filter(|_| args.host == args.instance);
+    let host = indexed.unwrap_or_else(|| args.host.clone());
+    let patience = patience(&known);
+    Ok((Target { host, port: args.port, address, job, patience }, known))
+}
+
+/// The smaller of `connect_timeout` and ssh's own ConnectTimeout less a second, so that our words come before ssh's.
+fn patience(known: &Known) -> Duration {
+    let on_command_line = caller::argv().as_deref().and_then(intent::connect_timeout);
+    let configured =
+        known.host.as_ref().and_then(|host| host.connect_timeout).map(|seconds| Duration::from_secs(seconds.into()));
+    let of_ssh = on_command_line.or(configured).filter(|limit| !limit.is_zero());
+    let of_ssh = of_ssh.map(|limit| limit.saturating_sub(Duration::from_secs(1)).max(limit / 2));
+    of_ssh.map_or(known.config.connect_timeout, |limit| limit.min(known.config.connect_timeout))
+}
+
+fn carry(context: &Context, stream: &TcpStream, id: &InstanceId) -> Result<Exit> {
+    let retire = || keys::retire(&context.paths, id, clock::now()).ok().flatten().map(Duration::from_millis);
+    relay::run(stream, retire)
+        .map(|()| Exit::default())
+        .map_err(|error| Error::new(Kind::Bug, "the connection could not be carried on").because(error))
+}
+
+/// Starts a sync in the background if the index is old, or has just turned out to be wrong.
+fn refresh(context: &Context, helpers: &Helpers, known: &Known, moved: bool) {
+    let Some(index) = &known.index else { return };
+    let now = clock::now();
+    let age = index.header.refresh.map(|seconds| seconds * 1000);
+    let old = age.is_some_and(|limit| now.saturating_sub(index.header.synced) >= limit);
+    let stamp = context.paths.refresh_stamp();
+    let wanted = moved || old && detach::due(&stamp, now, age.unwrap_or(0).min(60_000)).unwrap_or(false);
+    if !wanted {
+        return;
+    }
+    let mut args: Vec<String> = context.flags.iter().flat_map(|(flag, value)| [flag.clone(), value.clone()]).collect();
+    args.extend(["--quiet", "sync", "--detached"].map(str::to_owned));
+    if let Err(error) = detach::start(&helpers.binary, &args) {
+        ui::verbose(|| format!("no refresh: {error}"));
+    }
+}
+
+/// For an instance that is gone: syncs, and says which one has its name now.
+fn with_successor(context: &Context, helpers: &Helpers, known: &Known, error: Error) -> Error {
+    let Some(host) = known.host.as_ref().filter(|_| error.gone) else { return error };
+    let Some(alias) = &host.alias else { return error };
+    let quiet = Helpers { binary: helpers.binary.clone(), flags: helpers.flags.clone() };
+    if !matches!(target::ask(&quiet, &Request::Sync, SUCCESSOR_PATIENCE), Ok(Some(_))) {
+        return error;
+    }
+    let successor =
+        Index::open(&context.paths.index()).ok().flatten().and_then(|index| index.host(alias).ok().flatten());
+    match successor {
+        Some(now) if now.id != host.id => {
+            let what = error.message.split_once(&format!("{}) is ", host.id)).map_or("gone", |(_, state)| state);
+            Error::new(error.kind, format!("{alias} was {}, {what}; now {}", host.id, now.id))
+                .hint("config updated, run it again")
+        }
+        _ => error,
+    }
+}

@@ -1,0 +1,11 @@
+//! One connection: pushing the key once, reaching the address, holding the handshake until the push has landed, and
+//! carrying the bytes afterwards.
+//!
+//! Between the commands and the floors of single effects: hook, proxy and push share what is here.
+
+pub mod dial;
+pub mod opening;
+pub mod push;
+pub mod relay;
+pub mod target;
+pub mod worker;

@@ -1,0 +1,542 @@
+//! From nothing to an open session: connecting, pushing in parallel, and holding the handshake until both are done.
+//!
+//! One loop over poll(2). Each side's clear-text packets pass at once; its NEWKEYS and what follows waits until the
+//! client is ready (its own NEWKEYS is here, so any host key prompt has been answered) and the key is on the instance
+//! within the push window. Until then every failure can still be told in-band, on a packet boundary, in place of the
+//! server's NEWKEYS.
+//!
+//! Not here: what a packet is (`core::handshake`), talking to AWS (`connect::worker`), the bytes afterwards (`relay`).
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, TcpStream};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::stdio::{stdin, stdout};
+
+use crate::connect::dial::Attempt;
+use crate::connect::push::{self, Job};
+use crate::connect::relay;
+use crate::connect::worker::{Answer, Request, Worker};
+use crate::core::fleet::Instance;
+use crate::core::handshake::{self, Direction, Phase};
+use crate::core::ids::InstanceId;
+use crate::error::{Error, Kind, Result, reason};
+use crate::store::config::AddressKind;
+use crate::store::keys;
+use crate::store::paths::Paths;
+use crate::sys::clock;
+use crate::ui;
+
+/// After so long without an answer AWS is asked where the instance is.
+const ENQUIRE_AFTER: Duration = Duration::from_secs(1);
+/// The most that a push may take, its queue included; sshd hangs up after 120 s (LoginGraceTime).
+const PUSH_PATIENCE: Duration = Duration::from_secs(100);
+/// A lease is renewed this often while a prompt is open; a third of its length.
+const RENEW_LEASE: Duration = Duration::from_mins(1);
+/// Most that a client may send before the server speaks; it is sent again if the address changes.
+const LONGEST_EARLY: usize = 64 * 1024;
+
+/// Where to, and with what.
+#[derive(Debug)]
+pub struct Target {
+    /// Address or name as ssh gave it; the instance's own id where ssh knows no better.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// Which address of the instance to use if AWS has to be asked.
+    pub address: AddressKind,
+    /// The push: instance, user, identity.
+    pub job: Job,
+    /// Until the server's first word.
+    pub patience: Duration,
+}
+
+/// How to start workers.
+#[derive(Debug)]
+pub struct Helpers {
+    /// Our own binary.
+    pub binary: PathBuf,
+    /// Flags that lead it to the same files.
+    pub flags: Vec<(String, String)>,
+}
+
+/// How the opening ended.
+#[derive(Debug)]
+pub enum Opened {
+    /// Everything that was held has been passed on.
+    Session {
+        /// The connection.
+        stream: TcpStream,
+        /// The instance had another address than the one that ssh was told.
+        moved: bool,
+    },
+    /// The client, or the server in the midst of the handshake, has gone: nothing to tell.
+    Gone,
+}
+
+/// A failure, and what the client has heard from the server so far.
+#[derive(Debug)]
+pub struct Failed {
+    /// In words.
+    pub error: Error,
+    /// Decides how it can be told in-band.
+    pub heard: Heard,
+}
+
+/// What a client has heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// No version line yet: it needs one of ours before the DISCONNECT.
+    Nothing,
+    /// Whole packets. It may have a host key prompt open and read nothing until that is answered.
+    Packets {
+        /// Its NEWKEYS is here, so that no prompt is open.
+        ready: bool,
+    },
+    /// Something that we do not read: nothing can be told in it.
+    Opaque,
+}
+
+enum Push {
+    Landed,
+    Running(Worker),
+}
+
+enum Enquiry {
+    NotYet,
+    Running(Worker),
+    Answered,
+}
+
+/// The loop's state.
+struct Opening<'a> {
+    target: &'a Target,
+    paths: &'a Paths,
+    helpers: &'a Helpers,
+    start: Instant,
+    client: Direction,
+    server: Direction,
+    early: Vec<u8>,
+    attempt: Option<Attempt>,
+    resolving: Option<Worker>,
+    push: Push,
+    enquiry: Enquiry,
+    /// Why the last attempt failed, to be told once AWS has nothing better.
+    refused: Option<String>,
+    moved: bool,
+    renewed: Instant,
+}
+
+/// Opens the session.
+///
+/// # Errors
+///
+/// [`Failed`], within the target's patience as long as the server has not spoken.
+pub fn open(target: &Target, paths: &Paths, helpers: &Helpers) -> std::result::Result<Opened, Failed> {
+    let now = Instant::now();
+    let mut opening = Opening {
+        target,
+        paths,
+        helpers,
+        start: now,
+        client: Direction::new(),
+        server: Direction::new(),
+        early: Vec::new(),
+        attempt: None,
+        resolving: None,
+        push: Push::Landed,
+        enquiry: Enquiry::NotYet,
+        refused: None,
+        moved: false,
+        renewed: now,
+    };
+    opening.run().map_err(|error| Failed { heard: opening.heard(), error })
+}
+
+impl Opening<'_> {
+    fn run(&mut self) -> Result<Opened> {
+        self.start_push()?;
+        self.dial_host()?;
+        loop {
+            if let Some(opened) = self.step()? {
+                return Ok(opened);
+            }
+            if self.ready()? {
+                return self.release();
+            }
+        }
+    }
+
+    /// Leases the key, and starts the push unless it is on the instance already.
+    fn start_push(&mut self) -> Result<()> {
+        let job = &self.target.job;
+        let now = clock::now();
+        let fresh = || push::is_fresh(self.paths, &job.id, &job.user, job.window, now);
+        if fresh() {
+            keys::lease(self.paths, &job.id, job.key_type(), now)?;
+            // Looked at again: between the two somebody may have removed a key that was out of use.
+            if fresh() {
+                self.push = Push::Landed;
+                return Ok(());
+            }
+        }
+        let patience = u64::try_from(PUSH_PATIENCE.as_millis()).unwrap_or(u64::MAX);
+        self.push = Push::Running(self.ask(&Request::Push(Box::new(job.clone()), patience))?);
+        Ok(())
+    }
+
+    fn ask(&self, request: &Request) -> Result<Worker> {
+        Worker::start(&self.helpers.binary, &self.helpers.flags, request)
+    }
+
+    fn dial_host(&mut self) -> Result<()> {
+        let host = &self.target.host;
+        if let Ok(ip) = host.parse::<IpAddr>() {
+            self.dial(ip);
+        } else if InstanceId::parse(host).is_some() {
+            self.enquire()?;
+        } else {
+            self.resolving = Some(self.ask(&Request::Resolve(host.clone()))?);
+        }
+        Ok(())
+    }
+
+    fn dial(&mut self, ip: IpAddr) {
+        self.server = Direction::new();
+        self.attempt = None;
+        match Attempt::start(ip, self.target.port) {
+            Ok(attempt) => self.attempt = Some(attempt),
+            Err(error) => self.refused = Some(format!("{ip} port {}: {}", self.target.port, reason(&error))),
+        }
+    }
+
+    fn enquire(&mut self) -> Result<()> {
+        if matches!(self.enquiry, Enquiry::NotYet) {
+            self.enquiry = Enquiry::Running(self.ask(&Request::Describe(Box::new(self.target.job.clone())))?);
+        }
+        Ok(())
+    }
+
+    fn server_spoke(&self) -> bool {
+        self.server.phase() != Phase::Greeting
+    }
+
+    /// Waits for something to happen and deals with it. Some: it is over.
+    fn step(&mut self) -> Result<Option<Opened>> {
+        let read_client =
+            !matches!(self.client.phase(), Phase::NewKeys | Phase::Opaque) && self.early.len() < LONGEST_EARLY;
+        let socket = self.attempt.as_ref().map(|attempt| {
+            let events = if attempt.connecting { PollFlags::OUT } else { PollFlags::IN };
+            (&attempt.stream, if self.server_held() { PollFlags::empty() } else { events })
+        });
+        let mut fds = Vec::with_capacity(6);
+        let mut add = |fd| {
+            fds.push(fd);
+            fds.len() - 1
+        };
+        let on_stdout = add(PollFd::from_borrowed_fd(stdout(), PollFlags::empty()));
+        let on_client = read_client.then(|| add(PollFd::from_borrowed_fd(stdin(), PollFlags::IN)));
+        let on_socket = socket.map(|(stream, events)| add(PollFd::from_borrowed_fd(stream.as_fd(), events)));
+        let on_push = match &self.push {
+            Push::Running(worker) => Some(add(PollFd::from_borrowed_fd(worker.fd(), PollFlags::IN))),
+            Push::Landed => None,
+        };
+        let on_enquiry = match &self.enquiry {
+            Enquiry::Running(worker) => Some(add(PollFd::from_borrowed_fd(worker.fd(), PollFlags::IN))),
+            _ => None,
+        };
+        let on_resolving =
+            self.resolving.as_ref().map(|worker| add(PollFd::from_borrowed_fd(worker.fd(), PollFlags::IN)));
+        match poll(&mut fds, Some(&relay::until(self.next_alarm()))) {
+            Err(rustix::io::Errno::INTR) => return Ok(None),
+            Err(error) => return Err(Error::new(Kind::Bug, "cannot wait for the connection").because(error)),
+            Ok(_) => {}
+        }
+        let happened: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        drop(fds);
+        let happened = |at: Option<usize>| at.is_some_and(|at| happened[at]);
+        if happened(Some(on_stdout)) {
+            return Ok(Some(Opened::Gone));
+        }
+        if happened(on_push) {
+            self.push_answers()?;
+        }
+        if happened(on_enquiry) {
+            self.enquiry_answers()?;
+        }
+        if happened(on_resolving) {
+            self.name_resolved()?;
+        }
+        if happened(on_client) && self.client_writes()? {
+            return Ok(Some(Opened::Gone));
+        }
+        if happened(on_socket) && self.socket_ready()? {
+            return Ok(Some(Opened::Gone));
+        }
+        self.alarms()?;
+        Ok(None)
+    }
+
+    fn server_held(&self) -> bool {
+        matches!(self.server.phase(), Phase::NewKeys | Phase::Opaque)
+    }
+
+    fn next_alarm(&self) -> Instant {
+        let mut alarms = vec![self.renewed + RENEW_LEASE, self.start + PUSH_PATIENCE + Duration::from_secs(5)];
+        if !self.server_spoke() {
+            alarms.push(self.start + self.target.patience);
+            if matches!(self.enquiry, Enquiry::NotYet) {
+                alarms.push(self.start + ENQUIRE_AFTER);
+            }
+        }
+        alarms.into_iter().min().unwrap_or(self.start)
+    }
+
+    fn alarms(&mut self) -> Result<()> {
+        if self.renewed.elapsed() >= RENEW_LEASE {
+            self.renewed = Instant::now();
+            keys::lease(self.paths, &self.target.job.id, self.target.job.key_type(), clock::now())?;
+        }
+        if matches!(self.push, Push::Running(_))
+            && self.start.elapsed() >= PUSH_PATIENCE + Duration::from_secs(5)
+            && !self.client_ready()
+        {
+            return Err(Error::new(
+                Kind::Unavailable,
+                format!("the key for {} could not be pushed in time", self.target.job.label),
+            ));
+        }
+        if self.server_spoke() {
+            return Ok(());
+        }
+        let stuck = self.attempt.is_none() && self.resolving.is_none();
+        if stuck && matches!(self.enquiry, Enquiry::Answered) || self.start.elapsed() >= self.target.patience {
+            return Err(self.unreachable());
+        }
+        if stuck || self.start.elapsed() >= ENQUIRE_AFTER {
+            self.enquire()?;
+        }
+        Ok(())
+    }
+
+    fn unreachable(&self) -> Error {
+        let Target { host, port, job, .. } = self.target;
+        let what = match (&self.refused, &self.attempt) {
+            (Some(refused), None) => refused.clone(),
+            (_, Some(attempt)) => format!(
+                "{} port {port} did not answer within {} s",
+                attempt.address.ip(),
+                self.target.patience.as_secs()
+            ),
+            _ => format!("no address is known for {host}"),
+        };
+        let name = if job.label == job.id.as_str() { job.label.clone() } else { format!("{} ({})", job.label, job.id) };
+        Error::new(Kind::Unreachable, format!("{name} is unreachable: {what}")).hint(
+            "are you on the VPN, and does its security group allow port 22 from here?".replace("22", &port.to_string()),
+        )
+    }
+
+    fn push_answers(&mut self) -> Result<()> {
+        let Push::Running(worker) = &mut self.push else { return Ok(()) };
+        if let Some(answer) = worker.read() {
+            answer?;
+            ui::verbose(|| {
+                format!("the key is on {} after {} ms", self.target.job.label, self.start.elapsed().as_millis())
+            });
+            self.push = Push::Landed;
+        }
+        Ok(())
+    }
+
+    fn enquiry_answers(&mut self) -> Result<()> {
+        let Enquiry::Running(worker) = &mut self.enquiry else { return Ok(()) };
+        let Some(answer) = worker.read() else { return Ok(()) };
+        self.enquiry = Enquiry::Answered;
+        if self.server_spoke() {
+            return Ok(());
+        }
+        let job = &self.target.job;
+        match answer {
+            Ok(Answer::Instance(Some(instance))) if instance.state == "running" => self.use_address_of(&instance),
+            Ok(Answer::Instance(Some(instance))) => {
+                let region = job.region.as_deref().unwrap_or_default();
+                return Err(push::not_running(&instance, &job.label, region, &job.identity()));
+            }
+            Ok(Answer::Instance(None)) => {
+                let place = job.region.as_deref().map(|region| format!(" in {region}")).unwrap_or_default();
+                return Err(Error::new(
+                    Kind::NoHost,
+                    format!("{} ({}) does not exist any more{place}", job.label, job.id),
+                )
+                .hint("ssh-eic sync")
+                .gone());
+            }
+            Ok(_) => {}
+            // Without AWS's word what the network says has to do, unless there was nowhere to go at all.
+            Err(error) if self.attempt.is_none() && self.refused.is_none() => return Err(error),
+            Err(error) => ui::verbose(|| error.message),
+        }
+        Ok(())
+    }
+
+    fn use_address_of(&mut self, instance: &Instance) {
+        let address = match self.target.address {
+            AddressKind::Private => &instance.private_ip,
+            AddressKind::Ipv6 => &instance.ipv6,
+            AddressKind::Public => &instance.public_ip,
+        };
+        let Some(ip) = address.as_deref().and_then(|text| text.parse::<IpAddr>().ok()) else { return };
+        let tried = self.attempt.as_ref().map(|attempt| attempt.address.ip()).or_else(|| self.target.host.parse().ok());
+        if tried == Some(ip) {
+            return;
+        }
+        // Whoever answers at the old address later is a stranger.
+        self.moved = tried.is_some();
+        self.dial(ip);
+    }
+
+    fn name_resolved(&mut self) -> Result<()> {
+        let Some(worker) = &mut self.resolving else { return Ok(()) };
+        let Some(answer) = worker.read() else { return Ok(()) };
+        self.resolving = None;
+        match answer? {
+            Answer::Addresses(addresses) if !addresses.is_empty() => self.dial(addresses[0]),
+            _ => self.refused = Some(format!("{} has no address", self.target.host)),
+        }
+        Ok(())
+    }
+
+    /// Reads what the client says. True: it is gone.
+    fn client_writes(&mut self) -> Result<bool> {
+        let mut block = [0; 16 * 1024];
+        let count = match rustix::io::read(stdin(), &mut block) {
+            Ok(0) | Err(rustix::io::Errno::CONNRESET) => return Ok(true),
+            Ok(count) => count,
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => return Ok(false),
+            Err(error) => return Err(Error::new(Kind::Bug, "cannot read from ssh").because(error)),
+        };
+        let pass = self.client.read(&block[..count]);
+        if !self.server_spoke() {
+            self.early.extend_from_slice(&pass);
+        }
+        if let Some(attempt) = self.attempt.as_mut().filter(|attempt| !attempt.connecting) {
+            // A broken connection shows on its reading side, with what the server still had to say.
+            let _ = attempt.stream.write_all(&pass);
+        }
+        Ok(false)
+    }
+
+    /// Goes on with the connection. True: the server went away after it had spoken, which is ssh's to report.
+    fn socket_ready(&mut self) -> Result<bool> {
+        let Some(attempt) = &mut self.attempt else { return Ok(false) };
+        if attempt.connecting {
+            match attempt.finish().and_then(|()| attempt.stream.write_all(&self.early)) {
+                Ok(()) => {}
+                Err(error) => self.attempt_failed(&reason(&error)),
+            }
+            return Ok(false);
+        }
+        let mut block = [0; 16 * 1024];
+        match attempt.stream.read(&mut block) {
+            Ok(0) if self.server_spoke() => Ok(true),
+            Ok(0) => {
+                self.attempt_failed("closed the connection before it said anything");
+                Ok(false)
+            }
+            Ok(count) => {
+                let pass = self.server.read(&block[..count]);
+                if self.server_spoke() {
+                    self.early = Vec::new();
+                }
+                relay::write_all(&pass).map(|()| false).or(Ok(true))
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
+            Err(_) if self.server_spoke() => Ok(true),
+            Err(error) => {
+                self.attempt_failed(&reason(&error));
+                Ok(false)
+            }
+        }
+    }
+
+    fn attempt_failed(&mut self, why: &str) {
+        if let Some(attempt) = self.attempt.take() {
+            self.refused = Some(format!("{} port {}: {why}", attempt.address.ip(), attempt.address.port()));
+        }
+    }
+
+    /// The client has answered every prompt, or speaks something that we do not read.
+    fn client_ready(&self) -> bool {
+        matches!(self.client.phase(), Phase::NewKeys | Phase::Opaque) || self.server.phase() == Phase::Opaque
+    }
+
+    /// Whether everything may pass: the client is ready, and the push has landed and still counts. If a prompt took
+    /// longer than the push window, another push is started.
+    fn ready(&mut self) -> Result<bool> {
+        let connected = self.attempt.as_ref().is_some_and(|attempt| !attempt.connecting);
+        if !connected || !self.client_ready() || matches!(self.push, Push::Running(_)) {
+            return Ok(false);
+        }
+        let job = &self.target.job;
+        if push::is_fresh(self.paths, &job.id, &job.user, job.window, clock::now()) {
+            return Ok(true);
+        }
+        ui::verbose(|| format!("the key on {} has grown old meanwhile: pushing it again", job.label));
+        self.start_push()?;
+        Ok(matches!(self.push, Push::Landed))
+    }
+
+    fn release(&mut self) -> Result<Opened> {
+        let Some(attempt) = self.attempt.take() else { return Ok(Opened::Gone) };
+        let mut stream = attempt.stream;
+        let told = relay::write_all(&self.server.release());
+        if told.is_err() || stream.write_all(&self.client.release()).is_err() {
+            return Ok(Opened::Gone);
+        }
+        Ok(Opened::Session { stream, moved: self.moved })
+    }
+
+    fn heard(&self) -> Heard {
+        match self.server.phase() {
+            Phase::Greeting => Heard::Nothing,
+            Phase::Packets | Phase::NewKeys => Heard::Packets { ready: self.client_ready() },
+            Phase::Opaque => Heard::Opaque,
+        }
+    }
+}
+
+/// How long the client gets to read its last words.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// The same while a prompt may be open: as long as a server would wait (sshd's LoginGraceTime).
+const LAST_WORDS_AT_A_PROMPT: Duration = Duration::from_mins(2);
+
+/// Writes the last words and waits until the client has gone or had its time to read them: one that writes into a
+/// closed pipe first would die of that and never show them.
+pub fn tell(failed: &Failed) {
+    let disconnect = handshake::disconnect(&failed.error.in_one_line());
+    let (version, patience): (&[u8], Duration) = match failed.heard {
+        Heard::Nothing => (handshake::OUR_VERSION, LAST_WORDS),
+        Heard::Packets { ready: true } => (b"", LAST_WORDS),
+        Heard::Packets { ready: false } => (b"", LAST_WORDS_AT_A_PROMPT),
+        Heard::Opaque => return,
+    };
+    if relay::write_all(&[version, &disconnect].concat()).is_err() {
+        return;
+    }
+    let deadline = Instant::now() + patience;
+    let mut block = [0; 4096];
+    while Instant::now() < deadline {
+        let mut fds = [PollFd::from_borrowed_fd(stdin(), PollFlags::IN)];
+        match poll(&mut fds, Some(&relay::until(deadline))) {
+            Err(rustix::io::Errno::INTR) => continue,
+            Ok(count) if count > 0 => {}
+            _ => return,
+        }
+        if !matches!(rustix::io::read(stdin(), &mut block), Ok(count) if count > 0) {
+            return;
+        }
+    }
+}

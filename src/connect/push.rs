@@ -1,0 +1,265 @@
+//! Making sure that a key is on the instance: at most one request for all processes that want the same.
+//!
+//! Lock, look again, push, stamp. The lock is per instance and user and is held over the request; whoever waited for it
+//! finds the stamp of the one before, or its failure, which is shared for two seconds. Requests of all processes of the
+//! user go through one queue, and throttling slows them all.
+
+use std::fs::File;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::aws::client::{self, Patience};
+use crate::aws::credentials::{self, Identity, Session};
+use crate::aws::failure::{Failure, Retry};
+use crate::aws::{instances, push};
+use crate::core::fleet::Instance;
+use crate::core::freshness::{self, Stamp};
+use crate::core::ids::{InstanceId, OsUser};
+use crate::error::{Error, Kind, Result};
+use crate::store::config::{KeyType, Role};
+use crate::store::files;
+use crate::store::keys::{self, PublicKey};
+use crate::store::paths::Paths;
+use crate::store::pushes::{self, Entry, Outcome};
+use crate::sys::clock;
+use crate::ui;
+
+/// How long AWS may refuse (throttle, fail) before we give up, from its first refusal.
+const GIVE_UP_REFUSED: Duration = Duration::from_secs(30);
+/// How long the network may fail before we give up.
+const GIVE_UP_NETWORK: Duration = Duration::from_secs(8);
+/// Longest pause between two tries.
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+
+/// A push that is wanted. Crosses to the worker process as JSON.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Job {
+    /// The instance.
+    pub id: InstanceId,
+    /// What to call it in messages.
+    pub label: String,
+    /// The OS user.
+    pub user: OsUser,
+    /// Whose credentials sign.
+    pub profile: Option<String>,
+    /// The role on top: ARN, external id, session name.
+    pub role: Option<(String, Option<String>, Option<String>)>,
+    /// The only account that is right.
+    pub account: Option<String>,
+    /// The region; none: the profile's.
+    pub region: Option<String>,
+    /// How a missing key is made.
+    pub rsa: bool,
+    /// Pushes a second over all processes.
+    pub push_rate: f64,
+    /// Keep the log.
+    pub push_log: bool,
+    /// How long a push counts, in milliseconds.
+    pub window: u64,
+}
+
+impl Job {
+    /// The push that one connection needs.
+    #[must_use]
+    pub fn new(id: InstanceId, label: &str, user: OsUser, region: Option<String>, identity: Identity) -> Self {
+        Self {
+            id,
+            label: label.to_owned(),
+            user,
+            profile: identity.profile,
+            role: identity.role.map(|role| (role.arn, role.external_id, role.session_name)),
+            account: identity.account,
+            region,
+            rsa: false,
+            push_rate: 20.0,
+            push_log: true,
+            window: clock::push_window(),
+        }
+    }
+
+    /// How a missing key is made.
+    #[must_use]
+    pub fn key_type(&self) -> KeyType {
+        if self.rsa { KeyType::Rsa } else { KeyType::Ed25519 }
+    }
+
+    /// Whose credentials sign.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        let role = self.role.clone();
+        Identity {
+            profile: self.profile.clone(),
+            role: role.map(|(arn, external_id, session_name)| Role { arn, external_id, session_name }),
+            account: self.account.clone(),
+        }
+    }
+}
+
+/// Whether the present key has been pushed for this instance and user within the window. Costs two small reads.
+#[must_use]
+pub fn is_fresh(paths: &Paths, id: &InstanceId, user: &OsUser, window: u64, now: u64) -> bool {
+    match (keys::present(paths, id), pushes::last(paths, id, user)) {
+        (Ok(Some(key)), Some(Outcome::Pushed(stamp))) => stamp.is_fresh(&key.fingerprint, user, now, window),
+        _ => false,
+    }
+}
+
+/// Sees to it that the key is on the instance, by `deadline` at the latest.
+///
+/// # Errors
+///
+/// In the words of the contract; a failure that another process has just met is returned without another request.
+pub fn ensure(paths: &Paths, job: &Job, deadline: Instant) -> Result<()> {
+    files::make_private_folder(&paths.keys())?;
+    let waiting_since = clock::now();
+    let _lock = lock(paths, job, deadline)?;
+    let key = keys::lease(paths, &job.id, job.key_type(), clock::now())?;
+    match pushes::last(paths, &job.id, &job.user) {
+        Some(Outcome::Pushed(stamp)) if stamp.is_fresh(&key.fingerprint, &job.user, clock::now(), job.window) => {
+            return Ok(());
+        }
+        Some(Outcome::Failed { at, error })
+            if at >= waiting_since && clock::now().saturating_sub(at) < freshness::FAILURE_SHARED =>
+        {
+            return Err(error);
+        }
+        _ => {}
+    }
+    let sent = client::run(push_with_retries(paths, job, &key, deadline));
+    let outcome = match &sent {
+        Ok(sent) => Outcome::Pushed(Stamp { key: key.fingerprint.clone(), user: job.user.clone(), sent: *sent }),
+        Err(error) => Outcome::Failed { at: clock::now(), error: error.clone() },
+    };
+    // A stamp that cannot be written costs a push at the next connection; this one has what it needs.
+    if let Err(error) = pushes::remember(paths, &job.id, &job.user, &outcome) {
+        ui::verbose(|| error.message);
+    }
+    sent.map(drop)
+}
+
+/// The push lock; none where the file system has no locks.
+fn lock(paths: &Paths, job: &Job, deadline: Instant) -> Result<File> {
+    let path = paths.push_lock(&job.id, &job.user);
+    let file = files::open_lock(&path).map_err(|error| Error::file("open", &path, &error))?;
+    if keys::wait_for(&file, deadline.saturating_duration_since(Instant::now())) {
+        return Ok(file);
+    }
+    Err(Error::new(Kind::Unavailable, format!("another process is still pushing the key for {}", job.label))
+        .hint("try again in a moment"))
+}
+
+/// Returns when the request that succeeded was sent, in milliseconds since 1970.
+async fn push_with_retries(paths: &Paths, job: &Job, key: &PublicKey, deadline: Instant) -> Result<u64> {
+    let session = credentials::open(&job.identity(), job.region.as_deref(), Patience::PUSH).await?;
+    let mut first_refusal: Option<Instant> = None;
+    let mut pause = Duration::from_millis(100);
+    loop {
+        thread::sleep(pushes::take_place(paths, job.push_rate, clock::now()));
+        let sent = clock::now();
+        let push = push::Push { id: &job.id, label: &job.label, user: &job.user, public_key: &key.line };
+        let failure = match push::send(&session, push).await {
+            Ok(request_id) => {
+                pushes::recover(paths, job.push_rate);
+                log(paths, job, key, &session, request_id.as_deref(), "pushed");
+                return Ok(sent);
+            }
+            Err(failure) => failure,
+        };
+        if failure.retry == Retry::Throttled {
+            pushes::slow_down(paths, job.push_rate);
+        }
+        let refused_for = first_refusal.get_or_insert_with(Instant::now).elapsed();
+        let patience = if failure.retry == Retry::Network { GIVE_UP_NETWORK } else { GIVE_UP_REFUSED };
+        let pause_now = pause.mul_f64(0.5 + fastrand::f64());
+        let too_late = Instant::now() + pause_now > deadline || refused_for + pause_now > patience;
+        if failure.retry == Retry::Never || too_late {
+            let error = given_up(&session, job, failure, refused_for).await;
+            log(paths, job, key, &session, None, &error.message);
+            return Err(error);
+        }
+        ui::verbose(|| format!("{}; trying again", failure.error.message));
+        thread::sleep(pause_now);
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// The final words: what AWS said, for how long, and for an instance that is not running since when.
+async fn given_up(session: &Session, job: &Job, failure: Failure, refused_for: Duration) -> Error {
+    let mut error = failure.error;
+    match failure.code.as_deref() {
+        Some("EC2InstanceStateInvalidException" | "EC2InstanceNotFoundException") => {
+            if let Ok(Some(instance)) = instances::by_id(session, &job.id).await
+                && instance.state != "running"
+            {
+                return not_running(&instance, &job.label, session.region.as_str(), &job.identity());
+            }
+            error.gone = failure.code.as_deref() == Some("EC2InstanceNotFoundException");
+            error
+        }
+        _ => {
+            if failure.retry != Retry::Never && refused_for >= Duration::from_secs(1) {
+                error.message = format!("{}, tried for {} s", error.message, refused_for.as_secs());
+            }
+            error
+        }
+    }
+}
+
+/// What to say of an instance that is there and not running.
+#[must_use]
+pub fn not_running(instance: &Instance, label: &str, region: &str, identity: &Identity) -> Error {
+    let name = if label == instance.id.as_str() { label.to_owned() } else { format!("{label} ({})", instance.id) };
+    let since = since(&instance.state_reason).map(|when| format!(" since {when}")).unwrap_or_default();
+    let error = Error::new(Kind::Unreachable, format!("{name} is {}{since}", instance.state));
+    match instance.state.as_str() {
+        "stopped" | "stopping" => error.hint(format!(
+            "aws ec2 start-instances --instance-ids {} --region {region}{}",
+            instance.id,
+            identity.flag()
+        )),
+        "pending" => error.hint("wait until it has started"),
+        _ => error.hint("ssh-eic sync, if another instance has taken its place").gone(),
+    }
+}
+
+/// The time in `User initiated (2026-11-23 03:12:00 GMT)`, if it reads as one.
+fn since(reason: &str) -> Option<&str> {
+    let (_, rest) = reason.split_once('(')?;
+    let (when, _) = rest.split_once(')')?;
+    when.bytes().all(|b| b.is_ascii_alphanumeric() || b" :-".contains(&b)).then_some(when)
+}
+
+fn log(paths: &Paths, job: &Job, key: &PublicKey, session: &Session, request_id: Option<&str>, outcome: &str) {
+    if !job.push_log {
+        return;
+    }
+    let time = jiff::Timestamp::from_millisecond(i64::try_from(clock::now()).unwrap_or(0)).unwrap_or_default();
+    let entry = Entry {
+        time: time.to_string(),
+        account: session.account.as_deref().or(job.account.as_deref()),
+        caller: Some(&session.access_key),
+        instance: &job.id,
+        user: &job.user,
+        key: &key.fingerprint,
+        route: "direct",
+        request_id,
+        outcome,
+    };
+    if let Err(error) = pushes::log(paths, &entry) {
+        ui::verbose(|| error.message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_a_state_is_read_and_nothing_else() {
+        assert_eq!(since("User initiated (2026-11-23 03:12:00 GMT)"), Some("2026-11-23 03:12:00 GMT"));
+        assert_eq!(since("Server.SpotInstanceTermination"), None);
+        assert_eq!(since("x (\x1b[31m)"), None);
+    }
+}

@@ -1,0 +1,157 @@
+//! From what ssh hands over to what a connection needs: whose credentials, which region, which limits.
+//!
+//! Flags of the command line win, then the source that sync wrote into the ProxyCommand, then the index; an id that
+//! none of them knows is looked for in all sources.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, poll};
+
+use crate::aws::credentials::Identity;
+use crate::connect::opening::Helpers;
+use crate::connect::push::Job;
+use crate::connect::relay::until;
+use crate::connect::worker::{Answer, Request, Worker};
+use crate::core::fleet::Host;
+use crate::core::ids::{InstanceId, OsUser};
+use crate::error::{Error, Kind, Result};
+use crate::store::config::{AddressKind, Config, KeyType, Role};
+use crate::store::index::Index;
+use crate::store::paths::Paths;
+
+/// What the command line says of where an instance is.
+#[derive(Debug, Clone, Default)]
+pub struct Place {
+    /// `--region`
+    pub region: Option<String>,
+    /// `--source`
+    pub source: Option<String>,
+    /// `--profile`
+    pub profile: Option<String>,
+    /// `--role-arn`
+    pub role_arn: Option<String>,
+}
+
+/// What is known before anything is asked.
+#[derive(Debug)]
+pub struct Known {
+    /// The checked config, or its defaults.
+    pub config: Config,
+    /// The last index.
+    pub index: Option<Index>,
+    /// The host of this id in it.
+    pub host: Option<Host>,
+}
+
+impl Known {
+    /// Reads config and index.
+    ///
+    /// # Errors
+    ///
+    /// A config or an index that cannot be read.
+    pub fn read(paths: &Paths, id: &InstanceId) -> Result<Self> {
+        let config = Config::load(&paths.config)?;
+        let index = Index::open(&paths.index())?;
+        let host = index.as_ref().map(|index| index.host(id.as_str())).transpose()?.flatten();
+        Ok(Self { config, index, host })
+    }
+
+    /// What to call the instance in messages.
+    #[must_use]
+    pub fn label(&self, id: &InstanceId) -> String {
+        self.host.as_ref().map_or(id.as_str(), Host::label).to_owned()
+    }
+}
+
+/// The job, and which of the instance's addresses counts.
+///
+/// # Errors
+///
+/// [`Kind::Config`] for a source that is gone from the config, [`Kind::NoHost`] for an id that no source has.
+pub fn job(
+    paths: &Paths,
+    known: &Known,
+    helpers: &Helpers,
+    id: &InstanceId,
+    user: OsUser,
+    place: &Place,
+) -> Result<(Job, AddressKind)> {
+    let label = known.label(id);
+    let mut region = place.region.clone();
+    let mut source_name = place.source.clone();
+    let explicit = place.profile.is_some() || place.role_arn.is_some() || (region.is_some() && source_name.is_none());
+    if source_name.is_none() && !explicit {
+        if let Some(host) = &known.host {
+            source_name = Some(host.source.clone());
+            region = Some(host.region.clone());
+        } else {
+            let (source, found_in) = locate(helpers, id)?;
+            source_name = Some(source);
+            region = Some(found_in);
+        }
+    }
+    let limits = |job: Job| Job { push_rate: known.config.push_rate, push_log: known.config.push_log, ..job };
+    let Some(name) = source_name else {
+        let role = place.role_arn.clone().map(|arn| Role { arn, external_id: None, session_name: None });
+        let identity = Identity { profile: place.profile.clone(), role, account: None };
+        return Ok((limits(Job::new(id.clone(), &label, user, region, identity)), AddressKind::Private));
+    };
+    let source = known.config.source(&name).ok_or_else(|| {
+        Error::new(
+            Kind::Config,
+            format!("{} has no source {name:?} any more, which {label} came from", paths.config.display()),
+        )
+        .hint("ssh-eic sync")
+    })?;
+    let mut identity = Identity::of(source);
+    let recorded = known.index.as_ref().and_then(|index| index.header.accounts.get(&name).cloned());
+    identity.account = identity.account.or(recorded);
+    let mut job = Job::new(id.clone(), &label, user, region, identity);
+    job.rsa = source.key_type == KeyType::Rsa;
+    Ok((limits(job), source.address))
+}
+
+/// How long all sources together may take to say whether they have an id.
+const LOCATE_PATIENCE: Duration = Duration::from_secs(20);
+
+fn locate(helpers: &Helpers, id: &InstanceId) -> Result<(String, String)> {
+    match ask(helpers, &Request::Locate(id.clone()), LOCATE_PATIENCE)? {
+        Some(Answer::Located { source, region }) => Ok((source, region)),
+        Some(_) => Err(Error::new(Kind::NoHost, format!("no configured source has an instance {id}"))
+            .hint("check the id, or add its account and region to config.toml")),
+        None => Err(Error::new(
+            Kind::Unavailable,
+            format!("AWS did not say within {} s where {id} is", LOCATE_PATIENCE.as_secs()),
+        )),
+    }
+}
+
+/// Asks a worker and waits for its answer; none if it takes too long.
+///
+/// # Errors
+///
+/// The worker's own.
+pub fn ask(helpers: &Helpers, request: &Request, patience: Duration) -> Result<Option<Answer>> {
+    let mut worker = Worker::start(&helpers.binary, &helpers.flags, request)?;
+    let deadline = Instant::now() + patience;
+    while Instant::now() < deadline {
+        let mut fds = [PollFd::from_borrowed_fd(worker.fd(), PollFlags::IN)];
+        match poll(&mut fds, Some(&until(deadline))) {
+            Ok(count) if count > 0 => {
+                if let Some(answer) = worker.read() {
+                    return answer.map(Some);
+                }
+            }
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(Error::new(Kind::Bug, "cannot wait for a child").because(error)),
+        }
+    }
+    Ok(None)
+}
+
+/// How to start workers that use the same files as this process.
+#[must_use]
+pub fn helpers(flags: Vec<(String, String)>) -> Helpers {
+    Helpers { binary: crate::sys::environment::own_binary().unwrap_or_else(|| PathBuf::from("ssh-eic")), flags }
+}

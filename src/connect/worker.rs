@@ -1,0 +1,198 @@
+//! What talks to AWS for the proxy: a child process that ends with its answer.
+//!
+//! A proxy lives as long as its session, hours and days, and there may be hundreds of them; the SDK's memory must not
+//! stay with it. The child reads one request from stdin, writes one answer to stdout, and ends at once when its stdin
+//! ends, that is when the proxy is gone, however it went.
+
+use std::io::{self, BufRead, Read, Write};
+use std::net::{IpAddr, ToSocketAddrs};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::aws::client::{self, Patience};
+use crate::aws::{credentials, instances};
+use crate::connect::push::{self, Job};
+use crate::core::fleet::Instance;
+use crate::core::ids::InstanceId;
+use crate::discover::{query, sync};
+use crate::error::{Error, Kind, Result};
+use crate::store::config::Config;
+use crate::store::paths::Paths;
+
+/// What a worker is asked.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Request {
+    /// See to it that the key is on the instance, within so many milliseconds.
+    Push(Box<Job>, u64),
+    /// What AWS says of the instance now.
+    Describe(Box<Job>),
+    /// The addresses of a name.
+    Resolve(String),
+    /// Which source and region has an instance of this id.
+    Locate(InstanceId),
+    /// A sync, since what the index says has turned out wrong.
+    Sync,
+}
+
+/// What it answers.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Answer {
+    /// The key is there.
+    Pushed,
+    /// The instance, if there is one of that id.
+    Instance(Option<Box<Instance>>),
+    /// The addresses, in the resolver's order.
+    Addresses(Vec<IpAddr>),
+    /// Where the instance is.
+    Located {
+        /// The source's name.
+        source: String,
+        /// The region.
+        region: String,
+    },
+    /// No source has it.
+    Nowhere,
+    /// The sync is done.
+    Synced,
+}
+
+/// A running child.
+#[derive(Debug)]
+pub struct Worker {
+    child: Child,
+    /// Held open: its end is the child's.
+    _stdin: ChildStdin,
+    stdout: ChildStdout,
+    answer: Vec<u8>,
+}
+
+impl Worker {
+    /// Starts a child of our own binary. `flags` lead it to the same files.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::File`] if it cannot be started.
+    pub fn start(binary: &Path, flags: &[(String, String)], request: &Request) -> Result<Self> {
+        let fail = |error: io::Error| Error::file("start", binary, &error);
+        let mut command = Command::new(binary);
+        for (flag, value) in flags {
+            command.arg(flag).arg(value);
+        }
+        // A group of its own: the keyboard's Ctrl-C is not for it.
+        command.arg("worker").stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
+        let mut child = command.spawn().map_err(fail)?;
+        let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(Error::new(Kind::Bug, "a child without pipes"));
+        };
+        let mut line = serde_json::to_vec(request).unwrap_or_default();
+        line.push(b'\n');
+        stdin.write_all(&line).map_err(fail)?;
+        Ok(Self { child, _stdin: stdin, stdout, answer: Vec::new() })
+    }
+
+    /// Readable when there is more of the answer.
+    #[must_use]
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.stdout.as_fd()
+    }
+
+    /// Reads on; the whole answer once the child has ended it.
+    pub fn read(&mut self) -> Option<Result<Answer>> {
+        let mut block = [0; 4096];
+        match self.stdout.read(&mut block) {
+            Ok(0) => {
+                let _ = self.child.wait();
+                let answer = serde_json::from_slice(&self.answer);
+                Some(answer.unwrap_or_else(|_| {
+                    Err(Error::new(Kind::Bug, "the process that asks AWS ended without an answer"))
+                }))
+            }
+            Ok(count) => {
+                self.answer.extend_from_slice(&block[..count]);
+                None
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => None,
+            Err(error) => Some(Err(Error::new(Kind::Bug, "cannot read the answer of a child").because(error))),
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The child's side: reads the request, works, writes the answer, unless the parent is gone first.
+///
+/// # Errors
+///
+/// [`Kind::Usage`] for what is no request.
+pub fn serve(paths: &Paths, binary: PathBuf, flags: Vec<(String, String)>) -> Result<()> {
+    let mut input = io::BufReader::new(io::stdin());
+    let mut line = String::new();
+    let request = input.read_line(&mut line).ok().and_then(|_| serde_json::from_str::<Request>(&line).ok());
+    let request = request.ok_or_else(|| Error::new(Kind::Usage, "worker is for ssh-eic proxy itself"))?;
+    let (sender, receiver) = mpsc::channel();
+    let work = sender.clone();
+    let paths = paths.clone();
+    thread::spawn(move || work.send(Some(answer(&paths, binary, flags, request))));
+    thread::spawn(move || {
+        let _ = io::copy(&mut input, &mut io::sink());
+        sender.send(None)
+    });
+    if let Ok(Some(answer)) = receiver.recv() {
+        let bytes = serde_json::to_vec(&answer).unwrap_or_default();
+        let _ = io::stdout().lock().write_all(&bytes);
+    }
+    Ok(())
+}
+
+fn answer(paths: &Paths, binary: PathBuf, flags: Vec<(String, String)>, request: Request) -> Result<Answer> {
+    match request {
+        Request::Push(job, patience) => {
+            push::ensure(paths, &job, Instant::now() + Duration::from_millis(patience)).map(|()| Answer::Pushed)
+        }
+        Request::Describe(job) => client::run(async {
+            let patience = Patience { attempts: 2, ..Patience::PUSH };
+            let session = credentials::open(&job.identity(), job.region.as_deref(), patience).await?;
+            match instances::by_id(&session, &job.id).await {
+                Ok(instance) => Ok(Answer::Instance(instance.map(Box::new))),
+                Err(failure) if failure.error.kind == Kind::NoHost => Ok(Answer::Instance(None)),
+                Err(failure) => Err(failure.error),
+            }
+        }),
+        Request::Locate(id) => locate(&Config::load(&paths.config)?, &id),
+        Request::Sync => {
+            let config = Config::load(&paths.config)?;
+            let run = sync::Run { paths, config: &config, binary, flags, only: None, if_older_than: None };
+            sync::run(&run).map(|_| Answer::Synced)
+        }
+        Request::Resolve(name) => (name.as_str(), 0)
+            .to_socket_addrs()
+            .map(|found| Answer::Addresses(found.map(|address| address.ip()).collect()))
+            .map_err(|error| {
+                Error::new(Kind::Unreachable, format!("cannot resolve {name}: {}", crate::error::reason(&error)))
+                    .hint("ssh-eic sync, or check the name")
+            }),
+    }
+}
+
+fn locate(config: &Config, id: &InstanceId) -> Result<Answer> {
+    let (found, failures) = query::locate(&config.sources, id)?;
+    match (found, failures.into_iter().next()) {
+        (Some((source, region)), _) => Ok(Answer::Located { source, region }),
+        (None, Some(error)) => Err(error),
+        (None, None) => Ok(Answer::Nowhere),
+    }
+}

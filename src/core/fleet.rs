@@ -1,0 +1,113 @@
+//! The fleet: instances as AWS describes them, and hosts as ssh reaches them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::ids::{InstanceId, OsUser};
+
+/// The tag that names the OS user of an instance.
+pub const TAG_USER: &str = "ssh-eic:user";
+/// The tag that names the SSH port of an instance.
+pub const TAG_PORT: &str = "ssh-eic:port";
+/// The tag that keeps an instance out of the config, whatever its value.
+pub const TAG_IGNORE: &str = "ssh-eic:ignore";
+/// The tag that Auto Scaling puts on the members of a group.
+pub const TAG_AUTO_SCALING: &str = "aws:autoscaling:groupName";
+
+/// An instance as DescribeInstances tells it. Texts are as AWS gave them and not to be trusted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instance {
+    /// The instance's id.
+    pub id: InstanceId,
+    /// `running`, `stopped`, …
+    pub state: String,
+    /// Why and when the state was entered, in AWS's words: `User initiated (2026-11-23 03:12:00 GMT)`.
+    #[serde(default)]
+    pub state_reason: String,
+    /// The private IPv4 address.
+    pub private_ip: Option<String>,
+    /// The first IPv6 address.
+    pub ipv6: Option<String>,
+    /// The public IPv4 address.
+    pub public_ip: Option<String>,
+    /// The availability zone.
+    pub az: String,
+    /// The VPC.
+    pub vpc: String,
+    /// The image.
+    pub image: String,
+    /// A Windows instance.
+    pub windows: bool,
+    /// All tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// An instance and where it was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sighting {
+    /// Position of the source in the config; earlier ones win.
+    pub source: usize,
+    /// The region that was asked.
+    pub region: String,
+    /// The account that owns it.
+    pub account: String,
+    /// What AWS said.
+    pub instance: Instance,
+}
+
+/// A host as the index keeps it and ssh reaches it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    /// The name to type; none where the tags leave nothing: reachable by id only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alias: Option<String>,
+    /// Further names of the same host, the tag's own spelling above all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
+    /// The instance.
+    pub id: InstanceId,
+    /// The address that ssh connects to; none while the instance has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// The SSH port.
+    pub port: u16,
+    /// The OS user.
+    pub user: OsUser,
+    /// The name of the source.
+    pub source: String,
+    /// The region.
+    pub region: String,
+    /// The account, 12 digits.
+    pub account: String,
+    /// The state at the last sync.
+    pub state: String,
+    /// Another ProxyCommand or ProxyJump of the user's wins for this host, so the hook has to push.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hook_pushes: bool,
+    /// The ConnectTimeout that the user's own config gives this host, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect_timeout: Option<u32>,
+    /// The availability zone.
+    #[serde(default)]
+    pub az: String,
+    /// The VPC.
+    #[serde(default)]
+    pub vpc: String,
+    /// All tags.
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
+}
+
+impl Host {
+    /// What to call it in a message: the alias, else the id.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        self.alias.as_deref().unwrap_or(self.id.as_str())
+    }
+
+    /// All names that ssh knows it by, the id left out.
+    pub fn all_names(&self) -> impl Iterator<Item = &str> {
+        self.alias.iter().chain(&self.names).map(String::as_str)
+    }
+}

@@ -1,0 +1,13 @@
+//! What the project is about, as pure functions: values in, values out.
+//!
+//! Nothing here touches a file, the network, a process, the environment or a clock; a test reads the `use` lines to
+//! keep it so.
+
+pub mod alias;
+pub mod fleet;
+pub mod freshness;
+pub mod handshake;
+pub mod ids;
+pub mod intent;
+pub mod render;
+pub mod splice;

@@ -1,0 +1,369 @@
+//! The generated ssh_config: three files that are included in this order.
+//!
+//! `guard` turns the proxy off for user names with a quote, `hosts` holds all routing in `Host` blocks, `hook` holds
+//! the `Match exec` lines, alone because other readers of ssh_config lose hosts behind a Match. The facts behind each
+//! line are in section 5 of the contract: what a client of 8.7 or newer does with quotes, patterns and tokens.
+//!
+//! The same fleet gives the same bytes. Not here: aliases (`core::alias`), writing (`store`), the Include (`splice`).
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use crate::core::fleet::Host;
+use crate::core::ids::OsUser;
+
+/// Names on one Host line; ssh's time for a line grows with the square of them.
+const NAMES_A_LINE: usize = 100;
+/// Bytes on one Host line, below what readers with fixed buffers take.
+const BYTES_A_LINE: usize = 1000;
+/// Bytes that a Unix socket path may have (`sun_path`, the smaller of Linux's and macOS's), less the random suffix of
+/// 17 that ssh adds while it makes the socket.
+const LONGEST_CONTROL_PATH: usize = 103 - 17;
+
+/// What all blocks share.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The binary, absolute, as found on PATH.
+    pub binary: String,
+    /// Hidden flags that lead the hook and the proxy to other files than the default ones, quoted by us.
+    pub flags: Vec<(String, String)>,
+    /// Folder of keys, known_hosts and control sockets, absolute.
+    pub folder: String,
+    /// Further known_hosts files.
+    pub known_hosts: Vec<String>,
+    /// Write ControlMaster lines with this ControlPersist.
+    pub control_persist: Option<String>,
+    /// User and port of an id that the index does not know.
+    pub fallback: (OsUser, u16),
+}
+
+/// The three files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Files {
+    /// Ahead of the hosts.
+    pub guard: String,
+    /// All Host blocks.
+    pub hosts: String,
+    /// The Match lines.
+    pub hook: String,
+}
+
+/// What distinguishes one block of shared options from another.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OptionSet<'a> {
+    source: &'a str,
+    region: &'a str,
+    user: &'a str,
+    port: u16,
+}
+
+impl<'a> OptionSet<'a> {
+    /// The set that a host belongs to.
+    #[must_use]
+    pub fn of(host: &'a Host) -> Self {
+        Self { source: &host.source, region: &host.region, user: host.user.as_str(), port: host.port }
+    }
+}
+
+/// Refuses a path that cannot be written into ssh_config and a shell command at once.
+///
+/// # Errors
+///
+/// Names the character that stands in the way.
+pub fn check_path(path: &str) -> Result<(), String> {
+    // Quotes and backslashes end our quoting, `${` is expanded by ssh (8.4), globs by Include.
+    let bad = path.chars().find(|c| c.is_control() || "'\"\\*?[".contains(*c));
+    match bad {
+        Some(c) => Err(format!("{c:?} in it cannot be written into ssh_config")),
+        None if path.contains("${") => Err("\"${\" in it would be expanded by ssh".to_owned()),
+        None if path.starts_with('/') => Ok(()),
+        None => Err("it is not absolute".to_owned()),
+    }
+}
+
+/// The line for the user's own config.
+#[must_use]
+pub fn include_line(folder: &str) -> String {
+    let file = |name: &str| quoted(&format!("{folder}/{name}"));
+    format!("Include {} {} {}", file("guard"), file("hosts"), file("hook"))
+}
+
+/// Renders all files. `hosts` in the order that the files shall have.
+#[must_use]
+pub fn files(hosts: &[Host], settings: &Settings) -> Files {
+    Files { guard: guard(), hosts: host_blocks(hosts, settings), hook: hook(hosts, settings) }
+}
+
+const HEADER: &str = "# Written by ssh-eic sync. Changes are overwritten: change config.toml instead.\n";
+
+fn guard() -> String {
+    // A client before 9.6 does not look at the user name, and %r stands in a shell command below.
+    format!("{HEADER}Match user \"*'*\"\n    ProxyCommand none\n")
+}
+
+fn host_blocks(hosts: &[Host], settings: &Settings) -> String {
+    let mut out = HEADER.to_owned();
+    for host in hosts.iter().filter(|host| host.alias.is_some()) {
+        let names: Vec<&str> = host.all_names().collect();
+        let address = host.address.as_deref().unwrap_or(host.id.as_str());
+        let _ = write!(out, "Host {}\n    HostName {address}\n    HostKeyAlias {}\n", names.join(" "), host.id);
+    }
+    let mut sets: BTreeMap<OptionSet<'_>, Vec<&str>> = BTreeMap::new();
+    for host in hosts {
+        sets.entry(OptionSet::of(host)).or_default().extend(host.all_names());
+    }
+    for (set, names) in &sets {
+        for line in name_lines(names) {
+            let _ = writeln!(out, "Host {line}");
+            login(&mut out, set.user, set.port);
+            let place = format!(" --region {} --source {}", word(set.region), word(set.source));
+            shared(&mut out, settings, "%k %h %p", &place);
+        }
+    }
+    id_blocks(&mut out, hosts, settings);
+    out
+}
+
+/// An instance is reachable as its id, indexed or not; only what differs from the fallback needs its own lines.
+fn id_blocks(out: &mut String, hosts: &[Host], settings: &Settings) {
+    let (user, port) = &settings.fallback;
+    let mut others: BTreeMap<(&str, u16), Vec<&str>> = BTreeMap::new();
+    for host in hosts.iter().filter(|host| (&host.user, host.port) != (user, *port)) {
+        others.entry((host.user.as_str(), host.port)).or_default().push(host.id.as_str());
+    }
+    for ((user, port), ids) in &others {
+        for line in name_lines(ids) {
+            let _ = writeln!(out, "Host {line}");
+            login(out, user, *port);
+        }
+    }
+    let _ = writeln!(out, "Host {}", id_patterns(" ", "!i-"));
+    login(out, user.as_str(), *port);
+    shared(out, settings, "'%k' '%h' %p", "");
+}
+
+fn login(out: &mut String, user: &str, port: u16) {
+    let _ = write!(out, "    User {user}\n    Port {port}\n");
+}
+
+fn shared(out: &mut String, settings: &Settings, target: &str, place: &str) {
+    let Settings { folder, known_hosts, .. } = settings;
+    let own = |name: &str| quoted(&percent_doubled(&format!("{folder}/{name}")));
+    let key = quoted(&format!("{}/keys/%k", percent_doubled(folder)));
+    let control_path = control_path(folder);
+    let known: Vec<String> = known_hosts.iter().map(|path| quoted(&percent_doubled(path))).collect();
+    let known = [vec![own("known_hosts"), own("known_hosts.console")], known].concat().join(" ");
+    let program = program(settings);
+    let _ = write!(
+        out,
+        "    IdentityFile {key}
+    ProxyCommand {program} proxy {target} '%r'{place}
+    ProxyUseFdpass no
+    ControlPath {control_path}
+    IdentitiesOnly yes
+    AddKeysToAgent no
+    PubkeyAuthentication yes
+    PreferredAuthentications publickey,keyboard-interactive
+    UserKnownHostsFile {known}
+    HashKnownHosts no
+    StrictHostKeyChecking accept-new
+"
+    );
+    if let Some(persist) = &settings.control_persist {
+        let _ = write!(out, "    ControlMaster auto\n    ControlPersist {persist}\n");
+    }
+}
+
+/// By instance, so that two instances with one private address never share a master.
+fn control_path(folder: &str) -> String {
+    let longest_name = "/cm/i-0123456789abcdef0-65535-".len() + 32;
+    if folder.len() + longest_name > LONGEST_CONTROL_PATH {
+        // ssh would refuse to connect at all; the hash keeps instance (%k has no short form), port and user apart.
+        return "none".to_owned();
+    }
+    quoted(&format!("{}/cm/%k-%p-%r", percent_doubled(folder)))
+}
+
+fn hook(hosts: &[Host], settings: &Settings) -> String {
+    let mut out = HEADER.to_owned();
+    let aliases: Vec<&str> = hosts.iter().filter_map(|host| host.alias.as_deref()).collect();
+    let program = program(settings);
+    let exec = format!("user \"*,!*'*\" exec \"exec {program} match '%n' '%r'\"");
+    if !aliases.is_empty() {
+        let _ = writeln!(out, "Match originalhost \"{}\" {exec}", aliases.join(","));
+    }
+    let _ = writeln!(out, "Match originalhost \"{}\" {exec}", id_patterns(",", "!i-"));
+    out
+}
+
+fn program(settings: &Settings) -> String {
+    let mut program = format!("'{}'", percent_doubled(&settings.binary));
+    for (flag, value) in &settings.flags {
+        let _ = write!(program, " {flag} '{}'", percent_doubled(value));
+    }
+    program
+}
+
+/// `i-` with exactly 8 or 17 hexadecimal digits: a `?` for each and a negation for every other printable character
+/// that a pattern can name. What is left (`*`, `?`, bytes above ASCII) never passes the hook's or the proxy's parser,
+/// and stands in single quotes until then.
+fn id_patterns(separator: &str, negation: &str) -> String {
+    let mut patterns = vec![format!("i-{}", "?".repeat(8)), format!("i-{}", "?".repeat(17))];
+    for c in ('!'..='~').filter(|c| !matches!(c, '0'..='9' | 'a'..='f' | '*' | '?')) {
+        let escaped = match c {
+            // A list in double quotes cannot hold its own separator; a Host line can hold neither quote bare.
+            ',' | '"' | '\\' if separator == "," => continue,
+            '"' | '\'' | '\\' if separator == " " => format!("\\{c}"),
+            _ => c.to_string(),
+        };
+        patterns.push(format!("{negation}*{escaped}*"));
+    }
+    patterns.join(separator)
+}
+
+/// Names in lines of at most 100 and 1000 bytes, as given.
+fn name_lines(names: &[&str]) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    let mut count = NAMES_A_LINE;
+    for name in names {
+        match lines.last_mut() {
+            Some(line) if count < NAMES_A_LINE && "Host ".len() + line.len() + 1 + name.len() < BYTES_A_LINE => {
+                line.push(' ');
+                line.push_str(name);
+                count += 1;
+            }
+            _ => {
+                lines.push((*name).to_owned());
+                count = 1;
+            }
+        }
+    }
+    lines
+}
+
+/// ssh_config's double quotes, where a space asks for them.
+fn quoted(path: &str) -> String {
+    if path.contains([' ', '#', '=']) { format!("\"{path}\"") } else { path.to_owned() }
+}
+
+fn percent_doubled(text: &str) -> String {
+    text.replace('%', "%%")
+}
+
+/// One word of a shell command; `check_word` has seen to it that it has no quote.
+fn word(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    if !text.is_empty() && text.bytes().all(plain) { text.to_owned() } else { format!("'{}'", percent_doubled(text)) }
+}
+
+/// Refuses a word from the config that cannot be quoted into a ProxyCommand.
+///
+/// # Errors
+///
+/// Names the character that stands in the way.
+pub fn check_word(text: &str) -> Result<(), String> {
+    match text.chars().find(|c| c.is_control() || "'\"\\".contains(*c)) {
+        Some(c) => Err(format!("{c:?} in it cannot be written into ssh_config")),
+        None if text.is_empty() || text.starts_with('-') => Err("it is empty or starts with '-'".to_owned()),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::ids::InstanceId;
+
+    fn host(alias: &str, id: &str, user: &str) -> Host {
+        Host {
+            alias: Some(alias.to_owned()),
+            names: Vec::new(),
+            id: InstanceId::parse(id).unwrap(),
+            address: Some("10.0.3.7".to_owned()),
+            port: 22,
+            user: OsUser::parse(user).unwrap(),
+            source: "prod".to_owned(),
+            region: "eu-west-1".to_owned(),
+            account: "111122223333".to_owned(),
+            state: "running".to_owned(),
+            hook_pushes: false,
+            connect_timeout: None,
+            az: String::new(),
+            vpc: String::new(),
+            tags: BTreeMap::new(),
+        }
+    }
+
+    fn settings() -> Settings {
+        Settings {
+            binary: "/usr/local/bin/ssh-eic".to_owned(),
+            flags: Vec::new(),
+            folder: "/home/u/.ssh/eic".to_owned(),
+            known_hosts: Vec::new(),
+            control_persist: None,
+            fallback: (OsUser::ec2_user(), 22),
+        }
+    }
+
+    #[test]
+    fn the_files_are_those_of_the_contract() {
+        let files = files(&[host("prod-web-1", "i-0abc12def34567890", "ec2-user")], &settings());
+        let expected = "\
+Host prod-web-1
+    HostName 10.0.3.7
+    HostKeyAlias i-0abc12def34567890
+Host prod-web-1
+    User ec2-user
+    Port 22
+    IdentityFile /home/u/.ssh/eic/keys/%k
+    ProxyCommand '/usr/local/bin/ssh-eic' proxy %k %h %p '%r' --region eu-west-1 --source prod
+    ProxyUseFdpass no
+    ControlPath /home/u/.ssh/eic/cm/%k-%p-%r
+    IdentitiesOnly yes
+    AddKeysToAgent no
+    PubkeyAuthentication yes
+    PreferredAuthentications publickey,keyboard-interactive
+    UserKnownHostsFile /home/u/.ssh/eic/known_hosts /home/u/.ssh/eic/known_hosts.console
+    HashKnownHosts no
+    StrictHostKeyChecking accept-new
+";
+        assert!(files.hosts[HEADER.len()..].starts_with(expected), "{}", files.hosts);
+        let hook = "Match originalhost \"prod-web-1\" user \"*,!*'*\" exec \"exec '/usr/local/bin/ssh-eic' match '%n' '%r'\"\n";
+        assert!(files.hook[HEADER.len()..].starts_with(hook), "{}", files.hook);
+    }
+
+    #[test]
+    fn lines_of_names_stay_within_100_names_and_1000_bytes() {
+        let names: Vec<String> = (0..950).map(|n| format!("host-{n:0width$}", width = 2 + n % 40)).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let lines = name_lines(&names);
+        assert!(lines.iter().all(|line| line.split(' ').count() <= 100 && "Host ".len() + line.len() < 1000));
+        assert_eq!(lines.join(" "), names.join(" "));
+    }
+
+    #[test]
+    fn an_id_of_another_user_has_its_own_line_before_the_pattern() {
+        let files = files(&[host("a", "i-0abc12de", "ubuntu"), host("b", "i-0abc12df", "ec2-user")], &settings());
+        let own = files.hosts.find("Host i-0abc12de\n    User ubuntu\n").expect("lines of its own");
+        assert!(own < files.hosts.find("Host i-????????").expect("the pattern"));
+        assert!(!files.hosts.contains("Host i-0abc12df"));
+    }
+
+    #[test]
+    fn paths_that_would_break_the_quoting_are_refused() {
+        for bad in ["/a'b", "/a\"b", "/a\nb", "/a${b", "a/b", "/a\\b", "/a*", "/[a]"] {
+            assert!(check_path(bad).is_err(), "{bad}");
+        }
+        assert!(check_path("/home/a b/100%/.ssh/eic").is_ok());
+    }
+
+    #[test]
+    fn spaces_and_percents_are_quoted() {
+        let mut settings = settings();
+        settings.folder = "/home/a b/100%".to_owned();
+        settings.binary = "/opt/my tools/50%/ssh-eic".to_owned();
+        let text = files(&[host("a", "i-0abc12de", "ec2-user")], &settings).hosts;
+        assert!(text.contains("IdentityFile \"/home/a b/100%%/keys/%k\"\n"), "{text}");
+        assert!(text.contains("ProxyCommand '/opt/my tools/50%%/ssh-eic' proxy"), "{text}");
+    }
+}

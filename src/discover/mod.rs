@@ -1,0 +1,8 @@
+//! From the configured sources to the files that ssh reads: ask AWS, name the hosts, prove the config, write it.
+//!
+//! Between the commands and the floors of single effects: `sync`, `init` and the refresh of a connection share it.
+
+pub mod fleet;
+pub mod proof;
+pub mod query;
+pub mod sync;

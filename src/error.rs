@@ -1,0 +1,142 @@
+//! The one error type: a kind (which is the exit code), what failed and for which thing, and what to do about it.
+//!
+//! Every floor above `core` uses it. Printing is `ui`'s, exiting is `main`'s.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+/// What kind of failure; each is one exit code of the man page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// 1: a check says no (a difference, not managed).
+    No,
+    /// 2: bad usage.
+    Usage,
+    /// 3: bad config file, ours or a generated one that ssh does not take.
+    Config,
+    /// 4: no such host, or more than one.
+    NoHost,
+    /// 5: no, expired or wrong credentials.
+    Credentials,
+    /// 6: AWS said no.
+    Denied,
+    /// 7: AWS throttled, failed or could not be reached.
+    Unavailable,
+    /// 8: instance unreachable or not running.
+    Unreachable,
+    /// 9: local file problem.
+    File,
+    /// 70: a bug.
+    Bug,
+}
+
+impl Kind {
+    /// The process exit code.
+    #[must_use]
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::No => 1,
+            Self::Usage => 2,
+            Self::Config => 3,
+            Self::NoHost => 4,
+            Self::Credentials => 5,
+            Self::Denied => 6,
+            Self::Unavailable => 7,
+            Self::Unreachable => 8,
+            Self::File => 9,
+            Self::Bug => 70,
+        }
+    }
+}
+
+/// A failure as the user reads it. Crosses processes as JSON: the proxy's pushes run in a child.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Error {
+    /// The kind.
+    pub kind: Kind,
+    /// What failed, for which thing: lower case, no full stop.
+    pub message: String,
+    /// What to type or change, most likely first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hints: Vec<String>,
+    /// The library's own words, shown under `-v` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// The instance is gone for good: another one may have its name by now.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gone: bool,
+}
+
+/// A result with [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// An error without hints.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), hints: Vec::new(), source: None, gone: false }
+    }
+
+    /// Adds a hint.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// Keeps what a library said, for `-v`.
+    #[must_use]
+    pub fn because(mut self, source: impl fmt::Display) -> Self {
+        self.source = Some(source.to_string());
+        self
+    }
+
+    /// Says that the instance does not exist any more.
+    #[must_use]
+    pub fn gone(mut self) -> Self {
+        self.gone = true;
+        self
+    }
+
+    /// A file that could not be read, written, …
+    pub fn file(action: &str, path: &Path, error: &io::Error) -> Self {
+        let plain = Self::new(Kind::File, format!("cannot {action} {}: {}", path.display(), reason(error)));
+        match error.kind() {
+            io::ErrorKind::PermissionDenied => plain.hint(format!("check who owns {} and its mode", path.display())),
+            io::ErrorKind::StorageFull => plain.hint("make room on that file system and run it again"),
+            _ => plain,
+        }
+    }
+
+    /// All of it in one line, for readers that take no more: `message; hint`.
+    #[must_use]
+    pub fn in_one_line(&self) -> String {
+        match self.hints.first() {
+            Some(hint) => format!("ssh-eic: {}; hint: {hint}", self.message),
+            None => format!("ssh-eic: {}", self.message),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// An I/O error in our manner of speaking: `permission denied` instead of `Permission denied (os error 13)`.
+#[must_use]
+pub fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or(&text);
+    let mut letters = text.chars();
+    match letters.next() {
+        Some(first) => first.to_lowercase().chain(letters).collect(),
+        None => "unknown reason".to_owned(),
+    }
+}

@@ -1,0 +1,11 @@
+//! Runs the program, prints its error, returns its exit code.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let exit = ssh_eic::run(std::env::args_os().collect());
+    if let Some(error) = &exit.error {
+        ssh_eic::ui::error(error);
+    }
+    ExitCode::from(exit.code)
+}

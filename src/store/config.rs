@@ -1,0 +1,531 @@
+//! `config.toml`: reading, checking, and the defaults of every key.
+//!
+//! Two types: what the user typed ([`Raw`]) and what the program works with ([`Config`]). A key that is unknown, of
+//! the wrong form, or promised but not built yet stops everything with its line; nothing is silently ignored.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::core::alias::Template;
+use crate::core::ids::OsUser;
+use crate::core::{intent, render};
+use crate::error::{Error, Kind, Result};
+use crate::store::files;
+
+/// A checked configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// At least one, earlier ones win.
+    pub sources: Vec<Source>,
+    /// Who pushes.
+    pub push: PushMode,
+    /// Further known_hosts files for ssh.
+    pub known_hosts: Vec<String>,
+    /// The value for ControlPersist lines, if wanted.
+    pub control_persist: Option<String>,
+    /// Age of the index at which a connection starts a detached sync; none: never.
+    pub refresh: Option<Duration>,
+    /// The most that reaching an instance may take.
+    pub connect_timeout: Duration,
+    /// Pushes a second over all processes of the user.
+    pub push_rate: f64,
+    /// Keep `pushes.jsonl`.
+    pub push_log: bool,
+}
+
+/// Where instances come from.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Unique.
+    pub name: String,
+    /// The AWS profile whose identity signs; none: the ambient chain.
+    pub profile: Option<String>,
+    /// A role assumed on top.
+    pub role: Option<Role>,
+    /// Credentials of any other account are refused.
+    pub account: Option<String>,
+    /// Empty: the profile's region.
+    pub regions: Vec<String>,
+    /// AND over keys, OR over values.
+    pub tags: BTreeMap<String, Vec<String>>,
+    /// Instances to leave out; the same pattern language as `tags`.
+    pub exclude: BTreeMap<String, Vec<String>>,
+    /// Instance states that are listed.
+    pub states: Vec<String>,
+    /// How aliases are made.
+    pub alias: Template,
+    /// The OS user; none: `auto`.
+    pub user: Option<OsUser>,
+    /// The SSH port.
+    pub port: u16,
+    /// Which address ssh connects to.
+    pub address: AddressKind,
+    /// How keys are made.
+    pub key_type: KeyType,
+}
+
+/// A role to assume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Role {
+    /// Its ARN.
+    pub arn: String,
+    /// What its trust policy may ask for.
+    pub external_id: Option<String>,
+    /// Shown in CloudTrail.
+    pub session_name: Option<String>,
+}
+
+/// Who pushes the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PushMode {
+    /// The hook, before each connection.
+    Hook,
+    /// The proxy only.
+    Proxy,
+    /// The hook where the proxy will not run.
+    Auto,
+}
+
+/// Which of an instance's addresses ssh connects to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AddressKind {
+    /// Private IPv4.
+    Private,
+    /// IPv6.
+    Ipv6,
+    /// Public IPv4.
+    Public,
+}
+
+/// The type of the ephemeral keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyType {
+    /// Ed25519.
+    Ed25519,
+    /// RSA of 2048 bits, made by ssh-keygen.
+    Rsa,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    #[serde(default)]
+    defaults: RawSource,
+    #[serde(default)]
+    source: Vec<RawSource>,
+    host: Option<toml::Value>,
+    #[serde(default)]
+    ssh: RawSsh,
+    #[serde(default)]
+    sync: RawSync,
+    #[serde(default)]
+    limits: RawLimits,
+}
+
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawSource {
+    name: Option<String>,
+    profile: Option<String>,
+    sso_session: Option<String>,
+    accounts: Option<Vec<String>>,
+    exclude_accounts: Option<Vec<String>>,
+    role: Option<OneOrMany>,
+    role_arn: Option<String>,
+    external_id: Option<String>,
+    role_session_name: Option<String>,
+    account: Option<String>,
+    regions: Option<Vec<String>>,
+    tags: Option<BTreeMap<String, OneOrMany>>,
+    exclude: Option<BTreeMap<String, OneOrMany>>,
+    states: Option<Vec<String>>,
+    alias: Option<String>,
+    user: Option<String>,
+    port: Option<u16>,
+    address: Option<AddressKind>,
+    route: Option<String>,
+    duplicates: Option<String>,
+    key_type: Option<KeyType>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawSsh {
+    push: Option<PushMode>,
+    host_keys: Option<String>,
+    known_hosts: Option<Vec<String>>,
+    hosts: Option<Vec<String>>,
+    layout: Option<String>,
+    control_persist: Option<String>,
+    options: Option<toml::Value>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawSync {
+    refresh: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawLimits {
+    connect_timeout: Option<String>,
+    push_rate: Option<f64>,
+    credential_cache: Option<bool>,
+    push_log: Option<bool>,
+}
+
+impl Config {
+    /// Reads the file, or gives the defaults where there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Config`] with file, line and what to write instead; [`Kind::File`] if it cannot be read.
+    pub fn load(path: &Path) -> Result<Self> {
+        match files::read(path)? {
+            None => Self::parse("", path),
+            Some(bytes) => {
+                let text = String::from_utf8(bytes)
+                    .map_err(|_| Error::new(Kind::Config, format!("{}: not UTF-8 text", path.display())))?;
+                Self::parse(&text, path)
+            }
+        }
+    }
+
+    /// Checks the text of a file. `path` is for messages.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Config`], as [`Config::load`].
+    pub fn parse(text: &str, path: &Path) -> Result<Self> {
+        let raw: Raw = toml::from_str(text).map_err(|error| syntax_error(text, path, &error))?;
+        let complain = Complaint { text, path };
+        refuse_unbuilt(&raw, &complain)?;
+        let written = if raw.source.is_empty() { vec![RawSource::default()] } else { raw.source };
+        let mut sources: Vec<Source> = Vec::new();
+        for one in written {
+            let source = checked(one.over(&raw.defaults), &complain)?;
+            if sources.iter().any(|other| other.name == source.name) {
+                let name = &source.name;
+                return Err(complain.about("name", format!("two sources are named {name:?}; give one another name")));
+            }
+            sources.push(source);
+        }
+        let duration = |key: &str, value: Option<String>, default: u64| match value {
+            None => Ok(Duration::from_secs(default)),
+            Some(value) => intent::seconds(&value)
+                .map(Duration::from_secs)
+                .ok_or_else(|| complain.about(key, format!("{key}: {value:?} is no time such as \"8s\" or \"15m\""))),
+        };
+        let refresh = match raw.sync.refresh.as_deref() {
+            Some("off") => None,
+            _ => Some(duration("refresh", raw.sync.refresh, 900)?),
+        };
+        let push_rate = raw.limits.push_rate.unwrap_or(20.0);
+        if !(0.1..=1000.0).contains(&push_rate) {
+            return Err(complain.about("push_rate", "push_rate: it has to be between 0.1 and 1000 a second".to_owned()));
+        }
+        if let Some(value) = &raw.ssh.control_persist
+            && !matches!(value.as_str(), "yes" | "no")
+            && intent::seconds(value).is_none()
+        {
+            return Err(
+                complain.about("control_persist", format!("control_persist: {value:?} is no time such as \"10m\""))
+            );
+        }
+        let known_hosts = raw.ssh.known_hosts.unwrap_or_default();
+        for path in &known_hosts {
+            render::check_path(path)
+                .map_err(|why| complain.about("known_hosts", format!("known_hosts: {path:?}: {why}")))?;
+        }
+        Ok(Self {
+            sources,
+            push: raw.ssh.push.unwrap_or(PushMode::Auto),
+            known_hosts,
+            control_persist: raw.ssh.control_persist,
+            refresh,
+            connect_timeout: duration("connect_timeout", raw.limits.connect_timeout, 8)?.max(Duration::from_secs(1)),
+            push_rate,
+            push_log: raw.limits.push_log.unwrap_or(true),
+        })
+    }
+
+    /// The source of that name.
+    #[must_use]
+    pub fn source(&self, name: &str) -> Option<&Source> {
+        self.sources.iter().find(|source| source.name == name)
+    }
+}
+
+impl RawSource {
+    /// Fills what is not written from `[defaults]`.
+    fn over(self, defaults: &Self) -> Self {
+        let defaults = defaults.clone();
+        Self {
+            name: self.name.or(defaults.name),
+            profile: self.profile.or(defaults.profile),
+            sso_session: self.sso_session.or(defaults.sso_session),
+            accounts: self.accounts.or(defaults.accounts),
+            exclude_accounts: self.exclude_accounts.or(defaults.exclude_accounts),
+            role: self.role.or(defaults.role),
+            role_arn: self.role_arn.or(defaults.role_arn),
+            external_id: self.external_id.or(defaults.external_id),
+            role_session_name: self.role_session_name.or(defaults.role_session_name),
+            account: self.account.or(defaults.account),
+            regions: self.regions.or(defaults.regions),
+            tags: self.tags.or(defaults.tags),
+            exclude: self.exclude.or(defaults.exclude),
+            states: self.states.or(defaults.states),
+            alias: self.alias.or(defaults.alias),
+            user: self.user.or(defaults.user),
+            port: self.port.or(defaults.port),
+            address: self.address.or(defaults.address),
+            route: self.route.or(defaults.route),
+            duplicates: self.duplicates.or(defaults.duplicates),
+            key_type: self.key_type.or(defaults.key_type),
+        }
+    }
+}
+
+/// Errors that name the file and, where the key is found in it, the line.
+struct Complaint<'a> {
+    text: &'a str,
+    path: &'a Path,
+}
+
+impl Complaint<'_> {
+    fn about(&self, key: &str, message: String) -> Error {
+        let written =
+            |line: &str| line.trim_start().strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('='));
+        let line = self.text.lines().position(written).map(|at| format!(":{}", at + 1)).unwrap_or_default();
+        Error::new(Kind::Config, format!("{}{line}: {message}", self.path.display()))
+    }
+}
+
+/// What the contract promises and this version does not do yet is refused where a config asks for it.
+fn refuse_unbuilt(raw: &Raw, complain: &Complaint<'_>) -> Result<()> {
+    let unbuilt = |key: &str, what: &str| {
+        Err(complain.about(key, format!("{what} is not supported by this version")).hint("leave it out for now"))
+    };
+    if raw.host.is_some() {
+        return Err(complain.about("[[host]]", "[[host]] is not supported by this version".to_owned()));
+    }
+    if raw.ssh.options.is_some() {
+        return unbuilt("options", "[ssh] options");
+    }
+    if raw.ssh.hosts.as_ref().is_some_and(|hosts| hosts.len() != 1 || hosts[0] != "*") {
+        return unbuilt("hosts", "hosts other than [\"*\"]");
+    }
+    for (key, value, built) in [("host_keys", &raw.ssh.host_keys, "accept-new"), ("layout", &raw.ssh.layout, "include")]
+    {
+        match value.as_deref() {
+            None => {}
+            Some(value) if value == built => {}
+            Some(value) => return unbuilt(key, &format!("{key} = {value:?}")),
+        }
+    }
+    if raw.limits.credential_cache == Some(true) {
+        return unbuilt("credential_cache", "the credential cache");
+    }
+    for source in raw.source.iter().chain([&raw.defaults]) {
+        for (key, asked) in [
+            ("sso_session", source.sso_session.is_some()),
+            ("accounts", source.accounts.is_some()),
+            ("exclude_accounts", source.exclude_accounts.is_some()),
+            ("role", source.role.is_some()),
+        ] {
+            if asked {
+                return unbuilt(key, key);
+            }
+        }
+        if source.regions.as_ref().is_some_and(|regions| regions.iter().any(|region| region == "all")) {
+            return unbuilt("regions", "regions = [\"all\"]");
+        }
+        if source.profile.as_ref().is_some_and(|profile| profile.contains(['*', '?'])) {
+            return unbuilt("profile", "a pattern of profiles");
+        }
+        for (key, value, built) in [("route", &source.route, "direct"), ("duplicates", &source.duplicates, "list")] {
+            if let Some(value) = value.as_deref()
+                && value != built
+            {
+                return unbuilt(key, &format!("{key} = {value:?}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn checked(raw: RawSource, complain: &Complaint<'_>) -> Result<Source> {
+    let name = raw.name.or_else(|| raw.profile.clone()).unwrap_or_else(|| "default".to_owned());
+    render::check_word(&name).map_err(|why| complain.about("name", format!("source name {name:?}: {why}")))?;
+    let alias = raw.alias.as_deref().unwrap_or("{Name}");
+    let alias = Template::parse(alias).map_err(|why| complain.about("alias", format!("alias {alias:?}: {why}")))?;
+    let user = match raw.user.as_deref() {
+        None | Some("auto") => None,
+        Some(user) => Some(OsUser::parse(user).ok_or_else(|| {
+            complain.about("user", format!("user: {user:?} is not a user name that EC2 Instance Connect takes"))
+        })?),
+    };
+    let regions = raw.regions.unwrap_or_default();
+    for region in &regions {
+        let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if region.is_empty() || !region.bytes().all(fits) {
+            return Err(complain.about("regions", format!("regions: {region:?} is not a region such as \"eu-west-1\"")));
+        }
+    }
+    if let Some(account) = raw.account.as_deref()
+        && !(account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit()))
+    {
+        return Err(complain.about("account", format!("account: {account:?} is not an account id of 12 digits")));
+    }
+    let states = raw.states.unwrap_or_else(|| vec!["running".to_owned(), "stopped".to_owned()]);
+    for state in &states {
+        if !["pending", "running", "stopping", "stopped", "shutting-down"].contains(&state.as_str()) {
+            return Err(complain
+                .about("states", format!("states: {state:?} is not a state of an instance that can be reached")));
+        }
+    }
+    if raw.role_arn.is_none() && (raw.external_id.is_some() || raw.role_session_name.is_some()) {
+        return Err(complain.about("external_id", "external_id and role_session_name need a role_arn".to_owned()));
+    }
+    let role = raw.role_arn.map(|arn| Role { arn, external_id: raw.external_id, session_name: raw.role_session_name });
+    Ok(Source {
+        name,
+        profile: raw.profile,
+        role,
+        account: raw.account,
+        regions,
+        tags: lists(raw.tags),
+        exclude: lists(raw.exclude),
+        states,
+        alias,
+        user,
+        port: raw.port.filter(|&port| port != 0).unwrap_or(22),
+        address: raw.address.unwrap_or(AddressKind::Private),
+        key_type: raw.key_type.unwrap_or(KeyType::Ed25519),
+    })
+}
+
+fn lists(tags: Option<BTreeMap<String, OneOrMany>>) -> BTreeMap<String, Vec<String>> {
+    let list = |value| match value {
+        OneOrMany::One(one) => vec![one],
+        OneOrMany::Many(many) => many,
+    };
+    tags.unwrap_or_default().into_iter().map(|(key, value)| (key, list(value))).collect()
+}
+
+fn syntax_error(text: &str, path: &Path, error: &toml::de::Error) -> Error {
+    let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+    let line = line.map(|line| format!(":{line}")).unwrap_or_default();
+    let message = error.message().lines().next().unwrap_or("it cannot be read").to_owned();
+    let complaint = Error::new(Kind::Config, format!("{}{line}: {message}", path.display()));
+    match nearest_key(&message) {
+        Some(key) => complaint.hint(format!("did you mean {key:?}?")),
+        None => complaint,
+    }
+}
+
+/// From serde's "unknown field `regoin`, expected one of `region`, …".
+fn nearest_key(message: &str) -> Option<String> {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let unknown = message.starts_with("unknown field").then(|| quoted.next())??;
+    let (distance, key) = quoted.map(|key| (strsim::damerau_levenshtein(unknown, key), key)).min()?;
+    (distance <= 3).then(|| key.to_owned())
+}
+
+/// Where a relative file named on the command line is, for messages and generated commands.
+///
+/// # Errors
+///
+/// If the working directory is gone.
+pub fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(|error| Error::file("find", path, &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(text: &str) -> String {
+        let error = Config::parse(text, Path::new("config.toml")).expect_err(text);
+        assert_eq!(error.kind, Kind::Config);
+        std::iter::once(error.message).chain(error.hints).collect::<Vec<_>>().join(" | ")
+    }
+
+    #[test]
+    fn no_file_means_one_ambient_source() {
+        let config = Config::parse("", Path::new("config.toml")).unwrap();
+        assert_eq!(config.sources.len(), 1);
+        let source = &config.sources[0];
+        assert_eq!((source.name.as_str(), source.profile.as_deref(), source.port), ("default", None, 22));
+        assert_eq!(config.connect_timeout, Duration::from_secs(8));
+        assert_eq!(config.refresh, Some(Duration::from_mins(15)));
+    }
+
+    #[test]
+    fn defaults_fill_what_a_source_leaves_out() {
+        let text = "[defaults]\nport = 2222\nregions = [\"eu-west-1\"]\n[[source]]\nprofile = \"a\"\n[[source]]\nprofile = \"b\"\nport = 22\n";
+        let config = Config::parse(text, Path::new("config.toml")).unwrap();
+        let ports: Vec<u16> = config.sources.iter().map(|source| source.port).collect();
+        assert_eq!(ports, [2222, 22]);
+        assert_eq!(config.sources[1].regions, ["eu-west-1"]);
+    }
+
+    #[test]
+    fn errors_name_line_and_nearest_key() {
+        let table = [
+            ("[[source]]\nprofil = \"x\"", "config.toml:2: unknown field `profil`", "did you mean \"profile\"?"),
+            ("[limits]\nconnect_timeout = \"soon\"", "config.toml:2: connect_timeout", "is no time"),
+            ("[[source]]\nport = 70000", "config.toml:2", "70000"),
+            ("[[source]]\nuser = \"a b\"", "config.toml:2: user", "EC2 Instance Connect takes"),
+            ("[[source]]\n\nname = \"a'b\"", "config.toml:3: source name", "cannot be written"),
+            ("[[source]]\nalias = \"x\"", "config.toml:2: alias", "names no field"),
+            ("[[source]]\nname = \"a\"\n[[source]]\nname = \"a\"", "config.toml:2", "two sources are named \"a\""),
+            ("[ssh]\npush = \"always\"", "config.toml:2", "unknown variant"),
+            ("x = [", "config.toml:1", ""),
+        ];
+        for (text, line, words) in table {
+            let refusal = refusal(text);
+            assert!(refusal.starts_with(line) && refusal.contains(words), "{text}\n{refusal}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_built_yet_is_refused_and_not_ignored() {
+        for text in [
+            "[[source]]\nroute = \"endpoint\"",
+            "[[source]]\nroute = \"jump:bastion\"",
+            "[defaults]\nsso_session = \"corp\"",
+            "[[source]]\nprofile = \"corp-*\"",
+            "[[source]]\nregions = [\"all\"]",
+            "[[source]]\nduplicates = \"newest\"",
+            "[ssh]\nhost_keys = \"console\"",
+            "[ssh]\nlayout = \"inline\"",
+            "[ssh]\noptions = { Compression = \"yes\" }",
+            "[ssh]\nhosts = [\"prod-*\"]",
+            "[[host]]\nmatch = \"x\"",
+            "[limits]\ncredential_cache = true",
+        ] {
+            assert!(refusal(text).contains("not supported by this version"), "{text}");
+        }
+        for text in [
+            "[[source]]\nroute = \"direct\"",
+            "[ssh]\nlayout = \"include\"\nhost_keys = \"accept-new\"\nhosts = [\"*\"]",
+        ] {
+            assert!(Config::parse(text, Path::new("c")).is_ok(), "{text}");
+        }
+    }
+}

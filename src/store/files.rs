@@ -1,0 +1,146 @@
+//! Writing files whole or not at all, and locking.
+//!
+//! Every write goes to a temporary file in the same folder, is synced and renamed over the old one, through symlinks,
+//! with the old one's mode and owner, and only if the content differs.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// Reads a file; none where there is none.
+///
+/// # Errors
+///
+/// Any other failure than absence, naming the path.
+pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::file("read", path, &error)),
+    }
+}
+
+/// Makes a folder (and those above it) that only its owner can enter.
+///
+/// # Errors
+///
+/// Names the folder.
+pub fn make_private_folder(path: &Path) -> Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|e| Error::file("make", path, &e))
+}
+
+/// Replaces the content of `path` if it differs. A new file gets `mode`; an old one keeps its own.
+///
+/// Returns whether anything was written.
+///
+/// # Errors
+///
+/// Names the path; the old file is then whole.
+pub fn replace(path: &Path, content: &[u8], mode: u32) -> Result<bool> {
+    if read(path)?.as_deref() == Some(content) {
+        return Ok(false);
+    }
+    let target = target_of(path)?;
+    let folder = target.parent().unwrap_or(Path::new("/"));
+    let fail = |error: io::Error| Error::file("write", &target, &error);
+    let old = match fs::metadata(&target) {
+        Ok(metadata) => Some(metadata),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(fail(error)),
+    };
+    let mode = old.as_ref().map_or(mode, |metadata| metadata.mode() & 0o7777);
+    let mut temporary = tempfile::Builder::new().prefix(".ssh-eic-").tempfile_in(folder).map_err(fail)?;
+    temporary.write_all(content).map_err(fail)?;
+    let file = temporary.as_file();
+    file.set_permissions(fs::Permissions::from_mode(mode)).map_err(fail)?;
+    if let Some(old) = old {
+        let new = file.metadata().map_err(fail)?;
+        if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
+            std::os::unix::fs::fchown(file, Some(old.uid()), Some(old.gid())).map_err(fail)?;
+        }
+    }
+    file.sync_all().map_err(fail)?;
+    temporary.persist(&target).map_err(|error| fail(error.error))?;
+    if let Ok(folder) = File::open(folder) {
+        // The rename itself survives a power cut only with its folder synced; not every file system can.
+        let _ = folder.sync_all();
+    }
+    Ok(true)
+}
+
+/// Where a symlink leads in the end, also to a file that does not exist yet.
+fn target_of(path: &Path) -> Result<PathBuf> {
+    let mut target = path.to_owned();
+    for _ in 0..40 {
+        match fs::read_link(&target) {
+            Ok(link) => target = target.parent().unwrap_or(Path::new("/")).join(link),
+            Err(_) => return Ok(target),
+        }
+    }
+    Err(Error::file("follow", path, &io::Error::other("too many symbolic links")))
+}
+
+/// Like [`replace`] for small records that cost nothing if a power cut loses them: not synced.
+///
+/// # Errors
+///
+/// Names the path.
+pub fn replace_record(path: &Path, content: &[u8]) -> Result<()> {
+    let fail = |error: io::Error| Error::file("write", path, &error);
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let mut temporary = tempfile::Builder::new().prefix(".ssh-eic-").tempfile_in(folder).map_err(fail)?;
+    temporary.write_all(content).map_err(fail)?;
+    temporary.persist(path).map_err(|error| fail(error.error))?;
+    Ok(())
+}
+
+/// Opens a lock file without locking it.
+///
+/// # Errors
+///
+/// The bare I/O error: the caller knows what the lock is for.
+pub fn open_lock(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_follows_links_keeps_the_mode_and_happens_only_if_needed() {
+        let dir = tempfile::tempdir().unwrap();
+        let real = dir.path().join("dotfiles-config");
+        let link = dir.path().join("config");
+        fs::write(&real, "old").unwrap();
+        fs::set_permissions(&real, fs::Permissions::from_mode(0o640)).unwrap();
+        std::os::unix::fs::symlink("dotfiles-config", &link).unwrap();
+        assert!(replace(&link, b"new", 0o600).unwrap());
+        assert_eq!(fs::read(&real).unwrap(), b"new");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::metadata(&real).unwrap().mode() & 0o777, 0o640);
+        let inode = fs::metadata(&real).unwrap().ino();
+        assert!(!replace(&link, b"new", 0o600).unwrap());
+        assert_eq!(fs::metadata(&real).unwrap().ino(), inode);
+    }
+
+    #[test]
+    fn a_link_into_nowhere_gets_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("config");
+        std::os::unix::fs::symlink("later", &link).unwrap();
+        assert!(replace(&link, b"new", 0o600).unwrap());
+        assert_eq!(fs::read(dir.path().join("later")).unwrap(), b"new");
+    }
+
+    #[test]
+    fn a_write_that_cannot_be_leaves_the_old_file_and_names_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("no-such-folder/config");
+        let error = replace(&path, b"new", 0o600).unwrap_err();
+        assert!(error.message.contains("no-such-folder/config"), "{}", error.message);
+    }
+}

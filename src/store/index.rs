@@ -1,0 +1,290 @@
+//! The instance index: what the last sync found, laid out so that one host is found without reading the others.
+//!
+//! A text file. Line 1 is a header as JSON; each further line is a key, a tab and a value as JSON, sorted by key in
+//! byte order. A key is an alias, a second name or an instance id; the value is a [`Host`] or the alias that has it.
+//! A lookup is a binary search over line starts, a dozen short reads whatever the size.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::fleet::Host;
+use crate::core::ids::InstanceId;
+use crate::error::{Error, Kind, Result};
+use crate::store::config::PushMode;
+use crate::store::files;
+
+/// Format of the file; another one is read as no index, and the next sync writes it anew.
+const VERSION: u32 = 1;
+/// Bytes read at a time: a line and the one before it, mostly.
+const BLOCK: usize = 1024;
+
+/// What holds for all hosts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    version: u32,
+    /// When it was written, milliseconds since 1970.
+    pub synced: u64,
+    /// Who pushes.
+    pub push: PushMode,
+    /// How old it may be before a connection starts a sync, in seconds; none: as old as it likes.
+    pub refresh: Option<u64>,
+    /// The account of each source at its last sync.
+    #[serde(default)]
+    pub accounts: BTreeMap<String, String>,
+}
+
+impl Header {
+    /// The header of an index written at `synced`.
+    #[must_use]
+    pub fn new(synced: u64, push: PushMode, refresh: Option<u64>, accounts: BTreeMap<String, String>) -> Self {
+        Self { version: VERSION, synced, push, refresh, accounts }
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Value {
+    Alias(String),
+    Host(Box<Host>),
+}
+
+/// An open index.
+#[derive(Debug)]
+pub struct Index {
+    file: File,
+    length: u64,
+    first_line: u64,
+    /// What holds for all hosts.
+    pub header: Header,
+}
+
+impl Index {
+    /// Opens the index; none where there is none, or one of another version.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::File`] if it is there and cannot be read.
+    pub fn open(path: &Path) -> Result<Option<Self>> {
+        let fail = |error: io::Error| Error::file("read", path, &error);
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(fail(error)),
+        };
+        let length = file.metadata().map_err(fail)?.len();
+        let Some(line) = line_at(&file, 0, length).map_err(fail)? else { return Ok(None) };
+        let header = serde_json::from_slice::<Header>(&line).ok().filter(|header| header.version == VERSION);
+        Ok(header.map(|header| Self { file, length, first_line: line.len() as u64 + 1, header }))
+    }
+
+    /// The host of that alias, second name or id.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::File`] if the file cannot be read or is damaged.
+    pub fn host(&self, name: &str) -> Result<Option<Host>> {
+        match self.value(name)? {
+            None => Ok(None),
+            Some(Value::Host(host)) => Ok(Some(*host)),
+            Some(Value::Alias(alias)) => match self.value(&alias)? {
+                Some(Value::Host(host)) => Ok(Some(*host)),
+                _ => Err(damaged()),
+            },
+        }
+    }
+
+    fn value(&self, key: &str) -> Result<Option<Value>> {
+        let line = self.search(key.as_bytes()).map_err(|error| damaged().because(error))?;
+        line.map(|line| serde_json::from_slice(&line).map_err(|error| damaged().because(error))).transpose()
+    }
+
+    /// Binary search over line starts. `low` is always one, `high` the start of a line that is too great, or the end.
+    fn search(&self, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        let (mut low, mut high) = (self.first_line, self.length);
+        while low < high {
+            let middle = low.midpoint(high);
+            let start = if middle == low { low } else { self.next_line(middle - 1, high)?.unwrap_or(low) };
+            let Some(line) = line_at(&self.file, start, self.length)? else { return Ok(None) };
+            let end = line.iter().position(|&b| b == b'\t').unwrap_or(line.len());
+            match line[..end].cmp(key) {
+                std::cmp::Ordering::Equal => return Ok(Some(line[(end + 1).min(line.len())..].to_vec())),
+                std::cmp::Ordering::Less => low = start + line.len() as u64 + 1,
+                std::cmp::Ordering::Greater if start == low => return Ok(None),
+                std::cmp::Ordering::Greater => high = start,
+            }
+        }
+        Ok(None)
+    }
+
+    /// The start of the line behind the first newline at or after `at`, if it is before `limit`.
+    fn next_line(&self, at: u64, limit: u64) -> io::Result<Option<u64>> {
+        let mut at = at;
+        let mut block = [0; BLOCK];
+        while at < limit {
+            let count = self.file.read_at(&mut block, at)?;
+            if count == 0 {
+                return Ok(None);
+            }
+            if let Some(newline) = block[..count].iter().position(|&b| b == b'\n') {
+                let start = at + newline as u64 + 1;
+                return Ok((start < limit).then_some(start));
+            }
+            at += count as u64;
+        }
+        Ok(None)
+    }
+
+    /// All hosts, in the order of their aliases, those without one last.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::File`] if the file cannot be read or is damaged.
+    pub fn hosts(&self) -> Result<Vec<Host>> {
+        let mut content = vec![0; usize::try_from(self.length).unwrap_or(usize::MAX)];
+        self.file.read_exact_at(&mut content, 0).map_err(|error| damaged().because(error))?;
+        let mut hosts = Vec::new();
+        for line in content.split(|&b| b == b'\n').skip(1).filter(|line| !line.is_empty()) {
+            let value = line.splitn(2, |&b| b == b'\t').nth(1).ok_or_else(damaged)?;
+            if let Value::Host(host) = serde_json::from_slice(value).map_err(|error| damaged().because(error))? {
+                hosts.push(*host);
+            }
+        }
+        hosts.sort_by(|a, b| (a.alias.is_none(), &a.alias, &a.id).cmp(&(b.alias.is_none(), &b.alias, &b.id)));
+        Ok(hosts)
+    }
+}
+
+/// The line that starts at `start`, without its end; none at the end of the file.
+fn line_at(file: &File, start: u64, length: u64) -> io::Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    let mut block = [0; BLOCK];
+    while start + (line.len() as u64) < length {
+        let count = file.read_at(&mut block, start + line.len() as u64)?;
+        if count == 0 {
+            break;
+        }
+        if let Some(newline) = block[..count].iter().position(|&b| b == b'\n') {
+            line.extend_from_slice(&block[..newline]);
+            return Ok(Some(line));
+        }
+        line.extend_from_slice(&block[..count]);
+    }
+    Ok((!line.is_empty()).then_some(line))
+}
+
+fn damaged() -> Error {
+    Error::new(Kind::File, "the instance index is damaged").hint("ssh-eic sync")
+}
+
+/// Renders an index.
+#[must_use]
+pub fn render(header: &Header, hosts: &[Host]) -> Vec<u8> {
+    let mut lines: BTreeMap<&str, Value> = BTreeMap::new();
+    for host in hosts {
+        let main = host.label();
+        lines.insert(main, Value::Host(Box::new(host.clone())));
+    }
+    for host in hosts {
+        for name in host.all_names().chain([host.id.as_str()]) {
+            lines.entry(name).or_insert_with(|| Value::Alias(host.label().to_owned()));
+        }
+    }
+    let mut out = json(header);
+    for (key, value) in lines {
+        out.push(b'\n');
+        out.extend_from_slice(key.as_bytes());
+        out.push(b'\t');
+        out.extend(json(&value));
+    }
+    out.push(b'\n');
+    out
+}
+
+fn json(value: &impl Serialize) -> Vec<u8> {
+    // Our own types of texts and numbers: there is nothing in them that JSON could not hold.
+    serde_json::to_vec(value).unwrap_or_default()
+}
+
+/// Writes an index.
+///
+/// # Errors
+///
+/// Names the file; the old index is then whole.
+pub fn write(path: &Path, header: &Header, hosts: &[Host]) -> Result<()> {
+    files::replace(path, &render(header, hosts), 0o600).map(|_| ())
+}
+
+/// The host that `name` means: from the index, else, for an id, nothing but the id.
+///
+/// # Errors
+///
+/// [`Kind::NoHost`] for a name that is neither.
+pub fn id_of(name: &str, host: Option<&Host>) -> Result<InstanceId> {
+    host.map(|host| host.id.clone())
+        .or_else(|| InstanceId::parse(name))
+        .ok_or_else(|| Error::new(Kind::NoHost, format!("no managed host {name:?}")).hint("ssh-eic sync"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::ids::OsUser;
+
+    fn host(n: usize, tag: &str) -> Host {
+        Host {
+            alias: (n % 7 != 3).then(|| format!("web-{n}")),
+            names: if n % 3 == 0 && n % 7 != 3 { vec![format!("Web-{n}")] } else { Vec::new() },
+            id: InstanceId::parse(&format!("i-{n:017x}")).unwrap(),
+            address: Some(format!("10.0.{}.{}", n / 250, n % 250)),
+            port: 22,
+            user: OsUser::ec2_user(),
+            source: "prod".to_owned(),
+            region: "eu-west-1".to_owned(),
+            account: "111122223333".to_owned(),
+            state: "running".to_owned(),
+            hook_pushes: false,
+            connect_timeout: None,
+            az: String::new(),
+            vpc: String::new(),
+            tags: BTreeMap::from([("Name".to_owned(), tag.repeat(n % 50))]),
+        }
+    }
+
+    #[test]
+    fn every_name_finds_its_host_and_no_other_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("index");
+        for count in [0_usize, 1, 2, 3, 10, 500] {
+            let hosts: Vec<Host> = (0..count).map(|n| host(n, "long tag value \n\t\" é")).collect();
+            let header = Header::new(7, PushMode::Auto, Some(900), BTreeMap::new());
+            write(&path, &header, &hosts).unwrap();
+            let index = Index::open(&path).unwrap().expect("an index");
+            assert_eq!(index.header, header);
+            for host in &hosts {
+                for name in host.all_names().chain([host.id.as_str()]) {
+                    assert_eq!(index.host(name).unwrap().as_ref(), Some(host), "{name} of {count}");
+                }
+            }
+            for absent in ["", "a", "web-", "web-1x", "zzz", "i-", "Web-1", "{", "\t", "~"] {
+                assert_eq!(index.host(absent).unwrap(), None, "{absent:?} of {count}");
+            }
+            assert_eq!(index.hosts().unwrap().len(), count);
+        }
+    }
+
+    #[test]
+    fn no_index_and_a_foreign_one_are_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("index");
+        assert!(Index::open(&path).unwrap().is_none());
+        std::fs::write(&path, "{\"version\":999}\n").unwrap();
+        assert!(Index::open(&path).unwrap().is_none());
+        std::fs::write(&path, "").unwrap();
+        assert!(Index::open(&path).unwrap().is_none());
+    }
+}

@@ -1,0 +1,258 @@
+//! The ephemeral private keys: one an instance, made when absent, never replaced while in use, removed afterwards.
+//!
+//! Why so: ssh reads the public half before the proxy starts and the private half when it authenticates. A key that
+//! changes in between fails the login; one that was absent at first and is made in between works (ssh 9.2). The
+//! file's modification time says when it was last made, handed out, pushed or leased. Looking and acting happen under
+//! the instance's key lock, which is held for moments only.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use ssh_key::rand_core::OsRng;
+use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey};
+
+use crate::core::freshness;
+use crate::core::ids::InstanceId;
+use crate::error::{Error, Kind, Result};
+use crate::store::config::KeyType;
+use crate::store::files;
+use crate::store::paths::Paths;
+
+/// How long to wait for a lock that others hold for moments.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The public half of a key, ready to be pushed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicKey {
+    /// `ssh-ed25519 AAAA…`, without a comment.
+    pub line: String,
+    /// `SHA256:…`
+    pub fingerprint: String,
+}
+
+/// For the hook: a key that is not in use is removed, one in use is in use for longer.
+///
+/// # Errors
+///
+/// [`Kind::File`]; the key is then as it was.
+pub fn hand_out(paths: &Paths, id: &InstanceId, now: u64) -> Result<()> {
+    let path = paths.key(id);
+    if !path.exists() {
+        return Ok(());
+    }
+    let _lock = lock(&paths.key_lock(id))?;
+    match touched(&path)? {
+        Some(touched) if freshness::key_in_use(touched, now) => touch(&path, now),
+        Some(_) => remove(&path),
+        None => Ok(()),
+    }
+}
+
+/// For the proxy, or whoever pushes: makes the key if it is absent and puts it in use.
+///
+/// # Errors
+///
+/// [`Kind::File`] if it cannot be read or made, naming the path.
+pub fn lease(paths: &Paths, id: &InstanceId, key_type: KeyType, now: u64) -> Result<PublicKey> {
+    files::make_private_folder(&paths.keys())?;
+    let path = paths.key(id);
+    let _lock = lock(&paths.key_lock(id))?;
+    if let Some(public) = read(&path)? {
+        touch(&path, now)?;
+        return Ok(public);
+    }
+    make(&path, key_type)?;
+    touch(&path, now)?;
+    read(&path)?.ok_or_else(|| Error::new(Kind::File, format!("the key {} is gone again", path.display())))
+}
+
+/// The key as it is, without leasing it.
+///
+/// # Errors
+///
+/// [`Kind::File`] if it is there and cannot be read.
+pub fn present(paths: &Paths, id: &InstanceId) -> Result<Option<PublicKey>> {
+    read(&paths.key(id))
+}
+
+/// For a living proxy whose own lease is over: removes the key, or says how many milliseconds others still use it.
+///
+/// # Errors
+///
+/// [`Kind::File`].
+pub fn retire(paths: &Paths, id: &InstanceId, now: u64) -> Result<Option<u64>> {
+    let path = paths.key(id);
+    let _lock = lock(&paths.key_lock(id))?;
+    match touched(&path)? {
+        None => Ok(None),
+        Some(touched) if freshness::key_in_use(touched, now) => {
+            Ok(Some((touched + freshness::KEY_IN_USE).saturating_sub(now).max(1)))
+        }
+        Some(_) => remove(&path).map(|()| None),
+    }
+}
+
+/// Takes a lock that is held for moments, or none where the file system has no locks.
+fn lock(path: &Path) -> Result<Option<File>> {
+    let file = files::open_lock(path).map_err(|error| Error::file("open", path, &error))?;
+    if wait_for(&file, LOCK_PATIENCE) {
+        return Ok(Some(file));
+    }
+    Err(Error::new(Kind::File, format!("another process holds {} and does not go on", path.display()))
+        .hint("look for a stopped ssh or ssh-eic (ps -o pid,stat,args), and end it"))
+}
+
+/// Whether the lock was taken in time; a file system without locks counts as taken.
+#[must_use]
+pub fn wait_for(file: &File, patience: Duration) -> bool {
+    let start = Instant::now();
+    let mut pause = Duration::from_micros(200);
+    loop {
+        match file.try_lock() {
+            Ok(()) => return true,
+            Err(fs::TryLockError::WouldBlock) if start.elapsed() < patience => thread::sleep(pause),
+            Err(fs::TryLockError::WouldBlock) => return false,
+            Err(fs::TryLockError::Error(_)) => return true,
+        }
+        pause = (pause * 2).min(Duration::from_millis(10));
+    }
+}
+
+fn touched(path: &Path) -> Result<Option<u64>> {
+    match fs::metadata(path).and_then(|metadata| metadata.modified()) {
+        Ok(time) => Ok(Some(milliseconds(time))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::file("look at", path, &error)),
+    }
+}
+
+fn touch(path: &Path, now: u64) -> Result<()> {
+    let time = UNIX_EPOCH + Duration::from_millis(now);
+    File::open(path).and_then(|file| file.set_modified(time)).map_err(|error| Error::file("touch", path, &error))
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::file("remove", path, &error)),
+        _ => Ok(()),
+    }
+}
+
+/// Milliseconds since 1970.
+#[must_use]
+pub fn milliseconds(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A file that is no key (cut short by a power failure) is as good as none: ssh could not have read it either.
+fn read(path: &Path) -> Result<Option<PublicKey>> {
+    let Some(bytes) = files::read(path)? else { return Ok(None) };
+    let Ok(private) = PrivateKey::from_openssh(bytes) else { return Ok(None) };
+    let fingerprint = private.fingerprint(HashAlg::Sha256).to_string();
+    let mut public = private.public_key().clone();
+    public.set_comment("");
+    Ok(public.to_openssh().ok().map(|line| PublicKey { line, fingerprint }))
+}
+
+fn make(path: &Path, key_type: KeyType) -> Result<()> {
+    let fail = |error: &io::Error| Error::file("make the key", path, error);
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let temporary = tempfile::Builder::new().prefix(".ssh-eic-").tempdir_in(folder).map_err(|e| fail(&e))?;
+    let fresh = temporary.path().join("key");
+    match key_type {
+        KeyType::Ed25519 => {
+            let key = PrivateKey::random(&mut OsRng, Algorithm::Ed25519)
+                .and_then(|key| key.to_openssh(LineEnding::LF))
+                .map_err(|error| Error::new(Kind::Bug, "cannot make an Ed25519 key").because(error))?;
+            let mut file = private_file(&fresh).map_err(|e| fail(&e))?;
+            file.write_all(key.as_bytes()).map_err(|e| fail(&e))?;
+        }
+        KeyType::Rsa => run_ssh_keygen(&fresh)?,
+    }
+    fs::rename(&fresh, path).map_err(|e| fail(&e))
+}
+
+fn private_file(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    File::options().write(true).create_new(true).mode(0o600).open(path)
+}
+
+fn run_ssh_keygen(path: &Path) -> Result<()> {
+    // No shell and no prompt: an empty passphrase, a path of our own.
+    let output = Command::new("ssh-keygen")
+        .args(["-q", "-t", "rsa", "-b", "2048", "-N", "", "-C", "", "-f"])
+        .arg(path)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| Error::file("run ssh-keygen for", path, &error))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let words = String::from_utf8_lossy(&output.stderr);
+    Err(Error::new(Kind::File, "ssh-keygen could not make an RSA key").because(words.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+    use crate::store::paths::Environment;
+
+    fn paths(dir: &Path) -> Paths {
+        Paths::new(&Environment { home: Some(dir.to_owned()), ..Environment::default() }).unwrap()
+    }
+
+    fn id() -> InstanceId {
+        InstanceId::parse("i-0abc12de").unwrap()
+    }
+
+    #[test]
+    fn a_key_is_kept_while_in_use_and_removed_after() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = paths(dir.path());
+        let first = lease(&paths, &id(), KeyType::Ed25519, 1_000_000).unwrap();
+        assert!(first.line.starts_with("ssh-ed25519 AAAA"), "{}", first.line);
+        assert_eq!(fs::metadata(paths.key(&id())).unwrap().mode() & 0o777, 0o600);
+        hand_out(&paths, &id(), 1_100_000).unwrap();
+        assert_eq!(lease(&paths, &id(), KeyType::Ed25519, 1_200_000).unwrap(), first);
+        assert_eq!(retire(&paths, &id(), 1_200_001).unwrap(), Some(179_999));
+        hand_out(&paths, &id(), 1_380_000).unwrap();
+        assert!(present(&paths, &id()).unwrap().is_none(), "out of use and still there");
+        assert_ne!(lease(&paths, &id(), KeyType::Ed25519, 1_380_001).unwrap(), first);
+        assert_eq!(retire(&paths, &id(), 1_600_000).unwrap(), None);
+        assert!(present(&paths, &id()).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_lease_never_replaces_a_key_however_old_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = paths(dir.path());
+        let first = lease(&paths, &id(), KeyType::Ed25519, 1_000_000).unwrap();
+        assert_eq!(lease(&paths, &id(), KeyType::Ed25519, 9_000_000).unwrap(), first);
+    }
+
+    #[test]
+    fn what_is_no_key_counts_as_absent() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = paths(dir.path());
+        files::make_private_folder(&paths.keys()).unwrap();
+        fs::write(paths.key(&id()), "").unwrap();
+        assert!(lease(&paths, &id(), KeyType::Ed25519, 1_000_000).is_ok());
+    }
+
+    #[test]
+    fn rsa_keys_come_from_ssh_keygen_without_a_pub_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = paths(dir.path());
+        let key = lease(&paths, &id(), KeyType::Rsa, 1_000_000).unwrap();
+        assert!(key.line.starts_with("ssh-rsa AAAA"), "{}", key.line);
+        let names: Vec<_> = fs::read_dir(paths.keys()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(names.len(), 2, "the key and its lock, nothing else: {names:?}");
+    }
+}

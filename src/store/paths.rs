@@ -1,0 +1,173 @@
+//! Where everything lies. Computed once from the environment's values; nobody else joins paths.
+
+use std::path::{Path, PathBuf};
+
+use crate::core::ids::{InstanceId, OsUser};
+
+/// The values of the environment that decide about paths.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    /// `--home` or `SSH_EIC_HOME`.
+    pub own_home: Option<PathBuf>,
+    /// `--config` or `SSH_EIC_CONFIG`.
+    pub config: Option<PathBuf>,
+    /// The user's home.
+    pub home: Option<PathBuf>,
+    /// `XDG_CONFIG_HOME`.
+    pub config_home: Option<PathBuf>,
+    /// `XDG_STATE_HOME`.
+    pub state_home: Option<PathBuf>,
+    /// `XDG_CACHE_HOME`.
+    pub cache_home: Option<PathBuf>,
+}
+
+/// All paths, absolute.
+#[derive(Debug, Clone)]
+pub struct Paths {
+    /// `config.toml`.
+    pub config: PathBuf,
+    /// The user's own ssh config, which gets the Include.
+    pub ssh_config: PathBuf,
+    /// The folder of generated config, keys, known_hosts and control sockets.
+    pub eic: PathBuf,
+    /// Index and push log.
+    pub state: PathBuf,
+    /// What may be lost at any time.
+    pub cache: PathBuf,
+}
+
+impl Paths {
+    /// Lays out the paths; none without any home.
+    #[must_use]
+    pub fn new(environment: &Environment) -> Option<Self> {
+        let absolute = |path: &Option<PathBuf>| path.clone().filter(|path| path.is_absolute());
+        if let Some(home) = absolute(&environment.own_home) {
+            return Some(Self {
+                config: absolute(&environment.config).unwrap_or_else(|| home.join("config.toml")),
+                ssh_config: home.join("ssh_config"),
+                state: home.join("state"),
+                cache: home.join("cache"),
+                eic: home,
+            });
+        }
+        let home = absolute(&environment.home)?;
+        // XDG Base Directory Specification: a relative path is to be ignored.
+        let under = |variable: &Option<PathBuf>, default: &str| {
+            absolute(variable).unwrap_or_else(|| home.join(default)).join("ssh-eic")
+        };
+        Some(Self {
+            config: absolute(&environment.config)
+                .unwrap_or_else(|| under(&environment.config_home, ".config").join("config.toml")),
+            ssh_config: home.join(".ssh/config"),
+            eic: home.join(".ssh/eic"),
+            state: under(&environment.state_home, ".local/state"),
+            cache: under(&environment.cache_home, ".cache"),
+        })
+    }
+
+    /// The instance index.
+    #[must_use]
+    pub fn index(&self) -> PathBuf {
+        self.state.join("index")
+    }
+
+    /// One line a push.
+    #[must_use]
+    pub fn push_log(&self) -> PathBuf {
+        self.state.join("pushes.jsonl")
+    }
+
+    /// Held by the one sync that runs.
+    #[must_use]
+    pub fn sync_lock(&self) -> PathBuf {
+        self.state.join("sync.lock")
+    }
+
+    /// Touched when a refresh is started.
+    #[must_use]
+    pub fn refresh_stamp(&self) -> PathBuf {
+        self.state.join("refresh")
+    }
+
+    /// When the next push of this user may go out.
+    #[must_use]
+    pub fn push_rate(&self) -> PathBuf {
+        self.state.join("push-rate")
+    }
+
+    /// The folder of keys.
+    #[must_use]
+    pub fn keys(&self) -> PathBuf {
+        self.eic.join("keys")
+    }
+
+    /// The private key for an instance.
+    #[must_use]
+    pub fn key(&self, id: &InstanceId) -> PathBuf {
+        self.keys().join(id.as_str())
+    }
+
+    /// Held for moments: who looks at, makes or removes the key.
+    #[must_use]
+    pub fn key_lock(&self, id: &InstanceId) -> PathBuf {
+        self.keys().join(format!("{id}.lock"))
+    }
+
+    /// Held over a push of the key for a user.
+    #[must_use]
+    pub fn push_lock(&self, id: &InstanceId, user: &OsUser) -> PathBuf {
+        self.keys().join(format!("{id}.{user}.push-lock"))
+    }
+
+    /// What the last push for a user came to.
+    #[must_use]
+    pub fn push_stamp(&self, id: &InstanceId, user: &OsUser) -> PathBuf {
+        self.keys().join(format!("{id}.{user}.push"))
+    }
+
+    /// The control socket that the generated `ControlPath` names.
+    #[must_use]
+    pub fn control_socket(&self, id: &InstanceId, port: u16, user: &str) -> PathBuf {
+        self.eic.join(format!("cm/{id}-{port}-{user}"))
+    }
+
+    /// The folder that the Include names, as text.
+    #[must_use]
+    pub fn eic_text(&self) -> Option<&str> {
+        self.eic.to_str()
+    }
+}
+
+/// `~`-shortened for messages.
+#[must_use]
+pub fn shown(path: &Path, home: Option<&Path>) -> String {
+    match home.and_then(|home| path.strip_prefix(home).ok()) {
+        Some(rest) => format!("~/{}", rest.display()),
+        None => path.display().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_moves_what_the_contract_says() {
+        let mut environment = Environment { home: Some("/home/u".into()), ..Environment::default() };
+        let paths = Paths::new(&environment).unwrap();
+        assert_eq!(paths.config, Path::new("/home/u/.config/ssh-eic/config.toml"));
+        assert_eq!(paths.index(), Path::new("/home/u/.local/state/ssh-eic/index"));
+        environment.state_home = Some("relative".into());
+        environment.cache_home = Some("/var/cache/u".into());
+        environment.config = Some("/etc/my.toml".into());
+        let paths = Paths::new(&environment).unwrap();
+        assert_eq!(paths.index(), Path::new("/home/u/.local/state/ssh-eic/index"));
+        assert_eq!(paths.cache, Path::new("/var/cache/u/ssh-eic"));
+        assert_eq!(paths.config, Path::new("/etc/my.toml"));
+        environment.own_home = Some("/run/eic".into());
+        let paths = Paths::new(&environment).unwrap();
+        assert_eq!(paths.ssh_config, Path::new("/run/eic/ssh_config"));
+        assert_eq!(paths.config, Path::new("/etc/my.toml"));
+        assert!(Paths::new(&Environment::default()).is_none());
+    }
+}

@@ -1,0 +1,205 @@
+//! What is remembered of pushes: the last outcome for each instance and user, the rate that all processes of the user
+//! share, and the user's own log.
+//!
+//! Not here: deciding whether to push and pushing (`connect::push`).
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::freshness::Stamp;
+use crate::core::ids::{InstanceId, OsUser};
+use crate::error::{Error, Result};
+use crate::store::paths::Paths;
+use crate::store::{files, keys};
+
+/// How the last push for an instance and user ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// The key is there.
+    Pushed(Stamp),
+    /// It failed.
+    Failed {
+        /// When, milliseconds since 1970.
+        at: u64,
+        /// Why.
+        error: Error,
+    },
+}
+
+/// The last outcome; none where there is no record or none that can be read.
+#[must_use]
+pub fn last(paths: &Paths, id: &InstanceId, user: &OsUser) -> Option<Outcome> {
+    let bytes = files::read(&paths.push_stamp(id, user)).ok()??;
+    serde_json::from_slice(&bytes).ok()
+}
+
+/// Remembers an outcome.
+///
+/// # Errors
+///
+/// [`crate::error::Kind::File`] naming the record.
+pub fn remember(paths: &Paths, id: &InstanceId, user: &OsUser, outcome: &Outcome) -> Result<()> {
+    let record = serde_json::to_vec(outcome).unwrap_or_default();
+    files::replace_record(&paths.push_stamp(id, user), &record)
+}
+
+/// The rate that all processes of the user share.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Rate {
+    /// When the last pushes were or will be sent, milliseconds since 1970, ascending.
+    sent: Vec<u64>,
+    /// Pushes a second, lowered by throttling.
+    rate: Option<f64>,
+}
+
+/// Slowest rate that throttling can lead to, pushes a second.
+const SLOWEST: f64 = 0.5;
+/// Longest queue in seconds that a stored record can mean; one beyond it is a clock that jumped.
+const LONGEST_QUEUE: u64 = 600_000;
+
+/// Takes the next place in the queue and says how long to wait for it.
+#[must_use]
+pub fn take_place(paths: &Paths, limit: f64, now: u64) -> Duration {
+    let mut wait = 0;
+    with_rate(paths, |shared| {
+        let rate = shared.rate.unwrap_or(limit).min(limit);
+        let (at_once, window) = window(rate);
+        shared.sent.retain(|&sent| sent + window > now && sent < now + LONGEST_QUEUE);
+        let turn = match shared.sent.len().checked_sub(at_once) {
+            Some(nth) => now.max(shared.sent[nth] + window),
+            None => now.max(shared.sent.last().copied().unwrap_or(0)),
+        };
+        shared.sent.push(turn);
+        wait = turn - now;
+    });
+    Duration::from_millis(wait)
+}
+
+/// `rate` a second as so many within so many milliseconds.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0.5 and 1000 by the checks above")]
+fn window(rate: f64) -> (usize, u64) {
+    let at_once = rate.max(SLOWEST).ceil();
+    (at_once as usize, (at_once * 1000.0 / rate.max(SLOWEST)) as u64)
+}
+
+/// AWS throttled a push: everybody goes at half the rate.
+pub fn slow_down(paths: &Paths, limit: f64) {
+    with_rate(paths, |shared| shared.rate = Some((shared.rate.unwrap_or(limit).min(limit) / 2.0).max(SLOWEST)));
+}
+
+/// AWS took a push: a lowered rate recovers a little.
+pub fn recover(paths: &Paths, limit: f64) {
+    with_rate(paths, |shared| {
+        shared.rate = shared.rate.map(|rate| rate * 1.1).filter(|&rate| rate < limit);
+    });
+}
+
+/// Changes the shared record under its lock. A file system that has no room or no locks costs the sharing, not a
+/// connection.
+fn with_rate(paths: &Paths, change: impl FnOnce(&mut Rate)) {
+    let path = paths.push_rate();
+    let lock = files::make_private_folder(&paths.state)
+        .ok()
+        .and_then(|()| files::open_lock(&path.with_extension("lock")).ok());
+    let _held = lock.filter(|lock| keys::wait_for(lock, Duration::from_secs(2)));
+    let mut shared: Rate =
+        files::read(&path).ok().flatten().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+    change(&mut shared);
+    let _ = files::replace_record(&path, &serde_json::to_vec(&shared).unwrap_or_default());
+}
+
+/// One line of the push log.
+#[derive(Debug, Serialize)]
+pub struct Entry<'a> {
+    /// RFC 3339.
+    pub time: String,
+    /// The account, where known.
+    pub account: Option<&'a str>,
+    /// Who signed: the access key id.
+    pub caller: Option<&'a str>,
+    /// The instance.
+    pub instance: &'a InstanceId,
+    /// The OS user.
+    pub user: &'a OsUser,
+    /// `SHA256:…`
+    pub key: &'a str,
+    /// How the connection goes there.
+    pub route: &'a str,
+    /// AWS's id of the request, to be found in CloudTrail.
+    pub request_id: Option<&'a str>,
+    /// `pushed`, or the error's words.
+    pub outcome: &'a str,
+}
+
+/// Bytes at which the log becomes `pushes.jsonl.1`.
+const LONGEST_LOG: u64 = 1 << 20;
+
+/// Adds a line to the log.
+///
+/// # Errors
+///
+/// [`crate::error::Kind::File`] naming the log.
+pub fn log(paths: &Paths, entry: &Entry<'_>) -> Result<()> {
+    let path = paths.push_log();
+    files::make_private_folder(&paths.state)?;
+    append(&path, entry).map_err(|error| Error::file("write", &path, &error))
+}
+
+fn append(path: &Path, entry: &Entry<'_>) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    if fs::metadata(path).is_ok_and(|metadata| metadata.len() >= LONGEST_LOG) {
+        fs::rename(path, path.with_extension("jsonl.1"))?;
+    }
+    let mut line = serde_json::to_vec(entry)?;
+    line.push(b'\n');
+    // One write in append mode: lines of processes at the same time do not mix.
+    fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path)?.write_all(&line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::paths::Environment;
+
+    #[test]
+    fn no_window_of_a_second_gets_more_than_the_rate() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = Paths::new(&Environment { home: Some(dir.path().to_owned()), ..Environment::default() }).unwrap();
+        let start = 1_000_000;
+        let mut sent: Vec<u64> = Vec::new();
+        for n in 0..90 {
+            let now = start + n * 3;
+            sent.push(now + u64::try_from(take_place(&paths, 20.0, now).as_millis()).unwrap());
+        }
+        assert!(sent.windows(21).all(|w| w[20] - w[0] >= 1000), "{sent:?}");
+        assert!(sent[19] - start < 100, "the first 20 wait for nobody");
+        slow_down(&paths, 20.0);
+        let late = start + 60_000;
+        let slow: Vec<u128> = (0..11).map(|_| take_place(&paths, 20.0, late).as_millis()).collect();
+        assert_eq!((slow[9], slow[10]), (0, 1000), "half the rate after throttling");
+        for _ in 0..40 {
+            recover(&paths, 20.0);
+        }
+        let later = late + 60_000;
+        assert!((0..20).all(|_| take_place(&paths, 20.0, later).is_zero()), "recovered");
+    }
+
+    #[test]
+    fn a_torn_record_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = Paths::new(&Environment { home: Some(dir.path().to_owned()), ..Environment::default() }).unwrap();
+        let id = InstanceId::parse("i-0abc12de").unwrap();
+        let user = OsUser::ec2_user();
+        files::make_private_folder(&paths.keys()).unwrap();
+        let outcome = Outcome::Pushed(Stamp { key: "SHA256:x".to_owned(), user: user.clone(), sent: 7 });
+        remember(&paths, &id, &user, &outcome).unwrap();
+        assert_eq!(last(&paths, &id, &user), Some(outcome));
+        fs::write(paths.push_stamp(&id, &user), "{\"pushed\":{\"key\"").unwrap();
+        assert_eq!(last(&paths, &id, &user), None);
+    }
+}

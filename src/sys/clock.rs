@@ -1,0 +1,21 @@
+//! The wall clock, read in one place and passed on as a value.
+
+use std::time::SystemTime;
+
+use crate::core::freshness::PUSH_WINDOW;
+use crate::store::keys::milliseconds;
+
+/// Milliseconds since 1970.
+#[must_use]
+pub fn now() -> u64 {
+    milliseconds(SystemTime::now())
+}
+
+/// How long a push counts, in milliseconds. `SSH_EIC_PUSH_WINDOW` shortens it (in milliseconds) for a stand-in of AWS
+/// whose keys live shorter than 60 s.
+#[must_use]
+pub fn push_window() -> u64 {
+    let shorter =
+        crate::sys::environment::variable("SSH_EIC_PUSH_WINDOW").and_then(|value| value.to_str()?.parse().ok());
+    shorter.unwrap_or(PUSH_WINDOW).min(PUSH_WINDOW)
+}

@@ -1,0 +1,8 @@
+//! The operating system: processes, signals, descriptors, the clock. One outside effect a module.
+
+pub mod caller;
+pub mod clock;
+pub mod detach;
+pub mod environment;
+pub mod signals;
+pub mod ssh_client;

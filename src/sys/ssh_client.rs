@@ -1,0 +1,99 @@
+//! The installed OpenSSH client: its version, and what it makes of a config. The final judge is always `ssh -G`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::error::{Error, Kind, Result};
+use crate::sys::environment::HOOK_OFF;
+
+/// The oldest client that reads what we write (tokens in IdentityFile, ControlPath and ProxyCommand; quoting).
+pub const OLDEST: (u32, u32) = (8, 7);
+
+/// The options of one host as `ssh -G` prints them: keyword in lower case to values in order.
+pub type Resolved = BTreeMap<String, Vec<String>>;
+
+/// Asks the client for its version and refuses one that is too old.
+///
+/// # Errors
+///
+/// [`Kind::Config`] in plain words.
+pub fn check_version() -> Result<(u32, u32)> {
+    let output = Command::new("ssh").arg("-V").stdin(Stdio::null()).output().map_err(|error| {
+        Error::new(Kind::Config, "there is no ssh on PATH").hint("install the OpenSSH client").because(error)
+    })?;
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    let version = parse_version(&words).ok_or_else(|| {
+        Error::new(Kind::Config, format!("cannot read the version of ssh from {:?}", words.trim()))
+            .hint("ssh-eic works with the OpenSSH client, 8.7 or newer")
+    })?;
+    if version < OLDEST {
+        return Err(Error::new(
+            Kind::Config,
+            format!(
+                "the ssh on PATH is OpenSSH {}.{}; ssh-eic needs {}.{} or newer",
+                version.0, version.1, OLDEST.0, OLDEST.1
+            ),
+        )
+        .hint("install a newer OpenSSH client and put it first on PATH"));
+    }
+    Ok(version)
+}
+
+/// From `OpenSSH_9.2p1 Debian-2, OpenSSL …`, also `OpenSSH_for_Windows_8.9p1`.
+fn parse_version(words: &str) -> Option<(u32, u32)> {
+    let rest = words.split_once("OpenSSH_")?.1;
+    let rest = rest.trim_start_matches(|c: char| !c.is_ascii_digit());
+    let mut numbers = rest.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+/// What the client makes of `host` under the config file `config`, with our own hook off.
+///
+/// # Errors
+///
+/// [`Kind::Config`] with ssh's own words if it does not take the file.
+pub fn resolve(config: &Path, host: &str) -> Result<Resolved> {
+    let output = Command::new("ssh")
+        .arg("-F")
+        .arg(config)
+        .args(["-G", "--", host])
+        .env(HOOK_OFF, "1")
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| Error::file("run ssh -G on", config, &error))?;
+    if output.status.success() {
+        return Ok(parse_options(&output.stdout));
+    }
+    let words = String::from_utf8_lossy(&output.stderr);
+    let line = words.lines().next().unwrap_or("no reason given").to_owned();
+    Err(Error::new(Kind::Config, format!("ssh does not take the config: {line}")))
+}
+
+fn parse_options(printed: &[u8]) -> Resolved {
+    let mut options = Resolved::new();
+    for line in String::from_utf8_lossy(printed).lines() {
+        let (keyword, value) = line.split_once(' ').unwrap_or((line, ""));
+        options.entry(keyword.to_owned()).or_default().push(value.to_owned());
+    }
+    options
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_of_all_makes_are_read() {
+        let table = [
+            ("OpenSSH_9.2p1 Debian-2+deb12u6, OpenSSL 3.0.19\n", Some((9, 2))),
+            ("OpenSSH_10.0p2, LibreSSL 3.3.6", Some((10, 0))),
+            ("OpenSSH_for_Windows_8.9p1, LibreSSL 3.4.3", Some((8, 9))),
+            ("OpenSSH_8.2p1 Ubuntu-4ubuntu0.11", Some((8, 2))),
+            ("Dropbear v2022.83", None),
+        ];
+        for (words, version) in table {
+            assert_eq!(parse_version(words), version, "{words}");
+        }
+    }
+}

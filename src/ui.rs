@@ -1,0 +1,91 @@
+//! Words on the terminal: messages on stderr in one form, data on stdout, progress only where somebody watches.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::error::Error;
+
+/// How much is said: 0 errors only (`-q`), 1 what was done, 2 `-v`, 3 `-vv`.
+static LEVEL: AtomicU8 = AtomicU8::new(1);
+
+/// Sets how much is said, from the flags and `SSH_EIC_LOG`.
+pub fn set_level(quiet: bool, verbose: u8, variable: Option<&str>) {
+    let from_variable = match variable {
+        Some("quiet" | "error") => 0,
+        Some("info" | "1") => 2,
+        Some("debug" | "trace" | "2") => 3,
+        _ => 1,
+    };
+    let level = if quiet { 0 } else { (1 + verbose.min(2)).max(from_variable) };
+    LEVEL.store(level, Ordering::Relaxed);
+}
+
+fn say(line: &str) {
+    // A closed stderr is no reason to fail: under ControlPersist there is none.
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// `ssh-eic: error: …` and its hints.
+pub fn error(error: &Error) {
+    say(&format!("{} {}", painted("ssh-eic: error:", "31"), error.message));
+    for hint in &error.hints {
+        say(&format!("{} {hint}", painted("ssh-eic: hint:", "36")));
+    }
+    if let Some(source) = &error.source
+        && LEVEL.load(Ordering::Relaxed) >= 2
+    {
+        say(&format!("ssh-eic: debug: {source}"));
+    }
+}
+
+/// `ssh-eic: warning: …`, unless `-q`.
+pub fn warning(message: &str) {
+    if LEVEL.load(Ordering::Relaxed) >= 1 {
+        say(&format!("{} {message}", painted("ssh-eic: warning:", "33")));
+    }
+}
+
+/// `ssh-eic: hint: …`, unless `-q`.
+pub fn hint(message: &str) {
+    if LEVEL.load(Ordering::Relaxed) >= 1 {
+        say(&format!("{} {message}", painted("ssh-eic: hint:", "36")));
+    }
+}
+
+/// A line about what was done, unless `-q`.
+pub fn note(message: &str) {
+    if LEVEL.load(Ordering::Relaxed) >= 1 {
+        say(&format!("ssh-eic: {message}"));
+    }
+}
+
+/// A line under `-v`.
+pub fn verbose(message: impl FnOnce() -> String) {
+    if LEVEL.load(Ordering::Relaxed) >= 2 {
+        say(&format!("ssh-eic: debug: {}", message()));
+    }
+}
+
+fn painted(text: &str, colour: &str) -> String {
+    if io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) {
+        format!("\x1b[1;{colour}m{text}\x1b[0m")
+    } else {
+        text.to_owned()
+    }
+}
+
+/// A spinner on a terminal's stderr; silent elsewhere and under `-q`.
+#[must_use]
+pub fn spinner(message: String) -> ProgressBar {
+    if LEVEL.load(Ordering::Relaxed) == 0 || !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style =
+        ProgressStyle::with_template("{spinner} {msg} {elapsed}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+    let bar = ProgressBar::new_spinner().with_style(style).with_message(message);
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
