@@ -41,6 +41,8 @@ pub enum Command {
     Init(Init),
     /// Find instances and rewrite the ssh config for them
     Sync(Sync),
+    /// Show the managed hosts
+    List(List),
     /// The Match exec hook that ssh calls before each connection
     Match(Match),
     /// The `ProxyCommand` that ssh calls to reach an instance
@@ -76,6 +78,19 @@ pub struct Sync {
     /// Wait a moment, in the background; for ssh-eic itself
     #[arg(long, hide = true)]
     pub detached: bool,
+}
+
+/// Arguments of `list`.
+#[derive(Debug, Args)]
+pub struct List {
+    /// Only hosts whose name, id or address matches; * and ? are wildcards
+    pub pattern: Option<String>,
+    /// Print JSON
+    #[arg(long, conflicts_with = "names")]
+    pub json: bool,
+    /// Print names only, one a line
+    #[arg(long)]
+    pub names: bool,
 }
 
 /// Arguments of `match`.

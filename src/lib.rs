@@ -78,6 +78,7 @@ fn run_command(cli: Cli) -> Result<Exit> {
     match cli.command {
         Command::Init(args) => command::init::run(&context, &args),
         Command::Sync(args) => command::sync::run(&context, &args),
+        Command::List(args) => command::list::run(&context, &args),
         Command::Match(args) => command::match_hook::run(&context, &args.alias, args.user.as_deref()),
         Command::Proxy(args) => command::proxy::run(&context, &args),
         Command::Worker => command::worker::run(&context),

@@ -4,6 +4,7 @@ use crate::error::Error;
 use crate::store::paths::Paths;
 
 pub mod init;
+pub mod list;
 pub mod match_hook;
 pub mod proxy;
 pub mod sync;

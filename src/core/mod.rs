@@ -9,5 +9,6 @@ pub mod freshness;
 pub mod handshake;
 pub mod ids;
 pub mod intent;
+pub mod pattern;
 pub mod render;
 pub mod splice;
