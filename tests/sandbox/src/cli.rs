@@ -1,0 +1,60 @@
+//! The command line.
+
+use std::io;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::sandbox::Form;
+use crate::{demo, hand, server};
+
+/// A stand-in for AWS with instances played by the real sshd; without a command, a shell inside one.
+#[derive(Debug, Parser)]
+#[command(name = "sandbox", version)]
+struct Cli {
+    /// 127.0.0.1 and `ssh -F` even where namespaces are possible.
+    #[arg(long, global = true)]
+    loopback: bool,
+    /// The folder of the ssh-eic program [default: where sandbox is].
+    #[arg(long, global = true, value_name = "DIR")]
+    bin: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The server of one sandbox; started by the library.
+    #[command(hide = true)]
+    Serve {
+        /// The sandbox's folder.
+        #[arg(long)]
+        dir: PathBuf,
+        /// Delete the folder at the end.
+        #[arg(long)]
+        remove: bool,
+    },
+    /// Shows ssh-eic at work, from `init` to ssh, scp and rsync.
+    Demo,
+    /// Talks to the sandbox of this shell.
+    #[command(flatten)]
+    Hand(hand::Order),
+}
+
+/// Runs the program.
+///
+/// # Errors
+/// Whatever stops the command, in words for a person.
+pub fn run() -> io::Result<()> {
+    let cli = Cli::parse();
+    let form = if cli.loopback { Form::Loopback } else { Form::detect() };
+    match cli.command {
+        Some(Command::Serve { dir, remove }) => {
+            let form = if cli.loopback { Form::Loopback } else { Form::Namespaces };
+            server::serve(&dir, form, remove)
+        }
+        Some(Command::Demo) => demo::run(form, cli.bin),
+        Some(Command::Hand(order)) => hand::obey(order),
+        None => hand::run(form, cli.bin),
+    }
+}

@@ -1,0 +1,41 @@
+//! A stand-in for AWS on loopback, with instances played by the real sshd.
+//!
+//! Integration tests use it as a library ([`Sandbox`]), `install.sh --demo` and people use its binary. Whoever uses it,
+//! there is one server process: it speaks the AWS wire protocols on one HTTP port, plays every instance's network
+//! address and starts a real `sshd -i` for each connection.
+//!
+//! - `sandbox`: starting the server, talking to it, running programs inside
+//! - `model`: instances and images, as tests describe them
+//! - `identity`: access keys and SSO sign-ins
+//! - `control`: what the library and the server say to each other, and the switches
+//! - `home`: the throw-away home folder and its AWS files
+//! - `inside`: running programs inside
+//! - `program`: where programs are, and who runs this
+//! - `server`: the server process: state, control socket, network, sshd, key expiry
+//! - `aws`: the AWS protocols: EC2 query, EIC JSON, STS, SSO
+//! - `cli`: the command line
+//! - `fleet`: the hosts that `demo` and `hand` have
+//! - `demo`: ssh-eic at work, step by step
+//! - `hand`: a shell inside, and orders to a running sandbox
+
+mod aws;
+pub mod cli;
+mod control;
+mod demo;
+mod fleet;
+mod hand;
+mod home;
+mod identity;
+mod inside;
+mod model;
+mod program;
+mod sandbox;
+mod server;
+
+pub use control::{Call, Fail, Switches, Throttle};
+pub use identity::{Account, Credential, SignIn};
+pub use model::{
+    ACCOUNT, AMAZON_LINUX, Change, Console, DEBIAN, Image, Instance, Network, REGION, RHEL, STAGING_ACCOUNT,
+    STAGING_REGION, State, UBUNTU, WINDOWS,
+};
+pub use sandbox::{Form, Options, Sandbox};

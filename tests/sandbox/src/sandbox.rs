@@ -1,0 +1,364 @@
+//! The library's face: start a sandbox, describe a fleet, run programs inside, look at what happened.
+//!
+//! Everything disappears when the value is dropped, and also if its process dies: the server holds a pipe from it.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
+
+use crate::control::{Call, Request, Response, Switches, ask};
+use crate::identity::{Credential, SignIn};
+use crate::model::{Change, Image, Instance};
+use crate::{
+    home,
+    inside::{Inside, Ready},
+    program,
+};
+
+/// How the instances get their addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    /// Private network and mount namespaces (Linux, root): real 10.x addresses, port 22, OS users.
+    Namespaces,
+    /// 127.0.0.1, a port for each instance by tag, the current user only: `ssh -F $HOME/.ssh/config`.
+    Loopback,
+}
+
+impl Form {
+    /// [`Form::Namespaces`] where this process may make them, else [`Form::Loopback`].
+    #[must_use]
+    pub fn detect() -> Self {
+        let possible = cfg!(target_os = "linux")
+            && rustix::process::geteuid().is_root()
+            && Command::new("unshare")
+                .args(["-n", "-m", "--propagation", "private", "true"])
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status()
+                .is_ok_and(|status| status.success());
+        if possible { Self::Namespaces } else { Self::Loopback }
+    }
+}
+
+/// How to start a sandbox.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// [`Form::detect`] by default.
+    pub form: Form,
+    /// An existing, empty folder to use and keep; by default a temporary one.
+    pub dir: Option<PathBuf>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { form: Form::detect(), dir: None }
+    }
+}
+
+/// A running sandbox.
+#[derive(Debug)]
+pub struct Sandbox {
+    server: Child,
+    inside: Inside,
+    dir: PathBuf,
+    credentials: home::Credentials,
+    temporary: Option<TempDir>,
+}
+
+impl Sandbox {
+    /// Starts the server and waits until it is ready.
+    ///
+    /// # Errors
+    /// If the folder cannot be made or the server does not come up; the text holds what the server said.
+    pub fn start(options: Options) -> io::Result<Self> {
+        let temporary = match options.dir {
+            Some(_) => None,
+            None => Some(tempfile::Builder::new().prefix("sbx-").tempdir_in("/tmp")?),
+        };
+        let dir = temporary.as_ref().map_or_else(|| options.dir.unwrap_or_default(), |t| t.path().to_owned());
+        let dir = dir.canonicalize()?;
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o755))?;
+        let credentials = home::create(&dir)?;
+        let (server, ready) = spawn(&dir, options.form, temporary.is_some())?;
+        let inside = Inside::new(&dir, ready)?;
+        Ok(Self { server, inside, dir, credentials, temporary })
+    }
+
+    /// The folder that holds everything.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The throw-away home, `$HOME` of every command.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        &self.inside.home
+    }
+
+    /// The URL of the AWS stand-in; in the form of namespaces it is reachable from inside only.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        &self.inside.ready.endpoint
+    }
+
+    /// The form it was started in.
+    #[must_use]
+    pub fn form(&self) -> Form {
+        self.inside.ready.form
+    }
+
+    /// The server's process id, for whoever wants to enter the namespaces by other means.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.inside.ready.pid
+    }
+
+    /// The access key of one of the profiles `default`, `prod` and `staging`; it differs from sandbox to sandbox.
+    #[must_use]
+    pub fn credential(&self, profile: &str) -> Option<&Credential> {
+        self.credentials.get(profile)
+    }
+
+    /// Puts a folder in front of PATH, for later commands.
+    pub fn path_with(&mut self, dir: &Path) {
+        self.inside.path_with(dir);
+    }
+
+    /// PATH of every command.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.inside.path
+    }
+
+    /// A command that runs inside, in the throw-away home and with a fresh environment.
+    #[must_use]
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        self.inside.command(program)
+    }
+
+    fn ask(&self, request: &Request) -> io::Result<Response> {
+        ask(&self.dir, request)
+    }
+
+    fn tell(&self, request: &Request) -> io::Result<()> {
+        self.ask(request).map(drop)
+    }
+
+    /// Adds an instance and returns its id.
+    ///
+    /// # Errors
+    /// If the id is taken or its port cannot be opened.
+    pub fn add(&self, instance: Instance) -> io::Result<String> {
+        self.add_many(vec![instance])?.pop().ok_or_else(|| io::Error::other("no id came back"))
+    }
+
+    /// Adds many instances at once and returns their ids in the same order.
+    ///
+    /// # Errors
+    /// As [`Sandbox::add`]; none is added then.
+    pub fn add_many(&self, instances: Vec<Instance>) -> io::Result<Vec<String>> {
+        match self.ask(&Request::Add(instances))? {
+            Response::Ids(ids) => Ok(ids),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Changes an instance; what the network does has changed when this returns.
+    ///
+    /// # Errors
+    /// If there is no such instance.
+    pub fn update(&self, id: &str, change: Change) -> io::Result<()> {
+        self.tell(&Request::Update { id: id.into(), change: Box::new(change) })
+    }
+
+    /// Forgets an instance entirely, as EC2 does an hour after it was terminated.
+    ///
+    /// # Errors
+    /// If there is no such instance.
+    pub fn remove(&self, id: &str) -> io::Result<()> {
+        self.tell(&Request::Remove(id.into()))
+    }
+
+    /// All instances as they are now, with generated ids, addresses and tags.
+    ///
+    /// # Errors
+    /// If the server is gone.
+    pub fn instances(&self) -> io::Result<Vec<Instance>> {
+        match self.ask(&Request::Instances)? {
+            Response::Instances(instances) => Ok(instances),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Merges switches into those that are set.
+    ///
+    /// # Errors
+    /// If the server is gone.
+    pub fn switches(&self, switches: Switches) -> io::Result<()> {
+        self.tell(&Request::Switches(Box::new(switches)))
+    }
+
+    /// Puts all switches back.
+    ///
+    /// # Errors
+    /// If the server is gone.
+    pub fn reset_switches(&self) -> io::Result<()> {
+        self.tell(&Request::ResetSwitches)
+    }
+
+    /// Every API call so far, in the order of their answers.
+    ///
+    /// # Errors
+    /// If the server is gone.
+    pub fn calls(&self) -> io::Result<Vec<Call>> {
+        match self.ask(&Request::Calls)? {
+            Response::Calls(calls) => Ok(calls),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The calls of `SendSSHPublicKey`, successful or not.
+    ///
+    /// # Errors
+    /// If the server is gone.
+    pub fn pushes(&self) -> io::Result<Vec<Call>> {
+        let mut calls = self.calls()?;
+        calls.retain(|call| call.action == "SendSSHPublicKey");
+        Ok(calls)
+    }
+
+    /// Empties the log of calls.
+    ///
+    /// # Errors
+    /// If the server is gone.
+    pub fn clear_calls(&self) -> io::Result<()> {
+        self.tell(&Request::ClearCalls)
+    }
+
+    /// The public keys that the instance accepts for the user at this moment.
+    ///
+    /// # Errors
+    /// If the server is gone.
+    pub fn keys(&self, id: &str, user: &str) -> io::Result<Vec<String>> {
+        match self.ask(&Request::Keys { id: id.into(), user: user.into() })? {
+            Response::Keys(keys) => Ok(keys),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Lets a public key in without any AWS call, for benchmarks against keys that were there before.
+    ///
+    /// # Errors
+    /// If the server is gone.
+    pub fn accept_key(&self, id: &str, user: &str, key: &str, time: Duration) -> io::Result<()> {
+        let (id, user, key) = (id.into(), user.into(), key.trim_end().into());
+        self.tell(&Request::Accept { id, user, key, seconds: time.as_secs_f64() })
+    }
+
+    /// Registers another access key.
+    ///
+    /// # Errors
+    /// If the server is gone.
+    pub fn add_credential(&self, credential: Credential) -> io::Result<()> {
+        self.tell(&Request::AddCredential(credential))
+    }
+
+    /// Registers another image, or replaces one.
+    ///
+    /// # Errors
+    /// If the server is gone.
+    pub fn add_image(&self, image: Image) -> io::Result<()> {
+        self.tell(&Request::AddImage(image))
+    }
+
+    /// Signs in with IAM Identity Center, as `aws sso login --sso-session SESSION` would: the portal knows the token
+    /// and `~/.aws/sso/cache` holds it. The section `[sso-session SESSION]` of `~/.aws/config` is the caller's to write.
+    ///
+    /// # Errors
+    /// If the cache file cannot be written or the server is gone.
+    pub fn sign_in(&self, session: &str, sign_in: SignIn) -> io::Result<()> {
+        home::cache_sso_token(&self.inside.home, session, &sign_in)?;
+        self.tell(&Request::SignIn(sign_in))
+    }
+
+    /// Makes the host keys of all instances now and not at their first connection, for benchmarks.
+    ///
+    /// # Errors
+    /// If a key cannot be made.
+    pub fn warm(&self) -> io::Result<()> {
+        self.tell(&Request::Warm)
+    }
+
+    /// What the instance's sshd wrote, over all connections.
+    #[must_use]
+    pub fn sshd_log(&self, id: &str) -> String {
+        fs::read_to_string(self.dir.join("instances").join(id).join("sshd.log")).unwrap_or_default()
+    }
+
+    /// What the server itself complained about.
+    #[must_use]
+    pub fn server_log(&self) -> String {
+        fs::read_to_string(self.dir.join("server.log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        drop(self.server.stdin.take());
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while matches!(self.server.try_wait(), Ok(None)) {
+            if Instant::now() > deadline {
+                let _ = self.server.kill();
+                let _ = self.server.wait();
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        drop(self.temporary.take());
+    }
+}
+
+fn unexpected(response: &Response) -> io::Error {
+    io::Error::other(format!("unexpected answer {response:?}"))
+}
+
+fn spawn(dir: &Path, form: Form, temporary: bool) -> io::Result<(Child, Ready)> {
+    let binary = program::sandbox_binary()?;
+    let mut command = match form {
+        Form::Loopback => Command::new(&binary),
+        Form::Namespaces => {
+            let mut command = Command::new("unshare");
+            command.args(["-n", "-m", "--propagation", "private", "--"]).arg(&binary);
+            command
+        }
+    };
+    command.arg("serve").arg("--dir").arg(dir).current_dir("/");
+    command.args((form == Form::Loopback).then_some("--loopback")).args(temporary.then_some("--remove"));
+    // Ctrl-C in a terminal is not for the server: it ends when we do.
+    command.process_group(0);
+    let log = dir.join("server.log");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(File::create(&log)?);
+    let mut server = command.spawn()?;
+    let mut line = String::new();
+    if let Some(stdout) = server.stdout.take() {
+        BufReader::new(stdout).read_line(&mut line)?;
+    }
+    if let Ok(ready) = serde_json::from_str(&line) {
+        return Ok((server, ready));
+    }
+    let said = fs::read_to_string(&log).unwrap_or_default();
+    let _ = server.kill();
+    let _ = server.wait();
+    Err(io::Error::other(format!("the sandbox's server did not come up: {}", said.trim())))
+}

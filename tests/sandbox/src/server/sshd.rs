@@ -1,0 +1,188 @@
+//! Playing one instance: its host key, its `sshd_config`, and one `sshd -i` for each connection.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io;
+use std::net::TcpStream;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+
+use super::World;
+use crate::model::Instance;
+use crate::program::{SYSTEM_PATH, find};
+use crate::sandbox::Form;
+
+const HOST_KEY: &str = "ssh_host_ed25519_key";
+/// The public key of the first boot, which the console output keeps for ever.
+const BOOT_KEY: &str = "console_key.pub";
+
+/// Which instances have their files, with a lock for each while they are made.
+#[derive(Debug, Default)]
+pub(super) struct Prepared(Mutex<HashMap<String, Arc<Mutex<bool>>>>);
+
+/// The folder of an instance.
+fn folder(world: &World, id: &str) -> PathBuf {
+    world.dir.join("instances").join(id)
+}
+
+/// Makes host key and configuration, once.
+fn prepare(world: &World, instance: &Instance) -> io::Result<PathBuf> {
+    let lock = {
+        let mut all = world.prepared.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(all.entry(instance.id.clone()).or_default())
+    };
+    let dir = folder(world, &instance.id);
+    let mut done = lock.lock().unwrap_or_else(PoisonError::into_inner);
+    if !*done {
+        fs::create_dir_all(dir.join("keys"))?;
+        make_host_key(&dir)?;
+        fs::copy(dir.join(HOST_KEY).with_extension("pub"), dir.join(BOOT_KEY))?;
+        fs::write(dir.join("sshd_config"), configuration(world, instance, &dir))?;
+        *done = true;
+    }
+    Ok(dir)
+}
+
+/// Prepares every instance.
+pub(super) fn prepare_all(world: &World) -> io::Result<()> {
+    let instances = world.lock().instances.clone();
+    instances.iter().try_for_each(|instance| prepare(world, instance).map(drop))
+}
+
+/// Gives the instance another host key than the one it booted with.
+pub(super) fn replace_host_key(world: &World, instance: &Instance) -> io::Result<()> {
+    let dir = prepare(world, instance)?;
+    fs::remove_file(dir.join(HOST_KEY))?;
+    make_host_key(&dir)
+}
+
+/// Forgets an instance's files.
+pub(super) fn forget(world: &World, id: &str) {
+    world.prepared.0.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    let _ = fs::remove_dir_all(folder(world, id));
+}
+
+fn make_host_key(dir: &Path) -> io::Result<()> {
+    let _ = fs::remove_file(dir.join(HOST_KEY).with_extension("pub"));
+    let mut command = Command::new(find("ssh-keygen")?);
+    command.args(["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"]).arg(dir.join(HOST_KEY)).stdin(Stdio::null());
+    let status = command.status()?;
+    if status.success() { Ok(()) } else { Err(io::Error::other(format!("ssh-keygen: {status}"))) }
+}
+
+/// The public host key of the first boot and its SHA-256 fingerprint, for the console output.
+pub(crate) fn console_keys(world: &World, instance: &Instance) -> io::Result<(String, String)> {
+    let key = prepare(world, instance)?.join(BOOT_KEY);
+    let fingerprint = Command::new(find("ssh-keygen")?).arg("-lf").arg(&key).output()?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    Ok((text(&fs::read(key)?), text(&fingerprint.stdout)))
+}
+
+fn configuration(world: &World, instance: &Instance, dir: &Path) -> String {
+    let dir = dir.display();
+    let bin = world.dir.join("bin");
+    let name: String = if instance.name().is_empty() { &instance.id } else { instance.name() }
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' })
+        .collect();
+    let id = &instance.id;
+    format!(
+        "HostKey {dir}/{HOST_KEY}\n\
+         AuthorizedKeysFile {dir}/keys/%u\n\
+         StrictModes no\n\
+         UsePAM no\n\
+         PubkeyAuthentication yes\n\
+         PasswordAuthentication no\n\
+         KbdInteractiveAuthentication no\n\
+         PermitRootLogin prohibit-password\n\
+         PidFile none\n\
+         MaxStartups 10000\n\
+         MaxSessions 1000\n\
+         Subsystem sftp internal-sftp\n\
+         SetEnv SSH_EIC_INSTANCE={id} SSH_EIC_NAME={name} PATH={bin}:{SYSTEM_PATH}\n\
+         AcceptEnv LANG LC_*\n\
+         PrintMotd no\n\
+         PrintLastLog no\n\
+         UseDNS no\n\
+         LogLevel VERBOSE\n",
+        bin = bin.display(),
+    )
+}
+
+/// The server's folders, and the `hostname` that sessions find first: all instances share the machine's own, and
+/// people like to see where they are.
+pub(super) fn furnish(dir: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let bin = dir.join("bin");
+    fs::create_dir(&bin)?;
+    let hostname = bin.join("hostname");
+    fs::write(&hostname, "#!/bin/sh\necho \"$SSH_EIC_NAME\"\n")?;
+    fs::set_permissions(&hostname, fs::Permissions::from_mode(0o755))?;
+    fs::create_dir(dir.join("instances"))?;
+    fs::create_dir_all(dir.join("users"))
+}
+
+/// The sshd processes of open connections, by instance.
+#[derive(Debug, Default)]
+pub(crate) struct Children(Mutex<HashMap<i32, String>>);
+
+impl Children {
+    /// Ends the sessions of one instance.
+    pub(super) fn kill(&self, id: &str) {
+        self.kill_where(|instance| instance == id);
+    }
+
+    /// Ends all sessions.
+    pub(super) fn kill_all(&self) {
+        self.kill_where(|_| true);
+    }
+
+    fn kill_where(&self, condition: impl Fn(&str) -> bool) {
+        let children = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (pid, _) in children.iter().filter(|(_, id)| condition(id)) {
+            if let Some(pid) = Pid::from_raw(*pid) {
+                let _ = kill_process(pid, Signal::TERM);
+            }
+        }
+    }
+
+    /// Waits for the child. It is reaped only after its pid has left the table, so that no kill hits a stranger.
+    fn attend(&self, mut child: Child, id: &str) -> io::Result<()> {
+        let pid = child.id().cast_signed();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(pid, id.to_owned());
+        if let Some(pid) = Pid::from_raw(pid) {
+            while waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)
+                .is_err_and(|error| error == rustix::io::Errno::INTR)
+            {}
+        }
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&pid);
+        child.wait().map(drop)
+    }
+}
+
+/// Plays the instance on one connection, to its end.
+pub(super) fn play(world: &World, instance: &Instance, stream: TcpStream) -> io::Result<()> {
+    let dir = prepare(world, instance)?;
+    let log = File::options().create(true).append(true).open(dir.join("sshd.log"))?;
+    let mut command = Command::new(find("sshd")?);
+    command.args(["-i", "-e", "-f"]).arg(dir.join("sshd_config")).env_clear().env("PATH", SYSTEM_PATH);
+    command.current_dir("/").stderr(log).stdin(OwnedFd::from(stream.try_clone()?)).stdout(OwnedFd::from(stream));
+    let child = command.spawn()?;
+    // The command still holds the socket.
+    drop(command);
+    world.children.attend(child, &instance.id)
+}
+
+/// What sshd needs on this machine outside namespaces.
+pub(super) fn check(form: Form) -> io::Result<()> {
+    find("sshd")?;
+    find("ssh-keygen")?;
+    if form == Form::Loopback && rustix::process::geteuid().is_root() {
+        fs::create_dir_all("/run/sshd")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,256 @@
+//! Everything that the server knows, behind one lock; what concerns the network follows each change before it is answered.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+use super::keys::Keys;
+use super::network::{Acceptor, Net};
+use super::sshd::{Children, Prepared};
+use super::{namespace, sshd};
+use crate::control::{Call, Switches, Throttle};
+use crate::identity::{Credential, SignIn};
+use crate::model::{Change, Image, Instance, Network, State as InstanceState, images};
+use crate::sandbox::Form;
+use crate::{home, program};
+
+/// The server's state and its sockets.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) dir: PathBuf,
+    pub(crate) keys: Keys,
+    pub(super) form: Form,
+    pub(super) net: Net,
+    pub(super) children: Children,
+    pub(super) prepared: Prepared,
+    user: String,
+    state: Mutex<State>,
+}
+
+/// What AWS would know.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) instances: Vec<Instance>,
+    index: HashMap<String, usize>,
+    pub(crate) images: HashMap<String, Image>,
+    pub(crate) credentials: HashMap<String, Credential>,
+    pub(crate) sign_ins: HashMap<String, SignIn>,
+    pub(crate) calls: Vec<Call>,
+    pub(crate) switches: Switches,
+    pub(crate) counters: Counters,
+    serial: u64,
+    requests: u64,
+}
+
+impl World {
+    pub(super) fn new(dir: PathBuf, form: Form) -> io::Result<(Self, Acceptor)> {
+        sshd::check(form)?;
+        sshd::furnish(&dir)?;
+        let (net, acceptor) = Net::new()?;
+        let state = State {
+            images: images().into_iter().map(|image| (image.id.clone(), image)).collect(),
+            credentials: home::credentials(&dir)?.into_values().map(|c| (c.access_key_id.clone(), c)).collect(),
+            ..State::default()
+        };
+        let world = Self {
+            keys: Keys::new(dir.join("instances")),
+            dir,
+            form,
+            net,
+            children: Children::default(),
+            prepared: Prepared::default(),
+            user: program::user_name()?,
+            state: Mutex::new(state),
+        };
+        world.net.reconcile(form, &[])?;
+        Ok((world, acceptor))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn add(&self, new: Vec<Instance>) -> io::Result<Vec<String>> {
+        let mut completed = Vec::with_capacity(new.len());
+        let mut state = self.lock();
+        for mut instance in new {
+            state.complete(&mut instance);
+            if state.index.contains_key(&instance.id) {
+                return Err(io::Error::other(format!("instance {} is there already", instance.id)));
+            }
+            completed.push(instance);
+        }
+        for instance in &mut completed {
+            match self.form {
+                Form::Loopback => {
+                    instance.address = "127.0.0.1".into();
+                    instance.listen = self.net.reserve(&instance.id)?;
+                    instance.tags.insert("ssh-eic:port".into(), instance.listen.to_string());
+                    instance.tags.entry("ssh-eic:user".into()).or_insert_with(|| self.user.clone());
+                }
+                Form::Namespaces => {}
+            }
+        }
+        self.route(&completed)?;
+        let ids = completed.iter().map(|instance| instance.id.clone()).collect();
+        state.instances.extend(completed);
+        state.reindex();
+        self.net.reconcile(self.form, &state.instances)?;
+        Ok(ids)
+    }
+
+    /// Makes the instances' addresses local where they are not.
+    fn route(&self, instances: &[Instance]) -> io::Result<()> {
+        if self.form == Form::Loopback {
+            return Ok(());
+        }
+        let all = instances.iter().flat_map(|i| [&i.address, &i.public_address, &i.ipv6]).map(String::as_str);
+        let furnished = |address: &str| ["10.", "127.", "fd"].iter().any(|prefix| address.starts_with(prefix));
+        namespace::add_addresses(all.filter(|address| address.parse::<IpAddr>().is_ok() && !furnished(address)))
+    }
+
+    pub(super) fn update(&self, id: &str, change: Change) -> io::Result<()> {
+        let mut state = self.lock();
+        let &index = state.index.get(id).ok_or_else(|| unknown(id))?;
+        let instance = &mut state.instances[index];
+        let Change { state: new_state, address, public_address, ipv6, network, image, console, tags, listen, .. } =
+            change;
+        if let Some(new) = new_state {
+            instance.state = new;
+            instance.transition = Timestamp::now().as_second();
+        }
+        if self.form == Form::Namespaces {
+            set(&mut instance.address, address);
+            set(&mut instance.listen, listen);
+        }
+        set(&mut instance.public_address, public_address);
+        set(&mut instance.ipv6, ipv6);
+        set(&mut instance.network, network);
+        set(&mut instance.image, image);
+        set(&mut instance.console, console);
+        for (key, value) in tags {
+            match value {
+                Some(value) => instance.tags.insert(key, value),
+                None => instance.tags.remove(&key),
+            };
+        }
+        let instance = instance.clone();
+        self.route(std::slice::from_ref(&instance))?;
+        self.net.reconcile(self.form, &state.instances)?;
+        drop(state);
+        if instance.state != InstanceState::Running {
+            self.children.kill(id);
+        }
+        if change.new_host_key { sshd::replace_host_key(self, &instance) } else { Ok(()) }
+    }
+
+    pub(super) fn remove(&self, id: &str) -> io::Result<()> {
+        let mut state = self.lock();
+        let &index = state.index.get(id).ok_or_else(|| unknown(id))?;
+        state.instances.remove(index);
+        state.reindex();
+        self.net.reconcile(self.form, &state.instances)?;
+        drop(state);
+        self.children.kill(id);
+        sshd::forget(self, id);
+        Ok(())
+    }
+}
+
+fn set<T>(field: &mut T, new: Option<T>) {
+    if let Some(new) = new {
+        *field = new;
+    }
+}
+
+fn unknown(id: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, format!("no instance {id}"))
+}
+
+impl State {
+    pub(crate) fn instance(&self, id: &str) -> Option<&Instance> {
+        self.index.get(id).map(|&index| &self.instances[index])
+    }
+
+    /// Who is played at an address: somebody running before anybody else.
+    pub(super) fn at(&self, address: IpAddr, port: u16) -> Option<&Instance> {
+        let address = address.to_string();
+        let here = |i: &&Instance| {
+            i.listen == port
+                && i.network != Network::Away
+                && i.state != InstanceState::Terminated
+                && [&i.address, &i.public_address, &i.ipv6].contains(&&address)
+        };
+        let mut found = self.instances.iter().filter(here);
+        let first = found.clone().next();
+        found.find(|i| i.state == InstanceState::Running).or(first)
+    }
+
+    /// A number that no request has had.
+    pub(crate) fn next_request(&mut self) -> u64 {
+        self.requests += 1;
+        self.requests
+    }
+
+    fn reindex(&mut self) {
+        self.index = self.instances.iter().enumerate().map(|(index, i)| (i.id.clone(), index)).collect();
+    }
+
+    /// Fills in what a test left open.
+    fn complete(&mut self, instance: &mut Instance) {
+        self.serial += 1;
+        let serial = self.serial;
+        if instance.id.is_empty() {
+            // Odd multiplication is a bijection: ids look random, differ early and are the same in every run.
+            instance.id = format!("i-0{:016x}", serial.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        }
+        if instance.address.is_empty() {
+            instance.address = format!("10.{}.{}.{}", 64 + (serial >> 16 & 63), serial >> 8 & 255, serial & 255);
+        }
+        if instance.availability_zone.is_empty() {
+            instance.availability_zone = format!("{}a", instance.region);
+        }
+        let now = Timestamp::now().as_second();
+        for time in [&mut instance.launched, &mut instance.transition] {
+            if *time == 0 {
+                *time = now;
+            }
+        }
+    }
+}
+
+/// How far throttling switches have been used up.
+#[derive(Debug, Default)]
+pub(crate) struct Counters(HashMap<String, (Instant, f64, u32)>);
+
+impl Counters {
+    pub(super) fn forget(&mut self, key: &str) {
+        self.0.remove(key);
+    }
+
+    /// Whether one more call is to be refused.
+    pub(crate) fn refuses(&mut self, key: &str, throttle: &Throttle) -> bool {
+        let burst = throttle.burst.max(1.0);
+        let now = Instant::now();
+        let (last, tokens, refused) = self.0.entry(key.to_owned()).or_insert((now, burst, 0));
+        if *refused < throttle.times {
+            *refused += 1;
+            return true;
+        }
+        if throttle.rate_per_s <= 0.0 {
+            return false;
+        }
+        *tokens = (*tokens + now.duration_since(*last).as_secs_f64() * throttle.rate_per_s).min(burst);
+        *last = now;
+        let refuse = *tokens < 1.0;
+        if !refuse {
+            *tokens -= 1.0;
+        }
+        refuse
+    }
+}
