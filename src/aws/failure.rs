@@ -137,6 +137,10 @@ impl Said<'_> {
                 Error::new(Kind::Unavailable, format!("{action}: AWS throttles requests in {region}")),
                 Retry::Throttled,
             ),
+            "" if *status == 200 => (
+                Error::new(Kind::Unavailable, format!("{action}: AWS's answer in {region} could not be read")),
+                Retry::Never,
+            ),
             code if *status >= 500 => (
                 Error::new(Kind::Unavailable, format!("{action}: AWS failed in {region} ({status} {code})")),
                 Retry::Fault,

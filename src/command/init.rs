@@ -53,7 +53,7 @@ pub fn run(context: &Context, args: &cli::Init) -> Result<Exit> {
     } else {
         ui::hint(&format!("no instance was found; check regions and tags in {}", path.display()));
     }
-    Ok(super::sync::exit_of(report.failures))
+    Ok(Exit::of_sources(report.failures))
 }
 
 fn first_config(args: &cli::Init) -> String {

@@ -40,7 +40,8 @@ pub fn run(context: &Context, args: &cli::List) -> Result<Exit> {
     if let Some(pattern) = &args.pattern {
         hosts.retain(|host| is_meant(host, pattern));
         if hosts.is_empty() {
-            return Err(Error::new(Kind::NoHost, format!("no managed host matches {pattern:?}")).hint("ssh-eic sync, if it is new"));
+            return Err(Error::new(Kind::NoHost, format!("no managed host matches {pattern:?}"))
+                .hint("ssh-eic sync, if it is new"));
         }
     }
     let text = if args.json {
@@ -81,7 +82,8 @@ fn json(hosts: &[Host]) -> Result<String> {
             vpc: &host.vpc,
         })
         .collect();
-    let text = serde_json::to_string_pretty(&rows).map_err(|e| Error::new(Kind::Bug, "cannot write JSON").because(e))?;
+    let text =
+        serde_json::to_string_pretty(&rows).map_err(|e| Error::new(Kind::Bug, "cannot write JSON").because(e))?;
     Ok(text + "\n")
 }
 

@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::store::paths::Paths;
+use crate::ui;
 
 pub mod init;
 pub mod list;
@@ -33,5 +34,20 @@ impl Exit {
     #[must_use]
     pub fn code(code: u8) -> Self {
         Self { code, error: None }
+    }
+
+    /// The end of a sync in which some sources failed: tells each with one hint for all that share it; the first
+    /// one's kind is the exit code.
+    #[must_use]
+    pub fn of_sources(failures: Vec<Error>) -> Self {
+        let Some(code) = failures.first().map(|error| error.kind.exit_code()) else { return Self::default() };
+        let mut told: Vec<String> = Vec::new();
+        for mut error in failures {
+            error.hints.retain(|hint| !told.contains(hint));
+            told.extend(error.hints.iter().cloned());
+            ui::error(&error);
+        }
+        ui::hint("the hosts of these sources stay as they were");
+        Self::code(code)
     }
 }

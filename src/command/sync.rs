@@ -46,18 +46,5 @@ pub fn run(context: &Context, args: &cli::Sync) -> Result<Exit> {
     if report.skipped {
         ui::verbose(|| "the last sync is young enough".to_owned());
     }
-    Ok(exit_of(report.failures))
-}
-
-/// Tells each failure with one hint for all that share it; the first one's kind is the exit code.
-pub(super) fn exit_of(failures: Vec<Error>) -> Exit {
-    let Some(code) = failures.first().map(|error| error.kind.exit_code()) else { return Exit::default() };
-    let mut told: Vec<String> = Vec::new();
-    for mut error in failures {
-        error.hints.retain(|hint| !told.contains(hint));
-        told.extend(error.hints.iter().cloned());
-        ui::error(&error);
-    }
-    ui::hint("the hosts of these sources stay as they were");
-    Exit::code(code)
+    Ok(Exit::of_sources(report.failures))
 }

@@ -366,13 +366,7 @@ impl Opening<'_> {
                 return Err(push::not_running(&instance, &job.label, region, &job.identity()));
             }
             Ok(Answer::Instance(None)) => {
-                let place = job.region.as_deref().map(|region| format!(" in {region}")).unwrap_or_default();
-                return Err(Error::new(
-                    Kind::NoHost,
-                    format!("{} ({}) does not exist any more{place}", job.label, job.id),
-                )
-                .hint("ssh-eic sync")
-                .gone());
+                return Err(push::not_there(job, job.region.as_deref().unwrap_or("the profile's region")));
             }
             Ok(_) => {}
             // Without AWS's word what the network says has to do, unless there was nowhere to go at all.

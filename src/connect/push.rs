@@ -195,7 +195,9 @@ async fn given_up(session: &Session, job: &Job, failure: Failure, refused_for: D
             {
                 return not_running(&instance, &job.label, session.region.as_str(), &job.identity());
             }
-            error.gone = failure.code.as_deref() == Some("EC2InstanceNotFoundException");
+            if failure.code.as_deref() == Some("EC2InstanceNotFoundException") {
+                return not_there(job, &session.region);
+            }
             error
         }
         _ => {
@@ -205,6 +207,17 @@ async fn given_up(session: &Session, job: &Job, failure: Failure, refused_for: D
             error
         }
     }
+}
+
+/// What to say of an instance that AWS does not know (any more).
+#[must_use]
+pub fn not_there(job: &Job, region: &str) -> Error {
+    let name = if job.label == job.id.as_str() { job.label.clone() } else { format!("{} ({})", job.label, job.id) };
+    let account = job.account.as_deref().map(|account| format!(" of account {account}")).unwrap_or_default();
+    let who = job.profile.as_deref().map(|profile| format!(", asked with profile {profile:?}")).unwrap_or_default();
+    Error::new(Kind::NoHost, format!("{name} is not in {region}{account}{who}"))
+        .hint("ssh-eic sync, if it was replaced")
+        .gone()
 }
 
 /// What to say of an instance that is there and not running.

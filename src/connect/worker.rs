@@ -25,6 +25,7 @@ use crate::discover::{query, sync};
 use crate::error::{Error, Kind, Result};
 use crate::store::config::Config;
 use crate::store::paths::Paths;
+use crate::ui;
 
 /// What a worker is asked.
 #[derive(Debug, Serialize, Deserialize)]
@@ -174,6 +175,8 @@ fn answer(paths: &Paths, binary: PathBuf, flags: Vec<(String, String)>, request:
         }),
         Request::Locate(id) => locate(&Config::load(&paths.config)?, &id),
         Request::Sync => {
+            // The proxy tells what matters; the rest would stand between ssh's own lines.
+            ui::set_level(true, 0, None);
             let config = Config::load(&paths.config)?;
             let run = sync::Run { paths, config: &config, binary, flags, only: None, if_older_than: None };
             sync::run(&run).map(|_| Answer::Synced)

@@ -126,16 +126,14 @@ fn keyword(option: &[u8]) -> Option<(String, String)> {
 pub fn seconds(text: &str) -> Option<u64> {
     let mut total = 0_u64;
     let mut number = String::new();
-    for c in text.chars().chain(std::iter::once('\0')) {
+    let bare = if text.ends_with(|c: char| c.is_ascii_digit()) { "s" } else { "" };
+    for c in text.chars().chain(bare.chars()) {
         if c.is_ascii_digit() {
             number.push(c);
             continue;
         }
-        if number.is_empty() && c == '\0' && total > 0 {
-            break;
-        }
         let unit = match c.to_ascii_lowercase() {
-            '\0' | 's' => 1,
+            's' => 1,
             'm' => 60,
             'h' => 3600,
             'd' => 86_400,
@@ -145,7 +143,7 @@ pub fn seconds(text: &str) -> Option<u64> {
         total = total.checked_add(number.parse::<u64>().ok()?.checked_mul(unit)?)?;
         number.clear();
     }
-    Some(total)
+    (!text.is_empty()).then_some(total)
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -240,9 +238,18 @@ mod tests {
 
     #[test]
     fn times_are_read_as_convtime_reads_them() {
-        for (text, expected) in
-            [("10", Some(10)), ("1h5m", Some(3900)), ("2W", Some(1_209_600)), ("", None), ("5x", None), ("m", None)]
-        {
+        for (text, expected) in [
+            ("10", Some(10)),
+            ("1h5m", Some(3900)),
+            ("2W", Some(1_209_600)),
+            ("", None),
+            ("5x", None),
+            ("m", None),
+            ("0s", Some(0)),
+            ("0", Some(0)),
+            ("5m3", Some(303)),
+            ("-1", None),
+        ] {
             assert_eq!(seconds(text), expected, "{text}");
         }
     }

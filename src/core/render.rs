@@ -33,6 +33,8 @@ pub struct Settings {
     pub known_hosts: Vec<String>,
     /// Write ControlMaster lines with this ControlPersist.
     pub control_persist: Option<String>,
+    /// Bytes of the longest user name to expect, for control paths that have to stay short.
+    pub longest_user: usize,
     /// User and port of an id that the index does not know.
     pub fallback: (OsUser, u16),
 }
@@ -150,7 +152,7 @@ fn shared(out: &mut String, settings: &Settings, target: &str, place: &str) {
     let Settings { folder, known_hosts, .. } = settings;
     let own = |name: &str| quoted(&percent_doubled(&format!("{folder}/{name}")));
     let key = quoted(&format!("{}/keys/%k", percent_doubled(folder)));
-    let control_path = control_path(folder);
+    let control_path = control_path(folder, settings.longest_user);
     let known: Vec<String> = known_hosts.iter().map(|path| quoted(&percent_doubled(path))).collect();
     let known = [vec![own("known_hosts"), own("known_hosts.console")], known].concat().join(" ");
     let program = program(settings);
@@ -175,10 +177,10 @@ fn shared(out: &mut String, settings: &Settings, target: &str, place: &str) {
 }
 
 /// By instance, so that two instances with one private address never share a master.
-fn control_path(folder: &str) -> String {
-    let longest_name = "/cm/i-0123456789abcdef0-65535-".len() + 32;
+fn control_path(folder: &str, longest_user: usize) -> String {
+    let longest_name = "/cm/i-0123456789abcdef0-65535-".len() + longest_user;
     if folder.len() + longest_name > LONGEST_CONTROL_PATH {
-        // ssh would refuse to connect at all; the hash keeps instance (%k has no short form), port and user apart.
+        // ssh would refuse to connect at all. There is no token that shortens %k, and %C knows the address only.
         return "none".to_owned();
     }
     quoted(&format!("{}/cm/%k-%p-%r", percent_doubled(folder)))
@@ -301,6 +303,7 @@ mod tests {
             folder: "/home/u/.ssh/eic".to_owned(),
             known_hosts: Vec::new(),
             control_persist: None,
+            longest_user: 12,
             fallback: (OsUser::ec2_user(), 22),
         }
     }

@@ -63,7 +63,6 @@ pub fn run(run: &Run<'_>) -> Result<Report> {
         return Ok(Report { hosts: old.hosts()?.len(), failures: Vec::new(), skipped: true });
     }
     ssh_client::check_version()?;
-    let settings = settings(run)?;
     let old_hosts = old.as_ref().map(Index::hosts).transpose()?.unwrap_or_default();
     let old_accounts = old.as_ref().map(|old| old.header.accounts.clone()).unwrap_or_default();
 
@@ -97,6 +96,7 @@ pub fn run(run: &Run<'_>) -> Result<Report> {
     let mut fleet = fleet::build(&asked, sightings, kept);
     let refresh = config.refresh.map(|refresh| refresh.as_secs());
     let header = Header::new(clock::now(), config.push, refresh, accounts);
+    let settings = settings(run, &fleet)?;
     apply(paths, &settings, &header, &mut fleet)?;
     tell(&fleet);
     Ok(Report { hosts: fleet.hosts.len(), failures, skipped: false })
@@ -143,7 +143,10 @@ fn in_source(mut error: Error, name: &str) -> Error {
     error
 }
 
-fn settings(run: &Run<'_>) -> Result<Settings> {
+/// Users that people type with `-l` are rarely longer than this.
+const USUAL_USER: usize = 12;
+
+fn settings(run: &Run<'_>, fleet: &Fleet) -> Result<Settings> {
     let written = |path: &std::path::Path, what: &str| {
         let text = path.to_str().ok_or_else(|| "it is not UTF-8".to_owned());
         text.and_then(|text| render::check_path(text).map(|()| text.to_owned()))
@@ -156,6 +159,7 @@ fn settings(run: &Run<'_>) -> Result<Settings> {
         folder: written(&run.paths.eic, "the path")?,
         known_hosts: run.config.known_hosts.clone(),
         control_persist: run.config.control_persist.clone(),
+        longest_user: fleet.hosts.iter().map(|host| host.user.as_str().len()).max().unwrap_or(0).max(USUAL_USER),
         fallback: (
             fallback.and_then(|source| source.user.clone()).unwrap_or_else(OsUser::ec2_user),
             fallback.map_or(22, |source| source.port),

@@ -430,11 +430,13 @@ fn lists(tags: Option<BTreeMap<String, OneOrMany>>) -> BTreeMap<String, Vec<Stri
 fn syntax_error(text: &str, path: &Path, error: &toml::de::Error) -> Error {
     let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
     let line = line.map(|line| format!(":{line}")).unwrap_or_default();
-    let message = error.message().lines().next().unwrap_or("it cannot be read").to_owned();
-    let complaint = Error::new(Kind::Config, format!("{}{line}: {message}", path.display()));
-    match nearest_key(&message) {
+    let message = error.message().lines().next().unwrap_or("it cannot be read");
+    let (what, expected) = message.split_once(", expected ").unwrap_or((message, ""));
+    let complaint = Error::new(Kind::Config, format!("{}{line}: {what}", path.display()));
+    match nearest_key(message) {
         Some(key) => complaint.hint(format!("did you mean {key:?}?")),
-        None => complaint,
+        None if expected.is_empty() => complaint,
+        None => complaint.hint(format!("write {}", expected.replace('`', ""))),
     }
 }
 

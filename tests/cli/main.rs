@@ -1,1 +1,19 @@
-fn main() {}
+//! One test binary: the real program, the real ssh, scp, sftp, rsync and git, against the sandbox.
+//!
+//! One file for each subcommand under its own name, and one for each kind of connection that needs several.
+
+mod world;
+
+mod burst;
+mod clients;
+mod errors;
+mod floors;
+mod hostile;
+mod init;
+mod keys;
+mod lingering;
+mod list;
+mod loopback;
+mod match_hook;
+mod proxy;
+mod sync;

@@ -1,0 +1,83 @@
+//! One push for any number of connections, and its failures shared.
+
+use std::time::{Duration, Instant};
+
+use sandbox::{Switches, Throttle};
+
+use crate::world::{World, finish, spawn};
+
+#[test]
+fn a_first_connection_pushes_once_and_a_burst_pushes_no_more() {
+    let world = World::new();
+    assert_eq!(world.ssh(&["prod-web-1", "echo $SSH_EIC_INSTANCE"]).ok(), format!("{}\n", world.web1));
+    assert_eq!(world.pushes().len(), 1);
+    for _ in 0..5 {
+        world.ssh(&["prod-web-1", "true"]).ok();
+    }
+    assert_eq!(world.pushes().len(), 1, "{:#?}", world.pushes());
+    assert_eq!(world.sandbox.calls().unwrap().len(), 1, "nothing but the push is asked of AWS");
+}
+
+#[test]
+#[serial_test::file_serial(many_processes)]
+fn sixty_at_once_push_once() {
+    let world = World::new();
+    let start = Instant::now();
+    let children: Vec<_> = (0..60).map(|_| spawn(&mut world.ssh_command(&["prod-web-1", "true"]))).collect();
+    for child in children {
+        finish(child, "ssh prod-web-1 true".to_owned(), start).ok();
+    }
+    assert_eq!(world.pushes().len(), 1);
+}
+
+#[test]
+fn a_refusal_is_shared_by_those_who_waited_for_it() {
+    let world = World::new();
+    world
+        .sandbox
+        .switches(Switches {
+            deny: Some(vec!["SendSSHPublicKey".to_owned()]),
+            latency_ms: [("SendSSHPublicKey".to_owned(), 4000)].into(),
+            ..Switches::default()
+        })
+        .unwrap();
+    let start = Instant::now();
+    let children: Vec<_> = (0..10).map(|_| spawn(&mut world.ssh_command(&["prod-web-1", "true"]))).collect();
+    for child in children {
+        finish(child, "ssh prod-web-1 true".to_owned(), start)
+            .fails_with(255)
+            .says("AWS denies ec2-instance-connect:SendSSHPublicKey");
+    }
+    assert_eq!(world.pushes().len(), 1);
+}
+
+#[test]
+fn throttling_slows_a_burst_down_and_kills_none_of_it() {
+    let world = World::new();
+    let throttle = Throttle { times: 3, ..Throttle::default() };
+    world
+        .sandbox
+        .switches(Switches { throttle: [("SendSSHPublicKey".to_owned(), throttle)].into(), ..Switches::default() })
+        .unwrap();
+    let start = Instant::now();
+    let children: Vec<_> =
+        ["prod-web-1", "prod-web-2"].iter().map(|host| spawn(&mut world.ssh_command(&[host, "true"]))).collect();
+    for child in children {
+        finish(child, "ssh".to_owned(), start).ok();
+    }
+    let pushes = world.pushes();
+    assert_eq!(pushes.iter().filter(|push| push.status == 200).count(), 2, "{pushes:#?}");
+    assert_eq!(pushes.len(), 5);
+}
+
+#[test]
+fn a_push_that_takes_long_is_waited_for() {
+    let world = World::new();
+    world
+        .sandbox
+        .switches(Switches { latency_ms: [("SendSSHPublicKey".to_owned(), 3000)].into(), ..Switches::default() })
+        .unwrap();
+    let story = world.ssh(&["-o", "ConnectTimeout=2", "prod-web-1", "true"]);
+    story.ok();
+    assert!(story.took >= Duration::from_secs(3), "{story}");
+}

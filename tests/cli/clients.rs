@@ -1,0 +1,90 @@
+//! Everything that runs ssh works unchanged.
+
+use std::fs;
+
+use crate::world::{World, can_have_namespaces};
+
+#[test]
+fn scp_sftp_and_rsync_carry_files_both_ways() {
+    if !can_have_namespaces() {
+        return;
+    }
+    let world = World::new();
+    let blob: Vec<u8> = (0..3_000_000_u32).flat_map(|n| (n.wrapping_mul(2_654_435_761) >> 13).to_le_bytes()).collect();
+    fs::write(world.home().join("blob"), &blob).unwrap();
+    world.sh("scp -q blob prod-web-1:one && scp -q prod-web-1:one back1 && cmp blob back1").ok();
+    world.sh("scp -O -q blob prod-web-1:old && scp -O -q prod-web-1:old back2 && cmp blob back2").ok();
+    world.sh("echo 'put blob two' | sftp -q -b - prod-web-1 && echo 'get two back3' | sftp -q -b - prod-web-1 && cmp blob back3").ok();
+    world.sh("mkdir d && cp blob d/ && rsync -a d/ prod-web-1:three/ && rsync -a prod-web-1:three/ back4/ && cmp blob back4/blob").ok();
+    assert_eq!(world.pushes().len(), 1);
+}
+
+#[test]
+fn git_clones_and_pushes() {
+    if !can_have_namespaces() {
+        return;
+    }
+    let world = World::new();
+    let script = "set -e
+        export GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b
+        ssh prod-web-1 'git init -q --bare repo.git'
+        git clone -q prod-web-1:repo.git work 2>/dev/null; cd work
+        git commit -q --allow-empty -m first && git push -q origin HEAD:main && git ls-remote origin main | cut -f2";
+    assert_eq!(world.sh(script).ok(), "refs/heads/main\n");
+}
+
+#[test]
+fn a_jump_through_one_instance_reaches_another() {
+    if !can_have_namespaces() {
+        return;
+    }
+    let world = World::new();
+    let story = world.ssh(&["-J", "prod-web-1", "prod-web-2", "echo $SSH_EIC_INSTANCE"]);
+    assert_eq!(story.ok(), format!("{}\n", world.web2));
+    let mut pushed: Vec<String> =
+        world.pushes().iter().map(|p| p.params["InstanceId"].as_str().unwrap().to_owned()).collect();
+    pushed.sort();
+    let mut both = vec![world.web1.clone(), world.web2.clone()];
+    both.sort();
+    assert_eq!(pushed, both, "the hook for the one, the proxy for the other");
+}
+
+#[test]
+fn forwarding_and_a_reused_master_push_nothing_more() {
+    let world = World::new();
+    let socket = world.eic_folder().join("cm");
+    let master = world.ssh(&["-o", "ControlMaster=auto", "-o", "ControlPersist=30", "prod-web-1", "true"]);
+    master.ok();
+    assert_eq!(fs::read_dir(&socket).unwrap().count(), 1, "a master at our control path");
+    let key = world.eic_folder().join("keys").join(&world.web1);
+    let touched = || fs::metadata(&key).unwrap().modified().unwrap();
+    let before = touched();
+    world.sandbox.clear_calls().unwrap();
+    assert_eq!(world.ssh(&["prod-web-1", "echo $SSH_EIC_INSTANCE"]).ok(), format!("{}\n", world.web1));
+    assert!(world.sandbox.calls().unwrap().is_empty());
+    assert_eq!(touched(), before, "no key work for a reused master");
+    world.ssh(&["-O", "exit", "prod-web-1"]).ok();
+    world.nothing_lingers(std::time::Duration::from_secs(5));
+}
+
+#[test]
+fn two_instances_with_one_private_address_never_share_a_master() {
+    if !can_have_namespaces() {
+        return;
+    }
+    let world = World::new();
+    world.write(
+        ".ssh/config",
+        &format!(
+            "{}Host *\n    ControlMaster auto\n    ControlPersist 30\n    ControlPath ~/.ssh/cm-%h\n",
+            world.read(".ssh/config")
+        ),
+    );
+    // Another VPC with the same addresses: the network leads to the first one only.
+    let twin = world.add(sandbox::Instance::new("other-web-1").address("10.0.3.7").network(sandbox::Network::Away));
+    assert_eq!(world.ssh(&["prod-web-1", "echo $SSH_EIC_INSTANCE"]).ok(), format!("{}\n", world.web1));
+    let wrong = world.ssh(&["other-web-1", "echo $SSH_EIC_INSTANCE"]);
+    wrong.fails_with(255).says("Permission denied (publickey)");
+    assert_eq!(wrong.stdout, "", "no command may run on the wrong host; {twin} was meant");
+    world.ssh(&["-O", "exit", "prod-web-1"]).ok();
+}

@@ -1,0 +1,192 @@
+//! What the user reads when a connection cannot be, and how soon. Each also under ControlPersist, where ssh throws our
+//! stderr away and only the in-band words arrive.
+
+use std::time::Duration;
+
+use sandbox::{Change, Instance, Network, State, Switches};
+
+use crate::world::{Story, World, can_have_namespaces};
+
+/// Plainly, and as a persisting master.
+fn both_ways(world: &World, host: &str, check: impl Fn(&Story)) {
+    check(&world.ssh(&[host, "true"]));
+    let persisting =
+        world.ssh(&["-o", "ControlMaster=auto", "-o", "ControlPersist=5", "-o", "LogLevel=ERROR", host, "true"]);
+    assert!(!persisting.stderr.contains("ssh-eic: error:"), "ssh should have thrown our stderr away\n{persisting}");
+    check(&persisting);
+    world.nothing_lingers(Duration::from_secs(3));
+}
+
+#[test]
+fn a_stopped_instance_is_said_to_be_so_with_since_when() {
+    let world = World::new();
+    world.sandbox.update(&world.web1, Change { state: Some(State::Stopped), ..Change::default() }).unwrap();
+    both_ways(&world, "prod-web-1", |story| {
+        story.fails_with(255).within(Duration::from_secs(5));
+        story
+            .says(&format!("prod-web-1 ({}) is stopped since 20", world.web1))
+            .says("aws ec2 start-instances --instance-ids i-");
+    });
+}
+
+#[test]
+fn a_refused_permission_names_action_resource_and_what_to_do() {
+    let world = World::new();
+    world
+        .sandbox
+        .switches(Switches { deny: Some(vec!["SendSSHPublicKey".to_owned()]), ..Switches::default() })
+        .unwrap();
+    both_ways(&world, "prod-web-1", |story| {
+        story.fails_with(255).within(Duration::from_secs(5));
+        story.says("AWS denies ec2-instance-connect:SendSSHPublicKey on prod-web-1 (i-").says("are you on the VPN?");
+    });
+}
+
+#[test]
+fn missing_credentials_are_told_soon_with_the_command_that_signs_in() {
+    let world = World::new();
+    world.write(".aws/credentials", "");
+    both_ways(&world, "prod-web-1", |story| {
+        story.fails_with(255).within(Duration::from_millis(2500)).says("no AWS credentials").says("--profile prod");
+    });
+    world.write(".aws/config", "");
+    world.ssh(&["prod-web-2", "true"]).fails_with(255).says("there is no AWS profile \"prod\"");
+}
+
+#[test]
+fn credentials_that_have_expired_or_are_unknown_are_told() {
+    let world = World::new();
+    world.sandbox.switches(Switches { expired: Some(vec![world.access_key("prod")]), ..Switches::default() }).unwrap();
+    world
+        .ssh(&["prod-web-1", "true"])
+        .fails_with(255)
+        .says("the AWS credentials of profile \"prod\"")
+        .says("have expired");
+    world.sandbox.reset_switches().unwrap();
+    let credentials = world.read(".aws/credentials").replace(&world.access_key("prod"), "AKIAUNKNOWN00000TEST");
+    world.write(".aws/credentials", &credentials);
+    world.ssh(&["prod-web-2", "true"]).fails_with(255).says("are not accepted (UnrecognizedClientException)");
+}
+
+#[test]
+fn an_expired_sso_session_names_the_command_for_it() {
+    let world = World::new();
+    world.write(
+        ".aws/config",
+        "[profile prod]\nregion = eu-west-1\nsso_session = corp\nsso_account_id = 111122223333\nsso_role_name = Ssh\n\
+         [sso-session corp]\nsso_start_url = https://example.awsapps.com/start\nsso_region = eu-west-1\n",
+    );
+    world.write(".aws/credentials", "");
+    world.ssh(&["prod-web-1", "true"]).fails_with(255).says("hint: aws sso login --sso-session corp");
+    world.eic(&["sync"]).fails_with(5).says("hint: aws sso login --sso-session corp");
+}
+
+#[test]
+fn a_clock_that_is_off_is_told_by_how_much() {
+    let world = World::new();
+    world.sandbox.switches(Switches { clock_skew_s: Some(-1200), ..Switches::default() }).unwrap();
+    world.ssh(&["prod-web-1", "true"]).fails_with(255).says("clock is 20 min ahead of AWS's");
+}
+
+#[test]
+fn a_changed_address_is_found_and_used_and_stored() {
+    if !can_have_namespaces() {
+        return;
+    }
+    let world = World::new();
+    world.sandbox.add(Instance::new("silent").address("10.0.3.200").network(Network::Blackhole)).unwrap();
+    world.sandbox.update(&world.web1, Change { address: Some("10.0.3.77".to_owned()), ..Change::default() }).unwrap();
+    // Nobody at the old address: asked at once. A stranger that does not answer there: asked after a second.
+    let story = world.ssh(&["prod-web-1", "echo $SSH_EIC_INSTANCE"]);
+    assert_eq!(story.ok(), format!("{}\n", world.web1));
+    let start = std::time::Instant::now();
+    while !world.ssh(&["-G", "prod-web-1"]).ok().contains("hostname 10.0.3.77\n") {
+        assert!(start.elapsed() < Duration::from_secs(20), "the new address is not stored");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn an_address_that_does_not_answer_ends_within_the_limit() {
+    if !can_have_namespaces() {
+        return;
+    }
+    let world = World::new();
+    world.add(Instance::new("lost").address("10.0.7.1").network(Network::Blackhole));
+    world.add(Instance::new("mute").address("10.0.7.2").network(Network::Silent));
+    world.add(Instance::new("shut").address("10.0.7.3").network(Network::Refuse));
+    let config = world.read(".config/ssh-eic/config.toml") + "\n[limits]\nconnect_timeout = \"3s\"\n";
+    world.write(".config/ssh-eic/config.toml", &config);
+    both_ways(&world, "lost", |story| {
+        story
+            .fails_with(255)
+            .within(Duration::from_secs(6))
+            .says("10.0.7.1 port 22 did not answer within 3 s")
+            .says("VPN");
+    });
+    both_ways(&world, "mute", |story| {
+        story.fails_with(255).within(Duration::from_secs(6)).says("10.0.7.2 port 22 did not answer within 3 s");
+    });
+    both_ways(&world, "shut", |story| {
+        story.fails_with(255).within(Duration::from_secs(4)).says("is unreachable: 10.0.7.3 port 22: ");
+    });
+}
+
+#[test]
+fn our_words_come_before_ssh_s_own_connect_timeout() {
+    if !can_have_namespaces() {
+        return;
+    }
+    let world = World::new();
+    world.add(Instance::new("lost").address("10.0.7.1").network(Network::Blackhole));
+    let story = world.ssh(&["-o", "ConnectTimeout=3", "lost", "true"]);
+    story.fails_with(255).says("did not answer within 2 s").within(Duration::from_secs(4));
+    // From the user's config sync has read it.
+    world.write(".ssh/config", &format!("{}Host *\n    ConnectTimeout 4\n", world.read(".ssh/config")));
+    world.eic(&["sync"]).ok();
+    world.ssh(&["lost", "true"]).fails_with(255).says("did not answer within 3 s");
+}
+
+#[test]
+fn a_name_that_has_gone_to_another_instance_is_told() {
+    let world = World::new();
+    world.sandbox.update(&world.web1, Change { state: Some(State::Terminated), ..Change::default() }).unwrap();
+    let new = world.sandbox.add(Instance::new("prod-web-1").address("10.0.3.17")).unwrap();
+    let story = world.ssh(&["prod-web-1", "true"]);
+    story
+        .fails_with(255)
+        .says(&format!("prod-web-1 was {}, terminated since 20", world.web1))
+        .says(&format!("; now {new}"));
+    story.says("hint: config updated, run it again");
+    assert_eq!(world.ssh(&["prod-web-1", "echo $SSH_EIC_INSTANCE"]).ok(), format!("{new}\n"));
+}
+
+#[test]
+fn an_instance_that_is_gone_without_a_successor_is_told() {
+    let world = World::new();
+    world.sandbox.remove(&world.web1).unwrap();
+    world
+        .ssh(&["prod-web-1", "true"])
+        .fails_with(255)
+        .says("prod-web-1")
+        .says("is not in eu-west-1")
+        .says("ssh-eic sync");
+}
+
+#[test]
+fn a_broken_config_file_is_told_in_band_too() {
+    let world = World::new();
+    world.write(".config/ssh-eic/config.toml", "[[source]]\nprofil = \"x\"\n");
+    both_ways(&world, "prod-web-1", |story| {
+        story.fails_with(255).says("config.toml:2: unknown field `profil`");
+    });
+}
+
+#[test]
+fn aws_out_of_reach_ends_with_words() {
+    let world = World::new();
+    let mut command = world.ssh_command(&["prod-web-1", "true"]);
+    command.env("AWS_ENDPOINT_URL", "http://127.0.0.1:9");
+    let story = crate::world::run(command);
+    story.fails_with(255).says("AWS could not be reached in eu-west-1").within(Duration::from_secs(20));
+}

@@ -1,0 +1,44 @@
+//! `ssh-eic init`.
+
+use crate::world::World;
+
+#[test]
+fn init_writes_a_config_adds_the_include_and_syncs() {
+    let world = World::bare();
+    world.write(".ssh/config", "Host mine\n    User me\n");
+    let story = world.eic(&["init", "--profile", "prod", "--region", "eu-west-1", "--tag", "Name=prod-web-*"]);
+    story.ok();
+    story.says("2 hosts from prod");
+    let config = world.read(".config/ssh-eic/config.toml");
+    assert!(config.contains("profile = \"prod\"") && config.contains("\"Name\" = [\"prod-web-*\"]"), "{config}");
+    let ssh_config = world.read(".ssh/config");
+    let folder = world.eic_folder();
+    let folder = folder.display();
+    assert_eq!(ssh_config, format!("Include {folder}/guard {folder}/hosts {folder}/hook\nHost mine\n    User me\n"));
+    assert!(world.ssh(&["-G", "prod-web-1"]).ok().contains("hostname 10.0.3.7\n"));
+    assert!(world.ssh(&["-G", "mine"]).ok().contains("user me\n"));
+}
+
+#[test]
+fn a_config_that_is_there_stays() {
+    let world = World::new();
+    let before = world.read(".config/ssh-eic/config.toml");
+    world.eic(&["init"]).ok();
+    world.eic(&["init", "--profile", "other"]).fails_with(2).says("hint: edit it, then run ssh-eic sync");
+    assert_eq!(world.read(".config/ssh-eic/config.toml"), before);
+}
+
+#[test]
+fn what_cannot_be_written_into_ssh_config_is_refused_before_anything_is() {
+    let world = World::bare();
+    world.eic(&["init", "--profile", "pr'od"]).fails_with(3).says("cannot be written into ssh_config");
+    assert!(!world.home().join(".config/ssh-eic/config.toml").exists());
+    assert!(!world.home().join(".ssh/config").exists());
+    world.eic(&["init", "--tag", "oops"]).fails_with(2).says("KEY=VALUE");
+}
+
+#[test]
+fn no_flag_at_all_uses_the_ambient_profile() {
+    let world = World::bare();
+    world.eic(&["init"]).says("2 hosts from default").ok();
+}

@@ -1,0 +1,138 @@
+//! The life of a key: made, kept while in use, removed, never shared across instances or users.
+
+use std::fs;
+
+use sandbox::Switches;
+
+use crate::world::World;
+
+fn pushed_key(world: &World) -> String {
+    world.pushes().pop().expect("a push").params["SSHPublicKey"].as_str().expect("a key").to_owned()
+}
+
+#[test]
+fn a_connection_after_the_key_s_use_has_ended_has_a_new_key() {
+    let world = World::new();
+    world.ssh(&["prod-web-1", "true"]).ok();
+    let first = pushed_key(&world);
+    let key = format!(".ssh/eic/keys/{}", world.web1);
+    world.age(&key, 170);
+    world.ssh(&["prod-web-1", "true"]).ok();
+    assert_eq!(pushed_key(&world), first, "still in use");
+    world.age(&key, 181);
+    world.ssh(&["prod-web-1", "true"]).ok();
+    assert_ne!(pushed_key(&world), first);
+    assert_eq!(world.pushes().len(), 2);
+}
+
+#[test]
+fn nothing_but_the_private_key_lies_there_and_only_for_its_owner() {
+    use std::os::unix::fs::MetadataExt;
+    let world = World::new();
+    world.ssh(&["prod-web-1", "true"]).ok();
+    let folder = world.eic_folder().join("keys");
+    assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o777, 0o700);
+    assert_eq!(fs::metadata(folder.join(&world.web1)).unwrap().mode() & 0o777, 0o600);
+    let names: Vec<String> =
+        fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    assert!(names.iter().all(|name| !std::path::Path::new(name).extension().is_some_and(|e| e == "pub")), "{names:?}");
+    let agent =
+        "eval $(ssh-agent) >/dev/null; ssh -o AddKeysToAgent=no prod-web-1 true; ssh-add -l; kill $SSH_AGENT_PID";
+    if world.sandbox.form() == sandbox::Form::Namespaces {
+        assert!(world.sh(agent).stdout.contains("no identities"));
+    }
+}
+
+#[test]
+fn a_key_pushed_for_another_instance_does_not_let_in() {
+    let world = World::new();
+    world.ssh(&["prod-web-1", "true"]).ok();
+    let keys = world.eic_folder().join("keys");
+    fs::copy(keys.join(&world.web1), keys.join(&world.web2)).unwrap();
+    fs::copy(keys.join(format!("{}.ec2-user.push", world.web1)), keys.join(format!("{}.ec2-user.push", world.web2)))
+        .unwrap();
+    world.ssh(&["prod-web-2", "true"]).fails_with(255).says("Permission denied (publickey)");
+    assert_eq!(world.pushes().len(), 1, "the forged record was believed, so that the judge is the instance");
+}
+
+#[test]
+fn a_key_pushed_for_another_user_does_not_let_in() {
+    let world = World::new();
+    if world.sandbox.form() != sandbox::Form::Namespaces {
+        return;
+    }
+    world.ssh(&["prod-web-1", "true"]).ok();
+    let record = |user: &str| format!(".ssh/eic/keys/{}.{user}.push", world.web1);
+    let forged = world.read(&record("ec2-user")).replace("ec2-user", "deploy");
+    world.write(&record("deploy"), &forged);
+    world.ssh(&["deploy@prod-web-1", "true"]).fails_with(255).says("Permission denied (publickey)");
+    fs::remove_file(world.home().join(record("deploy"))).unwrap();
+    assert_eq!(world.ssh(&["deploy@prod-web-1", "id -un"]).ok(), "deploy\n");
+}
+
+#[test]
+fn a_stamp_from_the_future_or_torn_counts_as_not_pushed() {
+    let world = World::new();
+    world.ssh(&["prod-web-1", "true"]).ok();
+    let record = format!(".ssh/eic/keys/{}.{}.push", world.web1, user(&world));
+    let text = world.read(&record);
+    let sent =
+        text.split("\"sent\":").nth(1).and_then(|rest| rest.split('}').next()).expect("when it was sent").to_owned();
+    world.write(&record, &text.replace(&sent, &format!("{sent}0")));
+    world.ssh(&["prod-web-1", "true"]).ok();
+    assert_eq!(world.pushes().len(), 2, "from the future");
+    world.write(&record, &text[..text.len() / 2]);
+    world.ssh(&["prod-web-1", "true"]).ok();
+    assert_eq!(world.pushes().len(), 3, "torn");
+}
+
+fn user(world: &World) -> String {
+    let listed = world.eic(&["list", "--json", "prod-web-1"]);
+    let json: serde_json::Value = serde_json::from_str(listed.ok()).unwrap();
+    json[0]["user"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn who_takes_longer_at_the_host_key_prompt_than_a_key_lives_still_gets_in() {
+    let world = World::new();
+    world.sandbox.switches(Switches { key_ttl_s: Some(3.0), ..Switches::default() }).unwrap();
+    world.write("answer", "#!/bin/sh\nsleep 5\necho yes\n");
+    world.sh("chmod +x answer").ok();
+    let mut command = world.ssh_command(&["-o", "StrictHostKeyChecking=ask", "prod-web-1", "echo $SSH_EIC_INSTANCE"]);
+    command
+        .env("SSH_ASKPASS", world.home().join("answer"))
+        .env("SSH_ASKPASS_REQUIRE", "force")
+        .env("DISPLAY", ":0")
+        .env("SSH_EIC_PUSH_WINDOW", "2000");
+    let story = crate::world::run(command);
+    assert_eq!(story.ok(), format!("{}\n", world.web1), "{story}");
+    assert!(story.took.as_secs() >= 5, "{story}");
+    assert_eq!(world.pushes().len(), 2, "once in parallel, once at the release");
+}
+
+#[test]
+fn a_push_that_fails_while_the_prompt_is_open_is_told_when_it_is_answered() {
+    let world = World::new();
+    world
+        .sandbox
+        .switches(Switches {
+            deny: Some(vec!["SendSSHPublicKey".to_owned()]),
+            latency_ms: [("SendSSHPublicKey".to_owned(), 1000)].into(),
+            ..Switches::default()
+        })
+        .unwrap();
+    world.write("answer", "#!/bin/sh\nsleep 4\necho yes\n");
+    world.sh("chmod +x answer").ok();
+    let mut command = world.ssh_command(&[
+        "-o",
+        "StrictHostKeyChecking=ask",
+        "-o",
+        "ControlMaster=auto",
+        "-o",
+        "ControlPersist=5",
+        "prod-web-1",
+        "true",
+    ]);
+    command.env("SSH_ASKPASS", world.home().join("answer")).env("SSH_ASKPASS_REQUIRE", "force").env("DISPLAY", ":0");
+    crate::world::run(command).fails_with(255).says("AWS denies ec2-instance-connect:SendSSHPublicKey");
+}

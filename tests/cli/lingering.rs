@@ -1,0 +1,122 @@
+//! Nothing of ours lingers after ssh has gone, however it went; a shared master survives the keyboard.
+
+use std::io::Read;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use sandbox::{Instance, Network, Switches};
+
+use crate::world::{World, can_have_namespaces, finish, spawn};
+
+const SOON: Duration = Duration::from_secs(5);
+
+/// Starts `ssh prod-web-1 sleep` and waits until it is in.
+fn session(world: &World) -> std::process::Child {
+    let mut command = world.ssh_command(&["prod-web-1", "echo in; sleep 60"]);
+    let mut child = spawn(command.stdin(Stdio::piped()));
+    let mut word = [0; 3];
+    child.stdout.as_mut().expect("stdout").read_exact(&mut word).expect("a word from the instance");
+    assert_eq!(&word, b"in\n");
+    child
+}
+
+/// Sends a signal to the ssh inside, whose pid is that of the command or, behind nsenter, the same by exec.
+fn signal(child: &std::process::Child, name: &str) {
+    let status = std::process::Command::new("kill").args([format!("-{name}"), child.id().to_string()]).status();
+    assert!(status.expect("kill").success());
+}
+
+#[test]
+fn after_an_ordinary_end_nothing_is_left() {
+    let world = World::new();
+    world.ssh(&["prod-web-1", "true"]).ok();
+    world.nothing_lingers(SOON);
+}
+
+#[test]
+fn whoever_captures_stderr_is_not_kept_waiting() {
+    let world = World::new();
+    let ssh = if can_have_namespaces() { "ssh" } else { "ssh -F ~/.ssh/config" };
+    let story = world.sh(&format!("x=$({ssh} prod-web-1 true 2>&1); echo done"));
+    story.within(Duration::from_secs(20));
+    assert_eq!(story.ok(), "done\n");
+}
+
+#[test]
+fn after_ssh_was_killed_nothing_is_left() {
+    let world = World::new();
+    for how in ["KILL", "TERM", "HUP"] {
+        let child = session(&world);
+        signal(&child, how);
+        finish(child, format!("ssh, killed with {how}"), Instant::now());
+        world.nothing_lingers(SOON);
+    }
+}
+
+#[test]
+fn after_ssh_was_killed_in_the_midst_of_a_push_or_a_connect_nothing_is_left() {
+    let world = World::new();
+    world
+        .sandbox
+        .switches(Switches { latency_ms: [("SendSSHPublicKey".to_owned(), 60_000)].into(), ..Switches::default() })
+        .unwrap();
+    if can_have_namespaces() {
+        world.add(Instance::new("lost").address("10.0.7.1").network(Network::Blackhole));
+    }
+    for host in if can_have_namespaces() { vec!["prod-web-1", "lost"] } else { vec!["prod-web-1"] } {
+        let child = spawn(&mut world.ssh_command(&[host, "true"]));
+        let start = Instant::now();
+        while !world.survivors().iter().any(|line| line.contains("worker")) {
+            assert!(start.elapsed() < SOON, "no push was begun");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        signal(&child, "KILL");
+        finish(child, format!("ssh {host}, killed"), Instant::now());
+        world.nothing_lingers(SOON);
+    }
+}
+
+#[test]
+fn a_ctrl_c_ends_the_command_and_not_the_shared_master() {
+    let world = World::new();
+    if world.sandbox.form() != sandbox::Form::Namespaces {
+        return;
+    }
+    // A terminal's foreground group: the first ssh becomes the master and leaves its proxy in this group.
+    let script = "set -m
+        (ssh -o ControlMaster=auto -o ControlPersist=60 prod-web-1 true; ssh prod-web-1 sleep 30) &
+        for n in $(seq 100); do ssh -O check prod-web-1 2>/dev/null && break; sleep 0.1; done
+        sleep 1; kill -INT -- -$!; kill -TSTP -- -$!; kill -QUIT -- -$!; sleep 0.3; kill -CONT -- -$!; wait $!
+        ssh -O check prod-web-1 && ssh prod-web-1 'echo $SSH_EIC_INSTANCE'; ssh -O exit prod-web-1";
+    let story = world.sh(script);
+    assert_eq!(story.stdout.trim(), world.web1, "{story}");
+    story.says("Master running");
+    world.nothing_lingers(SOON);
+}
+
+#[test]
+fn a_proxy_ends_with_its_reader_and_soon_after_its_input() {
+    let world = World::new();
+    let host = "127.0.0.1".to_owned();
+    let listed = world.eic(&["list", "--json", "prod-web-1"]);
+    let json: serde_json::Value = serde_json::from_str(listed.ok()).unwrap();
+    let (address, port) = (json[0]["address"].as_str().unwrap_or(&host).to_owned(), json[0]["port"].to_string());
+    let proxy = format!("ssh-eic proxy {} {address} {port} ec2-user --region eu-west-1 --source prod", world.web1);
+    let words: Vec<&str> = proxy.split(' ').collect();
+    let mut command = world.sandbox.command(words[0]);
+    let mut child = spawn(command.args(&words[1..]).stdin(Stdio::piped()));
+    let mut banner = [0; 15];
+    let mut stdout = child.stdout.take().expect("stdout");
+    stdout.read_exact(&mut banner).expect("a banner");
+    assert_eq!(&banner, b"SSH-2.0-OpenSSH");
+    // Nobody reads any more, while the input stays open.
+    drop(stdout);
+    let input = child.stdin.take();
+    finish(child, proxy.clone(), Instant::now()).within(SOON);
+    drop(input);
+    world.nothing_lingers(SOON);
+    // The input ends at once: gone before a server would speak.
+    let story = world.sh(&format!("{proxy} </dev/null"));
+    story.within(SOON).ok();
+    world.nothing_lingers(SOON);
+}

@@ -1,0 +1,186 @@
+//! `ssh-eic sync`.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::Instant;
+
+use sandbox::{Change, Fail, Instance, State, Switches};
+
+use crate::world::{World, finish, spawn};
+
+#[test]
+fn the_same_fleet_gives_the_same_bytes_and_nothing_is_written() {
+    let world = World::new();
+    let before: Vec<_> = ["hosts", "hook", "guard"]
+        .map(|name| fs::metadata(world.eic_folder().join(name)).unwrap().modified().unwrap())
+        .into();
+    world.eic(&["sync"]).ok();
+    let after: Vec<_> = ["hosts", "hook", "guard"]
+        .map(|name| fs::metadata(world.eic_folder().join(name)).unwrap().modified().unwrap())
+        .into();
+    assert_eq!(before, after);
+}
+
+#[test]
+fn several_sources_each_sign_with_their_own_profile() {
+    let world = World::bare();
+    world
+        .sandbox
+        .add(Instance::new("stage-web").account(sandbox::STAGING_ACCOUNT).region("us-east-1").address("10.1.0.1"))
+        .unwrap();
+    world.sandbox.add(Instance::new("prod-db").tag("Role", "db").address("10.0.5.1")).unwrap();
+    world.write(
+        ".config/ssh-eic/config.toml",
+        "[[source]]\nprofile = \"prod\"\nregions = [\"eu-west-1\"]\ntags = { Role = [\"db\", \"cache\"] }\n[[source]]\nprofile = \"staging\"\n",
+    );
+    // Keys in the environment are for sources without a profile; here they would be of no account at all.
+    let mut command = world.sandbox.command("ssh-eic");
+    command.arg("sync").env("AWS_ACCESS_KEY_ID", "AKIAWRONG0000000TEST").env("AWS_SECRET_ACCESS_KEY", "x");
+    crate::world::run(command).ok();
+    assert_eq!(world.eic(&["list", "--names"]).ok(), "prod-db\nstage-web\n");
+    assert_eq!(world.ssh(&["stage-web", "echo $SSH_EIC_INSTANCE"]).ok().len(), "i-0123456789abcdef0\n".len());
+    let push = world.pushes().pop().unwrap();
+    assert_eq!((push.account.as_str(), push.region.as_str()), (sandbox::STAGING_ACCOUNT, "us-east-1"));
+}
+
+#[test]
+fn a_source_that_fails_keeps_its_hosts_and_does_not_stop_the_others() {
+    let world = World::bare();
+    world
+        .sandbox
+        .add(Instance::new("stage-web").account(sandbox::STAGING_ACCOUNT).region("us-east-1").address("10.1.0.1"))
+        .unwrap();
+    world.write(".config/ssh-eic/config.toml", "[[source]]\nprofile = \"staging\"\n[[source]]\nprofile = \"prod\"\n");
+    world.eic(&["sync"]).ok();
+    world.sandbox.add(Instance::new("prod-new").address("10.0.9.9")).unwrap();
+    let deny = vec![format!("DescribeInstances@{}", sandbox::STAGING_ACCOUNT)];
+    world.sandbox.switches(Switches { deny: Some(deny), ..Switches::default() }).unwrap();
+    let story = world.eic(&["sync"]);
+    story.fails_with(6).says("source \"staging\": AWS denies ec2:DescribeInstances").says("stay as they were");
+    assert_eq!(world.eic(&["list", "--names"]).ok(), "prod-new\nprod-web-1\nprod-web-2\nstage-web\n");
+}
+
+#[test]
+fn credentials_of_another_account_than_before_are_an_error() {
+    let world = World::new();
+    let credentials = world.read(".aws/credentials").replace(&world.access_key("prod"), &world.access_key("staging"));
+    world.write(".aws/credentials", &credentials);
+    world.eic(&["sync"]).fails_with(5).says("signs for account 444455556666, not for 111122223333");
+    assert_eq!(world.eic(&["list", "--names"]).ok(), "prod-web-1\nprod-web-2\n");
+}
+
+#[test]
+fn states_windows_and_skipped_ones_are_told() {
+    let world = World::bare();
+    world.sandbox.add(Instance::new("old").state(State::Stopped).address("10.0.4.1")).unwrap();
+    world.sandbox.add(Instance::new("dead").state(State::Terminated).address("10.0.4.2")).unwrap();
+    world.sandbox.add(Instance::new("desktop").windows().address("10.0.4.3")).unwrap();
+    world.sandbox.add(Instance::new("bad").tag("ssh-eic:port", "22; rm").address("10.0.4.4")).unwrap();
+    world.sandbox.add(Instance::new("").address("10.0.4.5")).unwrap();
+    let story = world.eic(&["init", "--profile", "prod"]);
+    story.says("left out 1 Windows").says("tag ssh-eic:port is no port").says("1 instances have no name").ok();
+    assert_eq!(world.eic(&["list", "--names"]).ok(), "old\nprod-web-1\nprod-web-2\n");
+}
+
+#[test]
+fn only_the_named_source_is_asked() {
+    let world = World::bare();
+    world.write(".config/ssh-eic/config.toml", "[[source]]\nprofile = \"staging\"\n[[source]]\nprofile = \"prod\"\n");
+    world.eic(&["sync"]).ok();
+    world.sandbox.clear_calls().unwrap();
+    world.eic(&["sync", "--source", "staging"]).ok();
+    assert!(world.sandbox.calls().unwrap().iter().all(|call| call.account == sandbox::STAGING_ACCOUNT));
+    assert_eq!(world.eic(&["list", "--names"]).ok(), "prod-web-1\nprod-web-2\n");
+    world.eic(&["sync", "--source", "nope"]).fails_with(2).says("there is no source \"nope\"").says("staging, prod");
+}
+
+#[test]
+fn a_young_index_is_not_made_again() {
+    let world = World::new();
+    world.eic(&["sync", "--if-older-than", "10m"]).ok();
+    assert!(world.sandbox.calls().unwrap().is_empty());
+    world.eic(&["sync", "--if-older-than", "0s"]).ok();
+    assert!(!world.sandbox.calls().unwrap().is_empty());
+}
+
+#[test]
+fn an_ssh_config_that_ssh_refuses_is_told_and_nothing_is_written() {
+    let world = World::bare();
+    world.write(".config/ssh-eic/config.toml", "[[source]]\nprofile = \"prod\"\n");
+    for (content, words) in
+        [("Host x\n    NoSuchOption yes\n", "Bad configuration option"), ("\u{feff}Host x\n", "byte-order mark")]
+    {
+        world.write(".ssh/config", content);
+        world.eic(&["sync"]).fails_with(3).says(words);
+        assert_eq!(world.read(".ssh/config"), content);
+    }
+    world.write(".ssh/config", "Host x\n");
+    fs::set_permissions(world.home().join(".ssh/config"), fs::Permissions::from_mode(0o664)).unwrap();
+    world.eic(&["sync"]).fails_with(9).says("hint: chmod go-w");
+    assert_eq!(world.read(".ssh/config"), "Host x\n");
+}
+
+#[test]
+fn an_include_inside_a_block_is_told_with_its_line() {
+    let world = World::new();
+    let config = format!("Host x\n{}", world.read(".ssh/config"));
+    world.write(".ssh/config", &config);
+    world.eic(&["sync"]).fails_with(3).says("config:2: our Include stands inside the block of line 1");
+    assert_eq!(world.read(".ssh/config"), config);
+}
+
+#[test]
+fn syncs_at_once_do_not_interleave() {
+    let world = World::bare();
+    world.write(".config/ssh-eic/config.toml", "[[source]]\nprofile = \"prod\"\n");
+    let start = Instant::now();
+    let children: Vec<_> = (0..8).map(|_| spawn(world.sandbox.command("ssh-eic").arg("sync"))).collect();
+    for child in children {
+        finish(child, "ssh-eic sync".to_owned(), start).ok();
+    }
+    assert_eq!(world.read(".ssh/config").lines().count(), 1);
+    assert!(world.ssh(&["-G", "prod-web-2"]).ok().contains("hostname 10.0.3.8\n"));
+}
+
+#[test]
+fn the_config_follows_the_fleet() {
+    let world = World::new();
+    world.sandbox.update(&world.web1, Change { address: Some("10.0.3.99".to_owned()), ..Change::default() }).unwrap();
+    world.sandbox.remove(&world.web2).unwrap();
+    world.eic(&["sync"]).ok();
+    assert!(world.ssh(&["-G", "prod-web-1"]).ok().contains("hostname 10.0.3.99\n"));
+    assert!(world.ssh(&["-G", "prod-web-2"]).ok().contains("hostname prod-web-2\n"));
+}
+
+#[test]
+fn a_fault_of_aws_is_retried_and_then_told() {
+    let world = World::bare();
+    let fail = |times| Fail { status: 503, code: "Unavailable".to_owned(), message: String::new(), times };
+    world
+        .sandbox
+        .switches(Switches { fail: [("DescribeInstances".to_owned(), fail(Some(2)))].into(), ..Switches::default() })
+        .unwrap();
+    world.eic(&["init", "--profile", "prod"]).ok();
+    world
+        .sandbox
+        .switches(Switches { fail: [("DescribeInstances".to_owned(), fail(None))].into(), ..Switches::default() })
+        .unwrap();
+    world.eic(&["sync"]).fails_with(7).says("AWS failed in eu-west-1 (503 Unavailable)");
+}
+
+#[test]
+fn an_ssh_that_is_too_old_is_refused_in_plain_words() {
+    let mut world = World::bare();
+    let bin = world.home().join("bin");
+    world.write("bin/ssh", "#!/bin/sh\necho 'OpenSSH_8.2p1 Ubuntu-4ubuntu0.11, OpenSSL 1.1.1f' >&2\n");
+    fs::set_permissions(bin.join("ssh"), fs::Permissions::from_mode(0o755)).unwrap();
+    world.sandbox.path_with(&bin);
+    world.eic(&["init", "--profile", "prod"]).fails_with(3).says("OpenSSH 8.2; ssh-eic needs 8.7 or newer");
+}
+
+#[test]
+fn a_promise_that_is_not_built_yet_is_refused() {
+    let world = World::bare();
+    world.write(".config/ssh-eic/config.toml", "[[source]]\nprofile = \"prod\"\nroute = \"endpoint\"\n");
+    world.eic(&["sync"]).fails_with(3).says("config.toml:3: route = \"endpoint\" is not supported by this version");
+}
