@@ -44,6 +44,16 @@ pub fn insert(config: &[u8], line: &str) -> Edit {
     Edit::Replace([line.as_bytes(), end.as_bytes(), config].concat())
 }
 
+/// The config with `other` in the place of our line: what ssh would make of it without touching ours.
+#[must_use]
+pub fn replace_line(config: &[u8], line: &str, other: &str) -> Vec<u8> {
+    let end = |present: &[u8]| if present.ends_with(b"\n") { "\n" } else { "" };
+    let one = |present: &[u8]| {
+        if is_ours(present, line) { format!("{other}{}", end(present)).into_bytes() } else { present.to_vec() }
+    };
+    lines(config).flat_map(one).collect()
+}
+
 /// The config without any line of ours.
 #[must_use]
 pub fn remove(config: &[u8], line: &str) -> Vec<u8> {

@@ -35,6 +35,7 @@ const SYSTEM: &str = "/etc/ssh/ssh_config";
 /// [`Kind::Config`] with ssh's words: nothing may be replaced then.
 pub fn prove(
     paths: &Paths,
+    effective_uid: u32,
     generated: &Files,
     hosts: &[Host],
     settings: &Settings,
@@ -44,8 +45,10 @@ pub fn prove(
     let trial = tempfile::Builder::new().prefix(".ssh-eic-trial-").tempdir_in(&paths.eic).map_err(fail)?;
     ssh_config::write_generated(trial.path(), generated)?;
     let include = crate::core::render::include_line(&trial.path().to_string_lossy());
-    let own = files::read(&paths.ssh_config)?.unwrap_or_default();
-    let own = splice::remove(&own, &ssh_config::include_line(paths)?);
+    let before = files::read(&paths.ssh_config)?.unwrap_or_default();
+    let planned = ssh_config::with_include(paths, effective_uid)?;
+    let added_lines = usize::from(planned != before);
+    let planned = splice::replace_line(&planned, &ssh_config::include_line(paths)?, &include);
     let alone = trial.path().join("alone");
     fs::write(&alone, format!("{include}\n")).map_err(fail)?;
     ssh_client::resolve(&alone, "localhost").map_err(|error| {
@@ -56,14 +59,29 @@ pub fn prove(
     })?;
     let whole = trial.path().join("whole");
     let system = if Path::new(SYSTEM).exists() { format!("\nMatch all\nInclude {SYSTEM}\n") } else { String::new() };
-    fs::write(&whole, [include.as_bytes(), b"\n", &own, system.as_bytes()].concat()).map_err(fail)?;
+    fs::write(&whole, [planned.as_slice(), system.as_bytes()].concat()).map_err(fail)?;
     let mut findings = BTreeMap::new();
     for host in one_of_each(hosts) {
-        let resolved = ssh_client::resolve(&whole, host.label())
-            .map_err(|error| error.hint(format!("correct {}; nothing was changed", paths.ssh_config.display())))?;
+        let resolved = ssh_client::resolve(&whole, host.label()).map_err(|mut error| {
+            error.message = in_the_user_s_file(&error.message, &whole, &paths.ssh_config, added_lines);
+            error.hint("correct it there; nothing was changed")
+        })?;
         findings.insert(host.label().to_owned(), check(host, &resolved, settings)?);
     }
     Ok(findings)
+}
+
+/// ssh names the trial file and its line; the user knows their own, in which our line may not stand yet.
+fn in_the_user_s_file(message: &str, trial: &Path, own: &Path, added_lines: usize) -> String {
+    let trial = trial.display().to_string();
+    let Some((before, after)) = message.split_once(&trial) else { return message.to_owned() };
+    let after = after.trim_start_matches(':').trim_start();
+    let number =
+        after.strip_prefix("line ").map(|rest| rest.chars().take_while(char::is_ascii_digit).collect::<String>());
+    match number.as_deref().map(|digits| (digits.parse::<usize>(), &after["line ".len() + digits.len()..])) {
+        Some((Ok(line), words)) => format!("{before}{}:{}{words}", own.display(), line.saturating_sub(added_lines)),
+        _ => format!("{before}{}: {after}", own.display()),
+    }
 }
 
 fn one_of_each(hosts: &[Host]) -> Vec<&Host> {

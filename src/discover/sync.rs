@@ -170,7 +170,7 @@ fn settings(run: &Run<'_>, fleet: &Fleet) -> Result<Settings> {
 /// Proves and writes: index first, since an indexed host without its block is only not there yet.
 fn apply(paths: &Paths, settings: &Settings, header: &Header, fleet: &mut Fleet) -> Result<()> {
     let generated: Files = render::files(&fleet.hosts, settings);
-    let findings = proof::prove(paths, &generated, &fleet.hosts, settings)?;
+    let findings = proof::prove(paths, rustix::process::geteuid().as_raw(), &generated, &fleet.hosts, settings)?;
     proof::apply(&findings, &mut fleet.hosts);
     for (alias, finding) in &findings {
         if finding.overridden {

@@ -49,14 +49,25 @@ pub fn holds(folder: &Path, generated: &Files) -> Result<bool> {
 ///
 /// [`Kind::File`] if it cannot be written or is not safe for ssh, [`Kind::Config`] if our line stands inside a block.
 pub fn include(paths: &Paths, effective_uid: u32) -> Result<bool> {
+    let planned = with_include(paths, effective_uid)?;
+    if let Some(folder) = paths.ssh_config.parent() {
+        files::make_private_folder(folder)?;
+    }
+    files::replace(&paths.ssh_config, &planned, 0o600)
+}
+
+/// What the user's config will be with our Include in it; nothing is written.
+///
+/// # Errors
+///
+/// As [`include`].
+pub fn with_include(paths: &Paths, effective_uid: u32) -> Result<Vec<u8>> {
     let path = &paths.ssh_config;
-    let folder = path.parent().unwrap_or(Path::new("/"));
     check_owner(path, effective_uid)?;
-    files::make_private_folder(folder)?;
     let config = files::read(path)?.unwrap_or_default();
     match splice::insert(&config, &include_line(paths)?) {
-        Edit::Nothing => Ok(false),
-        Edit::Replace(content) => files::replace(path, &content, 0o600),
+        Edit::Nothing => Ok(config),
+        Edit::Replace(content) => Ok(content),
         Edit::ByteOrderMark => Err(Error::new(
             Kind::Config,
             format!("{} starts with a byte-order mark, with which ssh refuses every connection", path.display()),

@@ -107,9 +107,10 @@ fn a_young_index_is_not_made_again() {
 fn an_ssh_config_that_ssh_refuses_is_told_and_nothing_is_written() {
     let world = World::bare();
     world.write(".config/ssh-eic/config.toml", "[[source]]\nprofile = \"prod\"\n");
-    for (content, words) in
-        [("Host x\n    NoSuchOption yes\n", "Bad configuration option"), ("\u{feff}Host x\n", "byte-order mark")]
-    {
+    for (content, words) in [
+        ("Host x\n    NoSuchOption yes\n", "home/.ssh/config:2: Bad configuration option: nosuchoption"),
+        ("\u{feff}Host x\n", "byte-order mark"),
+    ] {
         world.write(".ssh/config", content);
         world.eic(&["sync"]).fails_with(3).says(words);
         assert_eq!(world.read(".ssh/config"), content);
