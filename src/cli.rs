@@ -45,6 +45,8 @@ pub enum Command {
     List(List),
     /// The Match exec hook that ssh calls before each connection
     Match(Match),
+    /// Print the IAM policy that reaching the managed hosts needs
+    Policy(Policy),
     /// The `ProxyCommand` that ssh calls to reach an instance
     Proxy(Proxy),
     /// Asks AWS for a proxy; for ssh-eic itself
@@ -100,6 +102,17 @@ pub struct Match {
     pub alias: String,
     /// The remote user (%r)
     pub user: Option<String>,
+}
+
+/// Arguments of `policy`.
+#[derive(Debug, Args)]
+pub struct Policy {
+    /// Only from this network; may be given several times
+    #[arg(long, value_name = "CIDR")]
+    pub source_ip: Vec<String>,
+    /// Only through this interface endpoint; may be given several times
+    #[arg(long, value_name = "ID")]
+    pub source_vpce: Vec<String>,
 }
 
 /// Arguments of `proxy`.

@@ -102,6 +102,7 @@ impl Error {
     }
 
     /// A file that could not be read, written, …
+    #[must_use]
     pub fn file(action: &str, path: &Path, error: &io::Error) -> Self {
         let plain = Self::new(Kind::File, format!("cannot {action} {}: {}", path.display(), reason(error)));
         match error.kind() {

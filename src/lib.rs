@@ -80,6 +80,7 @@ fn run_command(cli: Cli) -> Result<Exit> {
         Command::Sync(args) => command::sync::run(&context, &args),
         Command::List(args) => command::list::run(&context, &args),
         Command::Match(args) => command::match_hook::run(&context, &args.alias, args.user.as_deref()),
+        Command::Policy(args) => command::policy::run(&context, &args),
         Command::Proxy(args) => command::proxy::run(&context, &args),
         Command::Worker => command::worker::run(&context),
     }

@@ -2,7 +2,7 @@
 //! own reading of endpoints, FIPS and dual-stack settings.
 //!
 //! The stock client of the SDK is not used: it reads every file of the trust folder, spends 31 ms of CPU on building
-//! aws-lc's tables, and knows no HTTPS_PROXY.
+//! aws-lc's tables, and knows no `HTTPS_PROXY`.
 
 use std::path::Path;
 use std::time::Duration;
@@ -41,7 +41,7 @@ impl Patience {
     /// For a push: the retries are ours, since they are shared by all processes.
     pub const PUSH: Self = Self { connect: Duration::from_secs(4), attempt: Duration::from_secs(10), attempts: 1 };
     /// For everything that a person waits for and no connection depends on.
-    pub const QUERY: Self = Self { connect: Duration::from_secs(4), attempt: Duration::from_secs(60), attempts: 4 };
+    pub const QUERY: Self = Self { connect: Duration::from_secs(4), attempt: Duration::from_mins(1), attempts: 4 };
 }
 
 /// Runs a future to its end on a runtime of this thread.
@@ -93,7 +93,7 @@ pub fn http_client() -> Result<SharedHttpClient> {
     Ok(Builder::new().build_with_connector_fn(move |settings, components| {
         let mut connector = Connector::builder().proxy_config(ProxyConfig::from_env());
         connector.set_connector_settings(settings.cloned());
-        connector.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
+        connector.set_sleep_impl(components.and_then(aws_sdk_sts::config::RuntimeComponents::sleep_impl));
         connector
             .enable_tcp_nodelay(true)
             .tls_provider(Provider::Rustls(CryptoMode::Ring))

@@ -127,7 +127,7 @@ pub async fn account(session: &Session) -> Result<String> {
         .get_caller_identity()
         .send()
         .await
-        .map_err(|error| crate::aws::failure::explain("sts:GetCallerIdentity", "*", session, error).error)?;
+        .map_err(|error| crate::aws::failure::explain("sts:GetCallerIdentity", "*", session, &error).error)?;
     let account = answer.account.unwrap_or_default();
     if let Some(wanted) = &session.identity.account {
         check_account(&session.identity, wanted, &account)?;
@@ -136,6 +136,7 @@ pub async fn account(session: &Session) -> Result<String> {
 }
 
 /// The region of the environment, the profile, or, briefly asked, the instance that we run on.
+#[must_use]
 pub fn region_chain(profile: Option<&str>) -> RegionProviderChain {
     let mut of_profile = ProfileFileRegionProvider::builder();
     if let Some(profile) = profile {

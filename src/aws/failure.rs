@@ -40,13 +40,13 @@ const SKEW: i64 = 240;
 
 /// Puts an SDK error into words. `action` as IAM names it, `resource` as a person would.
 #[must_use]
-pub fn explain<E>(action: &str, resource: &str, session: &Session, error: SdkError<E, HttpResponse>) -> Failure
+pub fn explain<E>(action: &str, resource: &str, session: &Session, error: &SdkError<E, HttpResponse>) -> Failure
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
-    let details = DisplayErrorContext(&error).to_string();
+    let details = DisplayErrorContext(error).to_string();
     let region = &session.region;
-    match &error {
+    match error {
         SdkError::ServiceError(answer) => {
             let meta = answer.err().meta();
             let status = answer.raw().status().as_u16();

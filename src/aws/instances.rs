@@ -32,7 +32,7 @@ pub async fn of_source(session: &Session, source: &Source) -> Result<Vec<(String
             .set_next_token(next.take())
             .send()
             .await
-            .map_err(|error| failure::explain("ec2:DescribeInstances", "*", session, error).error)?;
+            .map_err(|error| failure::explain("ec2:DescribeInstances", "*", session, &error).error)?;
         for reservation in page.reservations.unwrap_or_default() {
             let owner = reservation.owner_id.unwrap_or_default();
             let instances = reservation.instances.unwrap_or_default();
@@ -56,7 +56,7 @@ pub async fn by_id(session: &Session, id: &InstanceId) -> std::result::Result<Op
         .instance_ids(id.as_str())
         .send()
         .await
-        .map_err(|error| failure::explain("ec2:DescribeInstances", id.as_str(), session, error))?;
+        .map_err(|error| failure::explain("ec2:DescribeInstances", id.as_str(), session, &error))?;
     let instances = answer.reservations.unwrap_or_default().into_iter().flat_map(|r| r.instances.unwrap_or_default());
     Ok(instances.filter_map(read).find(|instance| &instance.id == id))
 }

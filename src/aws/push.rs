@@ -38,7 +38,7 @@ pub async fn send(session: &Session, push: Push<'_>) -> Result<Option<String>, F
             } else {
                 format!("{} ({})", push.label, push.id)
             };
-            failure::explain("ec2-instance-connect:SendSSHPublicKey", &resource, session, error)
+            failure::explain("ec2-instance-connect:SendSSHPublicKey", &resource, session, &error)
         })?;
     Ok(answer.request_id().map(str::to_owned))
 }

@@ -7,6 +7,7 @@ use crate::ui;
 pub mod init;
 pub mod list;
 pub mod match_hook;
+pub mod policy;
 pub mod proxy;
 pub mod sync;
 pub mod worker;

@@ -165,7 +165,7 @@ impl Opening<'_> {
                 return Ok(opened);
             }
             if self.ready()? {
-                return self.release();
+                return Ok(self.release());
             }
         }
     }
@@ -483,14 +483,14 @@ impl Opening<'_> {
         Ok(matches!(self.push, Push::Landed))
     }
 
-    fn release(&mut self) -> Result<Opened> {
-        let Some(attempt) = self.attempt.take() else { return Ok(Opened::Gone) };
+    fn release(&mut self) -> Opened {
+        let Some(attempt) = self.attempt.take() else { return Opened::Gone };
         let mut stream = attempt.stream;
         let told = relay::write_all(&self.server.release());
         if told.is_err() || stream.write_all(&self.client.release()).is_err() {
-            return Ok(Opened::Gone);
+            return Opened::Gone;
         }
-        Ok(Opened::Session { stream, moved: self.moved })
+        Opened::Session { stream, moved: self.moved }
     }
 
     fn heard(&self) -> Heard {

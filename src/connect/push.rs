@@ -188,24 +188,21 @@ async fn push_with_retries(paths: &Paths, job: &Job, key: &PublicKey, deadline: 
 /// The final words: what AWS said, for how long, and for an instance that is not running since when.
 async fn given_up(session: &Session, job: &Job, failure: Failure, refused_for: Duration) -> Error {
     let mut error = failure.error;
-    match failure.code.as_deref() {
-        Some("EC2InstanceStateInvalidException" | "EC2InstanceNotFoundException") => {
-            if let Ok(Some(instance)) = instances::by_id(session, &job.id).await
-                && instance.state != "running"
-            {
-                return not_running(&instance, &job.label, session.region.as_str(), &job.identity());
-            }
-            if failure.code.as_deref() == Some("EC2InstanceNotFoundException") {
-                return not_there(job, &session.region);
-            }
-            error
+    if let Some("EC2InstanceStateInvalidException" | "EC2InstanceNotFoundException") = failure.code.as_deref() {
+        if let Ok(Some(instance)) = instances::by_id(session, &job.id).await
+            && instance.state != "running"
+        {
+            return not_running(&instance, &job.label, session.region.as_str(), &job.identity());
         }
-        _ => {
-            if failure.retry != Retry::Never && refused_for >= Duration::from_secs(1) {
-                error.message = format!("{}, tried for {} s", error.message, refused_for.as_secs());
-            }
-            error
+        if failure.code.as_deref() == Some("EC2InstanceNotFoundException") {
+            return not_there(job, &session.region);
         }
+        error
+    } else {
+        if failure.retry != Retry::Never && refused_for >= Duration::from_secs(1) {
+            error.message = format!("{}, tried for {} s", error.message, refused_for.as_secs());
+        }
+        error
     }
 }
 

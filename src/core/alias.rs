@@ -186,14 +186,14 @@ pub fn assign(wishes: &[Wish], taken: impl Fn(&str) -> bool) -> BTreeMap<Instanc
             break;
         }
     }
-    let mut names: BTreeMap<InstanceId, Names> = BTreeMap::new();
+    let mut assigned: BTreeMap<InstanceId, Names> = BTreeMap::new();
     for (wish, name) in &named {
         let spelling = with_suffix(name, wish, &suffix);
         let alias = spelling.to_ascii_lowercase();
         let spelling = (spelling != alias).then_some(spelling);
-        names.insert(wish.id.clone(), Names { alias, spelling });
+        assigned.insert(wish.id.clone(), Names { alias, spelling });
     }
-    names
+    assigned
 }
 
 fn with_suffix(name: &str, wish: &Wish, suffix: &BTreeMap<&InstanceId, usize>) -> String {

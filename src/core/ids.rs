@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 /// An EC2 instance id: `i-` and 8 or 17 lower-case hexadecimal digits.
 ///
-/// Safe as a file name, in ssh_config and inside shell quotes.
+/// Safe as a file name, in `ssh_config` and inside shell quotes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct InstanceId(String);

@@ -97,8 +97,8 @@ fn options(argv: &[Vec<u8>]) -> Vec<(u8, Vec<u8>)> {
             }
             continue;
         }
-        let mut flags = word[1..].iter().enumerate();
-        while let Some((at, &flag)) = flags.next() {
+        let flags = word[1..].iter().enumerate();
+        for (at, &flag) in flags {
             if WITH_VALUE.contains(&flag) {
                 let glued = &word[at + 2..];
                 let value = if glued.is_empty() { rest.next().cloned().unwrap_or_default() } else { glued.to_vec() };
@@ -121,7 +121,7 @@ fn keyword(option: &[u8]) -> Option<(String, String)> {
     Some((option[..end].to_ascii_lowercase(), value.to_owned()))
 }
 
-/// A time as ssh_config has it (`convtime` in misc.c): `90`, `1m30s`.
+/// A time as `ssh_config` has it (`convtime` in misc.c): `90`, `1m30s`.
 #[must_use]
 pub fn seconds(text: &str) -> Option<u64> {
     let mut total = 0_u64;

@@ -10,5 +10,6 @@ pub mod handshake;
 pub mod ids;
 pub mod intent;
 pub mod pattern;
+pub mod policy;
 pub mod render;
 pub mod splice;

@@ -1,7 +1,7 @@
-//! The generated ssh_config: three files that are included in this order.
+//! The generated `ssh_config`: three files that are included in this order.
 //!
 //! `guard` turns the proxy off for user names with a quote, `hosts` holds all routing in `Host` blocks, `hook` holds
-//! the `Match exec` lines, alone because other readers of ssh_config lose hosts behind a Match. The facts behind each
+//! the `Match exec` lines, alone because other readers of `ssh_config` lose hosts behind a Match. The facts behind each
 //! line are in section 5 of the contract: what a client of 8.7 or newer does with quotes, patterns and tokens.
 //!
 //! The same fleet gives the same bytes. Not here: aliases (`core::alias`), writing (`store`), the Include (`splice`).
@@ -27,9 +27,9 @@ pub struct Settings {
     pub binary: String,
     /// Hidden flags that lead the hook and the proxy to other files than the default ones, quoted by us.
     pub flags: Vec<(String, String)>,
-    /// Folder of keys, known_hosts and control sockets, absolute.
+    /// Folder of keys, `known_hosts` and control sockets, absolute.
     pub folder: String,
-    /// Further known_hosts files.
+    /// Further `known_hosts` files.
     pub known_hosts: Vec<String>,
     /// Write ControlMaster lines with this ControlPersist.
     pub control_persist: Option<String>,
@@ -67,7 +67,7 @@ impl<'a> OptionSet<'a> {
     }
 }
 
-/// Refuses a path that cannot be written into ssh_config and a shell command at once.
+/// Refuses a path that cannot be written into `ssh_config` and a shell command at once.
 ///
 /// # Errors
 ///
@@ -243,7 +243,7 @@ fn name_lines(names: &[&str]) -> Vec<String> {
     lines
 }
 
-/// ssh_config's double quotes, where a space asks for them.
+/// `ssh_config`'s double quotes, where a space asks for them.
 fn quoted(path: &str) -> String {
     if path.contains([' ', '#', '=']) { format!("\"{path}\"") } else { path.to_owned() }
 }

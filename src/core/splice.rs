@@ -1,6 +1,6 @@
 //! Where our one line stands in the user's own ssh config, and how it gets there and out again.
 //!
-//! The `Include` has to come before any Host or Match: behind one it would belong to that block (ssh_config(5)). All
+//! The `Include` has to come before any Host or Match: behind one it would belong to that block (`ssh_config(5)`). All
 //! other bytes of the file stay as they are.
 
 /// What has to happen to the file.

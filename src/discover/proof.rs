@@ -128,8 +128,9 @@ fn check(host: &Host, resolved: &Resolved, settings: &Settings) -> Result<Findin
     }
     let ours = format!("'{}'", settings.binary.replace('%', "%%"));
     let proxy = first("proxycommand");
+    let ours_wins = proxy.contains(&ours) && proxy.contains(" proxy ");
     Ok(Finding {
-        overridden: !(proxy.contains(&ours) && proxy.contains(" proxy ")) || !matches!(first("proxyjump"), "" | "none"),
+        overridden: !ours_wins || !matches!(first("proxyjump"), "" | "none"),
         connect_timeout: intent::seconds(first("connecttimeout")).and_then(|seconds| u32::try_from(seconds).ok()),
     })
 }

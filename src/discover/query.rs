@@ -68,20 +68,20 @@ async fn of_source(position: usize, source: &Source, known: Option<String>, perm
     let (session, account) = match first {
         Ok(signed) => signed,
         Err(error) => {
-            let failed = |region: &Option<&str>| Seen {
+            let failed = |region: Option<&str>| Seen {
                 source: position,
                 region: region.map(str::to_owned),
                 account: None,
                 found: Err(error.clone()),
             };
-            return regions.iter().map(failed).collect();
+            return regions.into_iter().map(failed).collect();
         }
     };
     let mut tasks = JoinSet::new();
     for region in regions {
         let (mut session, source, permits) = (session.clone(), source.clone(), Arc::clone(permits));
         if let Some(region) = region {
-            session.region = region.to_owned();
+            region.clone_into(&mut session.region);
             session.config = session.config.into_builder().region(aws_config::Region::new(region.to_owned())).build();
         }
         let account = account.clone();
@@ -118,12 +118,15 @@ async fn of_region(position: usize, source: &Source, session: &Session, account:
     Seen { source: position, region: Some(session.region.clone()), account: Some(account.to_owned()), found }
 }
 
+/// Source and region of an instance, and what failed while looking for it.
+pub type Located = (Option<(String, String)>, Vec<Error>);
+
 /// Looks for one instance in all sources and regions: the first source that has it, and what failed on the way.
 ///
 /// # Errors
 ///
 /// [`Kind::Bug`] only.
-pub fn locate(sources: &[Source], id: &InstanceId) -> Result<(Option<(String, String)>, Vec<Error>)> {
+pub fn locate(sources: &[Source], id: &InstanceId) -> Result<Located> {
     client::run(async {
         let mut tasks = JoinSet::new();
         for (position, source) in sources.iter().enumerate() {

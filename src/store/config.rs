@@ -22,7 +22,7 @@ pub struct Config {
     pub sources: Vec<Source>,
     /// Who pushes.
     pub push: PushMode,
-    /// Further known_hosts files for ssh.
+    /// Further `known_hosts` files for ssh.
     pub known_hosts: Vec<String>,
     /// The value for ControlPersist lines, if wanted.
     pub control_persist: Option<String>,
@@ -236,7 +236,7 @@ impl Config {
         };
         let push_rate = raw.limits.push_rate.unwrap_or(20.0);
         if !(0.1..=1000.0).contains(&push_rate) {
-            return Err(complain.about("push_rate", "push_rate: it has to be between 0.1 and 1000 a second".to_owned()));
+            return Err(complain.about("push_rate", "push_rate: it has to be between 0.1 and 1000 a second"));
         }
         if let Some(value) = &raw.ssh.control_persist
             && !matches!(value.as_str(), "yes" | "no")
@@ -307,7 +307,8 @@ struct Complaint<'a> {
 }
 
 impl Complaint<'_> {
-    fn about(&self, key: &str, message: String) -> Error {
+    fn about(&self, key: &str, message: impl AsRef<str>) -> Error {
+        let message = message.as_ref();
         let written =
             |line: &str| line.trim_start().strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('='));
         let line = self.text.lines().position(written).map(|at| format!(":{}", at + 1)).unwrap_or_default();
@@ -321,7 +322,7 @@ fn refuse_unbuilt(raw: &Raw, complain: &Complaint<'_>) -> Result<()> {
         Err(complain.about(key, format!("{what} is not supported by this version")).hint("leave it out for now"))
     };
     if raw.host.is_some() {
-        return Err(complain.about("[[host]]", "[[host]] is not supported by this version".to_owned()));
+        return Err(complain.about("[[host]]", "[[host]] is not supported by this version"));
     }
     if raw.ssh.options.is_some() {
         return unbuilt("options", "[ssh] options");
@@ -399,7 +400,7 @@ fn checked(raw: RawSource, complain: &Complaint<'_>) -> Result<Source> {
         }
     }
     if raw.role_arn.is_none() && (raw.external_id.is_some() || raw.role_session_name.is_some()) {
-        return Err(complain.about("external_id", "external_id and role_session_name need a role_arn".to_owned()));
+        return Err(complain.about("external_id", "external_id and role_session_name need a role_arn"));
     }
     let role = raw.role_arn.map(|arn| Role { arn, external_id: raw.external_id, session_name: raw.role_session_name });
     Ok(Source {

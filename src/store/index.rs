@@ -238,7 +238,7 @@ mod tests {
     fn host(n: usize, tag: &str) -> Host {
         Host {
             alias: (n % 7 != 3).then(|| format!("web-{n}")),
-            names: if n % 3 == 0 && n % 7 != 3 { vec![format!("Web-{n}")] } else { Vec::new() },
+            names: if n.is_multiple_of(3) && n % 7 != 3 { vec![format!("Web-{n}")] } else { Vec::new() },
             id: InstanceId::parse(&format!("i-{n:017x}")).unwrap(),
             address: Some(format!("10.0.{}.{}", n / 250, n % 250)),
             port: 22,

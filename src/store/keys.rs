@@ -113,10 +113,9 @@ pub fn wait_for(file: &File, patience: Duration) -> bool {
     let mut pause = Duration::from_micros(200);
     loop {
         match file.try_lock() {
-            Ok(()) => return true,
+            Ok(()) | Err(fs::TryLockError::Error(_)) => return true,
             Err(fs::TryLockError::WouldBlock) if start.elapsed() < patience => thread::sleep(pause),
             Err(fs::TryLockError::WouldBlock) => return false,
-            Err(fs::TryLockError::Error(_)) => return true,
         }
         pause = (pause * 2).min(Duration::from_millis(10));
     }

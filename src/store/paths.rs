@@ -28,7 +28,7 @@ pub struct Paths {
     pub config: PathBuf,
     /// The user's own ssh config, which gets the Include.
     pub ssh_config: PathBuf,
-    /// The folder of generated config, keys, known_hosts and control sockets.
+    /// The folder of generated config, keys, `known_hosts` and control sockets.
     pub eic: PathBuf,
     /// Index and push log.
     pub state: PathBuf,

@@ -88,7 +88,7 @@ pub fn with_include(paths: &Paths, effective_uid: u32) -> Result<Vec<u8>> {
 ///
 /// # Errors
 ///
-/// [`Kind::File`] for a home that cannot be written into ssh_config.
+/// [`Kind::File`] for a home that cannot be written into `ssh_config`.
 pub fn include_line(paths: &Paths) -> Result<String> {
     let folder = paths.eic_text().ok_or("it is not UTF-8".to_owned()).and_then(|text| {
         render::check_path(text)?;

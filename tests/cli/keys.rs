@@ -35,7 +35,7 @@ fn nothing_but_the_private_key_lies_there_and_only_for_its_owner() {
     assert_eq!(fs::metadata(folder.join(&world.web1)).unwrap().mode() & 0o777, 0o600);
     let names: Vec<String> =
         fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-    assert!(names.iter().all(|name| !std::path::Path::new(name).extension().is_some_and(|e| e == "pub")), "{names:?}");
+    assert!(names.iter().all(|name| std::path::Path::new(name).extension().is_none_or(|e| e != "pub")), "{names:?}");
     let agent =
         "eval $(ssh-agent) >/dev/null; ssh -o AddKeysToAgent=no prod-web-1 true; ssh-add -l; kill $SSH_AGENT_PID";
     if world.sandbox.form() == sandbox::Form::Namespaces {

@@ -14,9 +14,9 @@ const SOON: Duration = Duration::from_secs(5);
 fn session(world: &World) -> std::process::Child {
     let mut command = world.ssh_command(&["prod-web-1", "echo in; sleep 60"]);
     let mut child = spawn(command.stdin(Stdio::piped()));
-    let mut word = [0; 3];
-    child.stdout.as_mut().expect("stdout").read_exact(&mut word).expect("a word from the instance");
-    assert_eq!(&word, b"in\n");
+    let mut first = [0; 3];
+    child.stdout.as_mut().expect("stdout").read_exact(&mut first).expect("a word from the instance");
+    assert_eq!(&first, b"in\n");
     child
 }
 

@@ -3,7 +3,7 @@
 
 use sandbox::Form;
 
-use crate::world::World;
+use crate::world::{World, binary, can_have_namespaces};
 
 #[test]
 fn instances_that_share_127_0_0_1_are_told_apart() {
@@ -18,4 +18,60 @@ fn instances_that_share_127_0_0_1_are_told_apart() {
     for name in ["prod-web-1", "prod-web-2"] {
         world.ssh(&["-O", "exit", name]).ok();
     }
+}
+
+/// Runs `sandbox demo` as `install.sh --demo` does.
+fn demo(command: &mut std::process::Command) {
+    let story = crate::world::run(std::mem::replace(command, std::process::Command::new("true")));
+    let shown = story.ok();
+    for step in ["ssh-eic init --profile prod", "prod-web-1 hostname", "scp ", "rsync -a"] {
+        assert!(shown.contains(step), "the demo should show {step:?}\n{story}");
+    }
+    assert!(shown.contains("SendSSHPublicKey"), "{story}");
+}
+
+/// A folder that anyone can read with copies of the two programs.
+fn programs_for_everybody() -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::Builder::new().prefix("ssh-eic-demo-").tempdir_in("/tmp").expect("a folder");
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("its mode");
+    for name in ["ssh-eic", "sandbox"] {
+        std::fs::copy(binary().with_file_name(name), folder.path().join(name)).expect("a copy");
+    }
+    folder
+}
+
+#[test]
+fn the_demo_works_in_namespaces() {
+    if !can_have_namespaces() {
+        return;
+    }
+    let programs = binary();
+    let programs = programs.parent().expect("a folder");
+    demo(std::process::Command::new(programs.join("sandbox")).arg("demo").arg("--bin").arg(programs));
+}
+
+#[test]
+fn the_demo_works_for_an_ordinary_user() {
+    let programs = programs_for_everybody();
+    let sandbox = programs.path().join("sandbox");
+    if !can_have_namespaces() {
+        demo(std::process::Command::new(sandbox).arg("demo").arg("--bin").arg(programs.path()));
+        return;
+    }
+    // Root plays a user that it makes up for the length of the test, in a mount namespace of its own.
+    let home = tempfile::Builder::new().prefix("ssh-eic-user-").tempdir_in("/tmp").expect("a home");
+    let script = format!(
+        "set -e
+        {{ cat /etc/passwd; echo 'someone:x:64999:64999::{home}:/bin/sh'; }} > {home}/passwd
+        mount --bind {home}/passwd /etc/passwd
+        chown 64999:64999 {home}; cd {home}
+        exec setpriv --reuid 64999 --regid 64999 --clear-groups env -i PATH=/usr/bin:/bin:/usr/sbin:/sbin \\
+            HOME={home} USER=someone LOGNAME=someone SHELL=/bin/sh TERM=dumb {sandbox} demo --bin {bin}",
+        home = home.path().display(),
+        sandbox = sandbox.display(),
+        bin = programs.path().display(),
+    );
+    let mut command = std::process::Command::new("unshare");
+    demo(command.args(["-m", "--propagation", "private", "--", "bash", "-c"]).arg(script));
 }

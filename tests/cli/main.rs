@@ -15,5 +15,6 @@ mod lingering;
 mod list;
 mod loopback;
 mod match_hook;
+mod policy;
 mod proxy;
 mod sync;

@@ -1,0 +1,109 @@
+//! The least-privilege IAM policy for a fleet, as a JSON document.
+//!
+//! `SendSSHPublicKey` acts on instances and is conditioned on the OS user (`ec2:osuser`); Describe* take no resource.
+//! Source: the service authorization reference of Amazon EC2 Instance Connect and of Amazon EC2.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::core::fleet::Host;
+
+/// Where requests may come from; empty: from anywhere.
+#[derive(Debug, Clone, Default)]
+pub struct Origin {
+    /// CIDRs for `aws:SourceIp`.
+    pub source_ip: Vec<String>,
+    /// Interface endpoints for `aws:SourceVpce`.
+    pub source_vpce: Vec<String>,
+}
+
+/// The policy that lets its holder reach these hosts and find them.
+#[must_use]
+pub fn document(hosts: &[Host], origin: &Origin) -> Value {
+    let places: BTreeSet<String> = hosts
+        .iter()
+        .map(|host| format!("arn:{}:ec2:{}:{}:instance/*", partition(&host.region), host.region, host.account))
+        .collect();
+    let users: BTreeSet<&str> = hosts.iter().map(|host| host.user.as_str()).collect();
+    let mut condition = json!({ "StringEquals": { "ec2:osuser": users } });
+    if !origin.source_ip.is_empty() {
+        condition["IpAddress"] = json!({ "aws:SourceIp": origin.source_ip });
+    }
+    if !origin.source_vpce.is_empty() {
+        condition["StringEquals"]["aws:SourceVpce"] = json!(origin.source_vpce);
+    }
+    json!({
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Sid": "PushKeys",
+                "Effect": "Allow",
+                "Action": "ec2-instance-connect:SendSSHPublicKey",
+                "Resource": places,
+                "Condition": condition,
+            },
+            { "Sid": "FindInstances", "Effect": "Allow", "Action": "ec2:DescribeInstances", "Resource": "*" },
+        ],
+    })
+}
+
+/// The partition that a region belongs to, by its name.
+fn partition(region: &str) -> &'static str {
+    if region.starts_with("cn-") {
+        "aws-cn"
+    } else if region.starts_with("us-gov-") {
+        "aws-us-gov"
+    } else {
+        "aws"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::core::ids::{InstanceId, OsUser};
+
+    fn host(region: &str, account: &str, user: &str) -> Host {
+        Host {
+            alias: None,
+            names: Vec::new(),
+            id: InstanceId::parse("i-0abc12de").unwrap(),
+            address: None,
+            port: 22,
+            user: OsUser::parse(user).unwrap(),
+            source: "s".to_owned(),
+            region: region.to_owned(),
+            account: account.to_owned(),
+            state: "running".to_owned(),
+            hook_pushes: false,
+            connect_timeout: None,
+            az: String::new(),
+            vpc: String::new(),
+            tags: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn accounts_regions_partitions_and_users_are_those_of_the_fleet() {
+        let hosts = [
+            host("eu-west-1", "111122223333", "ubuntu"),
+            host("eu-west-1", "111122223333", "ec2-user"),
+            host("us-gov-west-1", "444455556666", "ec2-user"),
+        ];
+        let origin = Origin { source_ip: vec!["198.51.100.0/24".to_owned()], source_vpce: Vec::new() };
+        let policy = document(&hosts, &origin);
+        let push = &policy["Statement"][0];
+        assert_eq!(
+            push["Resource"],
+            json!([
+                "arn:aws-us-gov:ec2:us-gov-west-1:444455556666:instance/*",
+                "arn:aws:ec2:eu-west-1:111122223333:instance/*"
+            ])
+        );
+        assert_eq!(push["Condition"]["StringEquals"]["ec2:osuser"], json!(["ec2-user", "ubuntu"]));
+        assert_eq!(push["Condition"]["IpAddress"]["aws:SourceIp"], json!(["198.51.100.0/24"]));
+    }
+}
