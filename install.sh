@@ -57,7 +57,12 @@ mkdir -p "$prefix/bin"
 # A new file under the old name: a running proxy keeps the old one.
 install -m 755 "$target/release/ssh-eic" "$prefix/bin/.ssh-eic.new"
 mv -f "$prefix/bin/.ssh-eic.new" "$prefix/bin/ssh-eic"
-say "installed $prefix/bin/ssh-eic"
+put() { mkdir -p "$prefix/share/$2" && install -m 644 "$1" "$prefix/share/$2/$3"; }
+put man/ssh-eic.1 man/man1 ssh-eic.1
+put contrib/completions/ssh-eic.bash bash-completion/completions ssh-eic
+put contrib/completions/_ssh-eic zsh/site-functions _ssh-eic
+put contrib/completions/ssh-eic.fish fish/vendor_completions.d ssh-eic.fish
+say "installed $prefix/bin/ssh-eic, its man page and completions for bash, zsh and fish"
 case ":$PATH:" in
     *":$prefix/bin:"*) program=ssh-eic ;;
     *) program=$prefix/bin/ssh-eic; say "$prefix/bin is not on PATH; add it there, or use the whole path" ;;

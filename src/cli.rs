@@ -49,6 +49,8 @@ pub enum Command {
     Policy(Policy),
     /// The `ProxyCommand` that ssh calls to reach an instance
     Proxy(Proxy),
+    /// Print the man page or shell completions
+    Generate(Generate),
     /// Asks AWS for a proxy; for ssh-eic itself
     #[command(hide = true)]
     Worker,
@@ -113,6 +115,26 @@ pub struct Policy {
     /// Only through this interface endpoint; may be given several times
     #[arg(long, value_name = "ID")]
     pub source_vpce: Vec<String>,
+}
+
+/// Arguments of `generate`.
+#[derive(Debug, Args)]
+pub struct Generate {
+    /// What to print
+    #[command(subcommand)]
+    pub what: Generated,
+}
+
+/// What can be generated.
+#[derive(Debug, Subcommand)]
+pub enum Generated {
+    /// The man page ssh-eic(1)
+    Man,
+    /// Completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
 }
 
 /// Arguments of `proxy`.

@@ -76,6 +76,7 @@ fn run_command(cli: Cli) -> Result<Exit> {
     let absolute = |path: Option<std::path::PathBuf>| path.map(|path| config::absolute(&path)).transpose();
     let context = context(absolute(cli.global.home)?, absolute(cli.global.config)?)?;
     match cli.command {
+        Command::Generate(args) => command::generate::run(&args),
         Command::Init(args) => command::init::run(&context, &args),
         Command::Sync(args) => command::sync::run(&context, &args),
         Command::List(args) => command::list::run(&context, &args),
@@ -99,6 +100,11 @@ fn context(home: Option<std::path::PathBuf>, config: Option<std::path::PathBuf>)
     })?;
     let mut flags = Vec::new();
     for (flag, path) in [("--home", &environment.own_home), ("--config", &environment.config)] {
+        if let Some(path) = path.as_ref().filter(|path| !path.is_absolute()) {
+            let variable = if flag == "--home" { "SSH_EIC_HOME" } else { "SSH_EIC_CONFIG" };
+            return Err(Error::new(Kind::Usage, format!("{variable}: {} is not an absolute path", path.display()))
+                .hint("ssh starts the hook and the proxy in any folder, so name it from the root"));
+        }
         if let Some(text) = path.as_ref().filter(|path| path.is_absolute()).and_then(|path| path.to_str()) {
             core::render::check_path(text).map_err(|why| Error::new(Kind::File, format!("the path {text}: {why}")))?;
             flags.push((flag.to_owned(), text.to_owned()));

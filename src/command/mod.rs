@@ -4,6 +4,7 @@ use crate::error::Error;
 use crate::store::paths::Paths;
 use crate::ui;
 
+pub mod generate;
 pub mod init;
 pub mod list;
 pub mod match_hook;

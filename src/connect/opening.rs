@@ -334,9 +334,8 @@ impl Opening<'_> {
             _ => format!("no address is known for {host}"),
         };
         let name = if job.label == job.id.as_str() { job.label.clone() } else { format!("{} ({})", job.label, job.id) };
-        Error::new(Kind::Unreachable, format!("{name} is unreachable: {what}")).hint(
-            "are you on the VPN, and does its security group allow port 22 from here?".replace("22", &port.to_string()),
-        )
+        Error::new(Kind::Unreachable, format!("{name} is unreachable: {what}"))
+            .hint(format!("are you on the VPN, and does its security group allow port {port} from here?"))
     }
 
     fn push_answers(&mut self) -> Result<()> {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::core::fleet::Host;
 use crate::core::ids::OsUser;
@@ -55,6 +55,7 @@ pub struct Report {
 /// If nothing could be read from any source, or the result could not be proven or written; the old files are whole.
 pub fn run(run: &Run<'_>) -> Result<Report> {
     let Run { paths, config, .. } = run;
+    ssh_config::check_owner(&paths.ssh_config, rustix::process::geteuid().as_raw())?;
     let _lock = lock(paths)?;
     let old = Index::open(&paths.index())?;
     if let (Some(limit), Some(old)) = (run.if_older_than, &old)
@@ -99,6 +100,7 @@ pub fn run(run: &Run<'_>) -> Result<Report> {
     let settings = settings(run, &fleet)?;
     apply(paths, &settings, &header, &mut fleet)?;
     tell(&fleet);
+    tell_which_config(paths);
     Ok(Report { hosts: fleet.hosts.len(), failures, skipped: false })
 }
 
@@ -187,6 +189,16 @@ fn apply(paths: &Paths, settings: &Settings, header: &Header, fleet: &mut Fleet)
         ui::note(&format!("added the Include to {}", paths.ssh_config.display()));
     }
     Ok(())
+}
+
+/// Where ssh will not find what was written by itself.
+fn tell_which_config(paths: &Paths) {
+    let same = |a: &Path, b: &Path| a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b);
+    if let Some(read) = ssh_client::default_config().filter(|read| !same(read, &paths.ssh_config)) {
+        let (read, own) = (read.display(), paths.ssh_config.display());
+        ui::warning(&format!("ssh reads {read}, by the user database, and not {own}"));
+        ui::hint(&format!("ssh -F {own} NAME"));
+    }
 }
 
 fn tell(fleet: &Fleet) {

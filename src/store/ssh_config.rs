@@ -100,9 +100,16 @@ pub fn include_line(paths: &Paths) -> Result<String> {
     })
 }
 
-/// ssh reads a config of its user or of root only, and none that others may write.
-fn check_owner(path: &Path, effective_uid: u32) -> Result<()> {
-    for place in [path.parent().unwrap_or(Path::new("/")), path] {
+/// Refuses a home that is somebody else's, as under sudo, before anything is written into it. ssh reads a config of
+/// its user or of root only, and none that others may write.
+///
+/// # Errors
+///
+/// [`Kind::File`] naming the place, its owner and what to do.
+pub fn check_owner(path: &Path, effective_uid: u32) -> Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let there = folder.ancestors().find(|place| place.exists()).unwrap_or(folder);
+    for place in [there, path] {
         let metadata = match fs::metadata(place) {
             Ok(metadata) => metadata,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -13,14 +12,16 @@ use std::process::{Command, Stdio};
 ///
 /// If it cannot be started.
 pub fn start(binary: &Path, args: &[String]) -> io::Result<()> {
-    Command::new(binary)
+    // Through a shell that ends at once: the child is then init's to reap, and not ours for as long as we live.
+    Command::new("/bin/sh")
+        .args(["-c", "\"$0\" \"$@\" &"])
+        .arg(binary)
         .args(args)
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .process_group(0)
-        .spawn()
+        .status()
         .map(drop)
 }
 

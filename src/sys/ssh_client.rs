@@ -1,7 +1,7 @@
 //! The installed OpenSSH client: its version, and what it makes of a config. The final judge is always `ssh -G`.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::error::{Error, Kind, Result};
@@ -46,6 +46,18 @@ fn parse_version(words: &str) -> Option<(u32, u32)> {
     let rest = rest.trim_start_matches(|c: char| !c.is_ascii_digit());
     let mut numbers = rest.split(|c: char| !c.is_ascii_digit());
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+/// The config that ssh reads for this user when none is named: below the home of the user database, whatever `$HOME`
+/// says (ssh.c). Asked of ssh itself, which expands `~` in a `known_hosts` path the same way.
+#[must_use]
+pub fn default_config() -> Option<PathBuf> {
+    let output = Command::new("ssh")
+        .args(["-G", "-F", "none", "-o", "UserKnownHostsFile=~/.ssh/config", "localhost"])
+        .stdin(Stdio::null())
+        .output()
+        .ok()?;
+    parse_options(&output.stdout).get("userknownhostsfile")?.first().map(PathBuf::from)
 }
 
 /// What the client makes of `host` under the config file `config`, with our own hook off.

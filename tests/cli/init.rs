@@ -1,6 +1,6 @@
 //! `ssh-eic init`.
 
-use crate::world::World;
+use crate::world::{World, can_have_namespaces};
 
 #[test]
 fn init_writes_a_config_adds_the_include_and_syncs() {
@@ -41,4 +41,32 @@ fn what_cannot_be_written_into_ssh_config_is_refused_before_anything_is() {
 fn no_flag_at_all_uses_the_ambient_profile() {
     let world = World::bare();
     world.eic(&["init"]).says("2 hosts from default").ok();
+}
+
+#[test]
+fn a_home_of_somebody_else_is_refused_before_anything_is_written() {
+    if !can_have_namespaces() {
+        return;
+    }
+    let world = World::bare();
+    let story = world
+        .sh("mkdir -p other/.ssh && chown -R deploy other && HOME=$PWD/other ssh-eic init --profile prod; echo $?");
+    assert_eq!(story.stdout.trim(), "9", "{story}");
+    story.says("not to you (0)").says("without sudo");
+    assert_eq!(world.sh("find other -type f | wc -l").ok().trim(), "0");
+}
+
+#[test]
+fn everything_can_live_in_one_folder() {
+    let world = World::bare();
+    let mut command = world.sandbox.command("ssh-eic");
+    let own = world.home().join("own");
+    command.args(["init", "--profile", "prod"]).env("SSH_EIC_HOME", &own);
+    crate::world::run(command).says("hint: ssh -F").ok();
+    assert!(!world.home().join(".ssh").exists() && !world.home().join(".config").exists());
+    // The hook and the proxy find it without the variable.
+    let config = own.join("ssh_config");
+    let story = world.run("ssh", &["-F", config.to_str().unwrap(), "prod-web-1", "echo $SSH_EIC_INSTANCE"]);
+    assert_eq!(story.ok(), format!("{}\n", world.web1));
+    assert!(own.join("keys").join(&world.web1).exists());
 }

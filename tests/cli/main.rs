@@ -8,6 +8,7 @@ mod burst;
 mod clients;
 mod errors;
 mod floors;
+mod generate;
 mod hostile;
 mod init;
 mod keys;

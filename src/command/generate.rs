@@ -1,0 +1,60 @@
+//! `ssh-eic generate`: man page and completions, from the one command definition.
+
+use std::io::{self, Write};
+
+use clap::CommandFactory;
+
+use crate::cli::{self, Cli};
+use crate::command::Exit;
+use crate::error::{Error, Kind, Result, reason};
+
+/// Runs it.
+///
+/// # Errors
+///
+/// If stdout cannot be written.
+pub fn run(args: &cli::Generate) -> Result<Exit> {
+    let text = match args.what {
+        cli::Generated::Man => man(),
+        cli::Generated::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "ssh-eic", &mut text);
+            Ok(text)
+        }
+    };
+    text.and_then(|text| io::stdout().lock().write_all(&text))
+        .map_err(|error| Error::new(Kind::File, format!("cannot write to stdout: {}", reason(&error))))?;
+    Ok(Exit::default())
+}
+
+/// ssh-eic(1): the program, then each command in the order of the definition.
+fn man() -> io::Result<Vec<u8>> {
+    let mut command = Cli::command().disable_help_subcommand(true);
+    command.build();
+    let mut page = Vec::new();
+    let whole = clap_mangen::Man::new(command.clone()).title("SSH-EIC").manual("User commands").source("ssh-eic");
+    whole.render_title(&mut page)?;
+    whole.render_name_section(&mut page)?;
+    whole.render_synopsis_section(&mut page)?;
+    whole.render_description_section(&mut page)?;
+    whole.render_options_section(&mut page)?;
+    writeln!(page, ".SH COMMANDS")?;
+    for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
+        writeln!(page, ".SS {}\n{}.", sub.get_name(), sub.get_about().map(ToString::to_string).unwrap_or_default())?;
+        for argument in sub.get_arguments().filter(|argument| !argument.is_hide_set() && !argument.is_global_set()) {
+            let name =
+                argument.get_long().map_or_else(|| argument.get_id().to_string().to_uppercase(), |l| format!("--{l}"));
+            let value = match (argument.get_long(), argument.get_action().takes_values(), argument.get_value_names()) {
+                (Some(_), true, Some(values)) => format!(" {}", values.join(" ")),
+                _ => String::new(),
+            };
+            let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+            writeln!(page, ".TP\n\\fB{}\\fR{value}\n{help}.", name.replace('-', "\\-"))?;
+        }
+    }
+    page.extend_from_slice(REST.as_bytes());
+    Ok(page)
+}
+
+/// What no command definition knows.
+const REST: &str = include_str!("../../man/ssh-eic.1.rest");
