@@ -31,6 +31,7 @@ fn sixty_at_once_push_once() {
 }
 
 #[test]
+#[serial_test::file_serial(many_processes)]
 fn a_refusal_is_shared_by_those_who_waited_for_it() {
     let world = World::new();
     world
@@ -48,7 +49,7 @@ fn a_refusal_is_shared_by_those_who_waited_for_it() {
             .fails_with(255)
             .says("AWS denies ec2-instance-connect:SendSSHPublicKey");
     }
-    assert_eq!(world.pushes().len(), 1);
+    assert_eq!(world.pushes().len(), 1, "{:#?}", world.pushes());
 }
 
 #[test]

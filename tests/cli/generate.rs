@@ -29,7 +29,7 @@ fn the_committed_files_are_fresh() {
 #[test]
 fn bash_completes_commands_and_flags() {
     let script = format!(
-        "{}\nCOMP_WORDS=(ssh-eic sync --sou) COMP_CWORD=2; _ssh-eic ssh-eic --sou sync; echo \"${{COMPREPLY[@]}}\"",
+        "{}\nCOMP_WORDS=(ssh-eic sync --sou) COMP_CWORD=2; $(complete -p ssh-eic | sed 's/.*-F \\([^ ]*\\).*/\\1/') ssh-eic --sou sync; echo \"${{COMPREPLY[@]}}\"",
         generated(&["completions", "bash"])
     );
     let output = Command::new("bash").args(["--norc", "-c", &script]).output().expect("bash");
