@@ -26,7 +26,10 @@ pub struct Global {
     /// Keep everything under this folder (`SSH_EIC_HOME`)
     #[arg(long, global = true, value_name = "DIR", hide = true)]
     pub home: Option<PathBuf>,
-    /// Say more; twice for most
+    /// Keep the state folder under this one (`XDG_STATE_HOME`)
+    #[arg(long, global = true, value_name = "DIR", hide = true)]
+    pub state: Option<PathBuf>,
+    /// Say more; twice: the details of what AWS says too
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
     /// Say nothing but errors

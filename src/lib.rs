@@ -31,6 +31,9 @@ pub mod sys;
 pub mod ui;
 
 use std::ffi::OsString;
+use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
 use clap::Parser;
 
@@ -38,12 +41,29 @@ use crate::cli::{Cli, Command};
 use crate::command::{Context, Exit};
 use crate::error::{Error, Kind, Result};
 use crate::store::config;
-use crate::store::paths::Paths;
+use crate::store::paths::{Environment, Paths};
 use crate::sys::environment;
 
 /// Runs the program with these arguments, the program's own name first.
 #[must_use]
 pub fn run(args: Vec<OsString>) -> Exit {
+    // A bug is told in one line like everything else; where it happened comes under -v.
+    let place = Arc::new(Mutex::new(String::new()));
+    let noted = Arc::clone(&place);
+    std::panic::set_hook(Box::new(move |panic| {
+        if let Ok(mut noted) = noted.lock() {
+            *noted = panic.to_string();
+        }
+    }));
+    std::panic::catch_unwind(AssertUnwindSafe(|| dispatch(args))).unwrap_or_else(|_| {
+        let what = place.lock().map(|place| place.clone()).unwrap_or_default();
+        let error =
+            Error::new(Kind::Bug, "ssh-eic has met a bug").hint("run it with -v and report what it says").because(what);
+        Exit { code: error.kind.exit_code(), error: Some(error) }
+    })
+}
+
+fn dispatch(args: Vec<OsString>) -> Exit {
     let hook = hook_arguments(&args).map(|(alias, user)| (alias.to_owned(), user.map(str::to_owned)));
     let done = match hook {
         Some((alias, user)) => run_hook(&alias, user.as_deref()),
@@ -60,6 +80,7 @@ fn hook_arguments(args: &[OsString]) -> Option<(&str, Option<&str>)> {
     let word = |at: usize| args.get(at).and_then(|arg| arg.to_str());
     let plain = |text: &&str| !text.starts_with('-');
     match (args.len(), word(1)?) {
+        (5, "match") if word(2)? == "--" => Some((word(3)?, Some(word(4)?))),
         (3, "match") => word(2).filter(plain).map(|alias| (alias, None)),
         (4, "match") => Some((word(2).filter(plain)?, Some(word(3).filter(plain)?))),
         _ => None,
@@ -68,13 +89,23 @@ fn hook_arguments(args: &[OsString]) -> Option<(&str, Option<&str>)> {
 
 fn run_hook(alias: &str, user: Option<&str>) -> Result<Exit> {
     ui::set_level(false, 0, log_level().as_deref());
-    command::match_hook::run(&context(None, None)?, alias, user)
+    command::match_hook::run(&context(&environment::of_paths(None, None, None))?, alias, user)
 }
 
 fn run_command(cli: Cli) -> Result<Exit> {
     ui::set_level(cli.global.quiet, cli.global.verbose, log_level().as_deref());
-    let absolute = |path: Option<std::path::PathBuf>| path.map(|path| config::absolute(&path)).transpose();
-    let context = context(absolute(cli.global.home)?, absolute(cli.global.config)?)?;
+    let absolute = |path: Option<PathBuf>| path.map(|path| config::absolute(&path)).transpose();
+    let named_config = cli.global.config.is_some() || environment::variable("SSH_EIC_CONFIG").is_some();
+    let paths =
+        environment::of_paths(absolute(cli.global.home)?, absolute(cli.global.config)?, absolute(cli.global.state)?);
+    let context = context(&paths)?;
+    if named_config && !matches!(cli.command, Command::Init(_) | Command::Generate(_)) && !context.paths.config.exists()
+    {
+        let path = context.paths.config.display();
+        return Err(
+            Error::new(Kind::Config, format!("there is no config file {path}")).hint("ssh-eic init writes a first one")
+        );
+    }
     match cli.command {
         Command::Generate(args) => command::generate::run(&args),
         Command::Init(args) => command::init::run(&context, &args),
@@ -93,14 +124,20 @@ fn log_level() -> Option<String> {
 
 /// Paths, and the flags that lead the hook and the proxy to the same ones: ssh does not pass our flags on, and it may
 /// be started without our variables.
-fn context(home: Option<std::path::PathBuf>, config: Option<std::path::PathBuf>) -> Result<Context> {
-    let environment = environment::of_paths(home, config);
-    let paths = Paths::new(&environment).ok_or_else(|| {
+fn context(environment: &Environment) -> Result<Context> {
+    let paths = Paths::new(environment).ok_or_else(|| {
         Error::new(Kind::File, "there is no home directory").hint("set HOME, or SSH_EIC_HOME to a folder of its own")
     })?;
+    let xdg_config = environment.config_home.as_ref().map(|_| paths.config.clone());
+    let config = environment.config.clone().or(xdg_config.filter(|_| environment.own_home.is_none()));
+    let state = environment.state_home.clone().filter(|_| environment.own_home.is_none());
     let mut flags = Vec::new();
-    for (flag, path) in [("--home", &environment.own_home), ("--config", &environment.config)] {
+    for (flag, path) in [("--home", &environment.own_home), ("--config", &config), ("--state", &state)] {
         if let Some(path) = path.as_ref().filter(|path| !path.is_absolute()) {
+            if flag == "--state" {
+                // XDG Base Directory Specification: a relative path is to be ignored.
+                continue;
+            }
             let variable = if flag == "--home" { "SSH_EIC_HOME" } else { "SSH_EIC_CONFIG" };
             return Err(Error::new(Kind::Usage, format!("{variable}: {} is not an absolute path", path.display()))
                 .hint("ssh starts the hook and the proxy in any folder, so name it from the root"));
@@ -119,12 +156,16 @@ fn told_by_clap(usage: &clap::Error) -> Exit {
         let _ = usage.print();
         return Exit::default();
     }
+    if usage.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let _ = usage.print();
+        return Exit::code(Kind::Usage.exit_code());
+    }
     let text = usage.render().to_string();
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let first = lines.next().unwrap_or("wrong usage").trim_start_matches("error: ").to_owned();
     let details: Vec<&str> =
         lines.clone().take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more")).collect();
     let message = if first.ends_with(':') { format!("{first} {}", details.join(", ")) } else { first };
-    let hint = lines.find(|line| line.starts_with("Usage:")).map_or("ssh-eic --help", |line| line);
+    let hint = lines.find_map(|line| line.strip_prefix("Usage: ")).unwrap_or("ssh-eic --help");
     Exit { code: Kind::Usage.exit_code(), error: Some(Error::new(Kind::Usage, message).hint(hint)) }
 }

@@ -23,6 +23,12 @@ pub fn set_level(quiet: bool, verbose: u8, variable: Option<&str>) {
     LEVEL.store(level, Ordering::Relaxed);
 }
 
+/// Words that may come from AWS, a tag or a file: no control character reaches the terminal, no newline makes a second
+/// message of ours.
+fn harmless(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
 fn say(line: &str) {
     // A closed stderr is no reason to fail: under ControlPersist there is none.
     let _ = writeln!(io::stderr().lock(), "{line}");
@@ -30,42 +36,42 @@ fn say(line: &str) {
 
 /// `ssh-eic: error: …` and its hints.
 pub fn error(error: &Error) {
-    say(&format!("{} {}", painted("ssh-eic: error:", "31"), error.message));
+    say(&format!("{} {}", painted("ssh-eic: error:", "31"), harmless(&error.message)));
     for hint in &error.hints {
-        say(&format!("{} {hint}", painted("ssh-eic: hint:", "36")));
+        say(&format!("{} {}", painted("ssh-eic: hint:", "36"), harmless(hint)));
     }
     if let Some(source) = &error.source
         && LEVEL.load(Ordering::Relaxed) >= 2
     {
-        say(&format!("ssh-eic: debug: {source}"));
+        say(&format!("ssh-eic: debug: {}", harmless(source)));
     }
 }
 
 /// `ssh-eic: warning: …`, unless `-q`.
 pub fn warning(message: &str) {
     if LEVEL.load(Ordering::Relaxed) >= 1 {
-        say(&format!("{} {message}", painted("ssh-eic: warning:", "33")));
+        say(&format!("{} {}", painted("ssh-eic: warning:", "33"), harmless(message)));
     }
 }
 
 /// `ssh-eic: hint: …`, unless `-q`.
 pub fn hint(message: &str) {
     if LEVEL.load(Ordering::Relaxed) >= 1 {
-        say(&format!("{} {message}", painted("ssh-eic: hint:", "36")));
+        say(&format!("{} {}", painted("ssh-eic: hint:", "36"), harmless(message)));
     }
 }
 
 /// A line about what was done, unless `-q`.
 pub fn note(message: &str) {
     if LEVEL.load(Ordering::Relaxed) >= 1 {
-        say(&format!("ssh-eic: {message}"));
+        say(&format!("ssh-eic: {}", harmless(message)));
     }
 }
 
 /// A line under `-v`.
 pub fn verbose(message: impl FnOnce() -> String) {
     if LEVEL.load(Ordering::Relaxed) >= 2 {
-        say(&format!("ssh-eic: debug: {}", message()));
+        say(&format!("ssh-eic: debug: {}", harmless(&message())));
     }
 }
 

@@ -101,7 +101,7 @@ _ssh__eic() {
 
     case "${cmd}" in
         ssh__eic)
-            opts="-v -q -h -V --config --home --verbose --quiet --help --version init sync list match policy proxy generate worker help"
+            opts="-v -q -h -V --config --home --state --verbose --quiet --help --version init sync list match policy proxy generate worker help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -115,6 +115,10 @@ _ssh__eic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -123,7 +127,7 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__generate)
-            opts="-v -q -h --config --home --verbose --quiet --help man completions help"
+            opts="-v -q -h --config --home --state --verbose --quiet --help man completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -137,6 +141,10 @@ _ssh__eic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -145,7 +153,7 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__generate__subcmd__completions)
-            opts="-v -q -h --config --home --verbose --quiet --help bash elvish fish powershell zsh"
+            opts="-v -q -h --config --home --state --verbose --quiet --help bash elvish fish powershell zsh"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -156,6 +164,10 @@ _ssh__eic() {
                     return 0
                     ;;
                 --home)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -223,7 +235,7 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__generate__subcmd__man)
-            opts="-v -q -h --config --home --verbose --quiet --help"
+            opts="-v -q -h --config --home --state --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -234,6 +246,10 @@ _ssh__eic() {
                     return 0
                     ;;
                 --home)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -413,7 +429,7 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__init)
-            opts="-v -q -h --profile --region --tag --config --home --verbose --quiet --help"
+            opts="-v -q -h --profile --region --tag --config --home --state --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -439,6 +455,10 @@ _ssh__eic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -447,7 +467,7 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__list)
-            opts="-v -q -h --json --names --config --home --verbose --quiet --help"
+            opts="-v -q -h --json --names --config --home --state --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -458,6 +478,10 @@ _ssh__eic() {
                     return 0
                     ;;
                 --home)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -469,7 +493,7 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__match)
-            opts="-v -q -h --config --home --verbose --quiet --help"
+            opts="-v -q -h --config --home --state --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -483,6 +507,10 @@ _ssh__eic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -491,7 +519,7 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__policy)
-            opts="-v -q -h --source-ip --source-vpce --config --home --verbose --quiet --help"
+            opts="-v -q -h --source-ip --source-vpce --config --home --state --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -513,6 +541,10 @@ _ssh__eic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -521,7 +553,7 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__proxy)
-            opts="-v -q -h --region --source --profile --role-arn --config --home --verbose --quiet --help"
+            opts="-v -q -h --region --source --profile --role-arn --config --home --state --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -551,6 +583,10 @@ _ssh__eic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -559,7 +595,7 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__sync)
-            opts="-v -q -h --source --if-older-than --detached --config --home --verbose --quiet --help"
+            opts="-v -q -h --source --if-older-than --detached --config --home --state --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -581,6 +617,10 @@ _ssh__eic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -589,7 +629,7 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__worker)
-            opts="-v -q -h --config --home --verbose --quiet --help"
+            opts="-v -q -h --config --home --state --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -600,6 +640,10 @@ _ssh__eic() {
                     return 0
                     ;;
                 --home)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

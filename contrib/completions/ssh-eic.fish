@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_ssh_eic_global_optspecs
-    string join \n config= home= v/verbose q/quiet h/help V/version
+    string join \n config= home= state= v/verbose q/quiet h/help V/version
 end
 
 function __fish_ssh_eic_needs_command
@@ -26,7 +26,8 @@ end
 
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -l home -d 'Keep everything under this folder (`SSH_EIC_HOME`)' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -s v -l verbose -d 'Say more; twice for most'
+complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -l state -d 'Keep the state folder under this one (`XDG_STATE_HOME`)' -r -F
+complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -s v -l verbose -d 'Say more; twice: the details of what AWS says too'
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -s q -l quiet -d 'Say nothing but errors'
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -s h -l help -d 'Print help'
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -s V -l version -d 'Print version'
@@ -44,34 +45,39 @@ complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand init" -l region -d 'AWS 
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand init" -l tag -d 'Only instances with this tag; may be given several times' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand init" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand init" -l home -d 'Keep everything under this folder (`SSH_EIC_HOME`)' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand init" -s v -l verbose -d 'Say more; twice for most'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand init" -l state -d 'Keep the state folder under this one (`XDG_STATE_HOME`)' -r -F
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand init" -s v -l verbose -d 'Say more; twice: the details of what AWS says too'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand init" -s q -l quiet -d 'Say nothing but errors'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand init" -s h -l help -d 'Print help'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -l source -d 'Ask this source only; may be given several times' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -l if-older-than -d 'Do nothing if the last sync is younger, such as 10m' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -l home -d 'Keep everything under this folder (`SSH_EIC_HOME`)' -r -F
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -l state -d 'Keep the state folder under this one (`XDG_STATE_HOME`)' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -l detached -d 'Wait a moment, in the background; for ssh-eic itself'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -s v -l verbose -d 'Say more; twice for most'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -s v -l verbose -d 'Say more; twice: the details of what AWS says too'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -s q -l quiet -d 'Say nothing but errors'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -s h -l help -d 'Print help'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -l home -d 'Keep everything under this folder (`SSH_EIC_HOME`)' -r -F
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -l state -d 'Keep the state folder under this one (`XDG_STATE_HOME`)' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -l json -d 'Print JSON'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -l names -d 'Print names only, one a line'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -s v -l verbose -d 'Say more; twice for most'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -s v -l verbose -d 'Say more; twice: the details of what AWS says too'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -s q -l quiet -d 'Say nothing but errors'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -s h -l help -d 'Print help'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand match" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand match" -l home -d 'Keep everything under this folder (`SSH_EIC_HOME`)' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand match" -s v -l verbose -d 'Say more; twice for most'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand match" -l state -d 'Keep the state folder under this one (`XDG_STATE_HOME`)' -r -F
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand match" -s v -l verbose -d 'Say more; twice: the details of what AWS says too'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand match" -s q -l quiet -d 'Say nothing but errors'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand match" -s h -l help -d 'Print help'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand policy" -l source-ip -d 'Only from this network; may be given several times' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand policy" -l source-vpce -d 'Only through this interface endpoint; may be given several times' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand policy" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand policy" -l home -d 'Keep everything under this folder (`SSH_EIC_HOME`)' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand policy" -s v -l verbose -d 'Say more; twice for most'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand policy" -l state -d 'Keep the state folder under this one (`XDG_STATE_HOME`)' -r -F
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand policy" -s v -l verbose -d 'Say more; twice: the details of what AWS says too'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand policy" -s q -l quiet -d 'Say nothing but errors'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand policy" -s h -l help -d 'Print help'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l region -d 'The instance\'s region' -r
@@ -80,12 +86,14 @@ complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l profile -d 'Th
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l role-arn -d 'A role to assume' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l home -d 'Keep everything under this folder (`SSH_EIC_HOME`)' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -s v -l verbose -d 'Say more; twice for most'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l state -d 'Keep the state folder under this one (`XDG_STATE_HOME`)' -r -F
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -s v -l verbose -d 'Say more; twice: the details of what AWS says too'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -s q -l quiet -d 'Say nothing but errors'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -s h -l help -d 'Print help'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and not __fish_seen_subcommand_from man completions help" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and not __fish_seen_subcommand_from man completions help" -l home -d 'Keep everything under this folder (`SSH_EIC_HOME`)' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and not __fish_seen_subcommand_from man completions help" -s v -l verbose -d 'Say more; twice for most'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and not __fish_seen_subcommand_from man completions help" -l state -d 'Keep the state folder under this one (`XDG_STATE_HOME`)' -r -F
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and not __fish_seen_subcommand_from man completions help" -s v -l verbose -d 'Say more; twice: the details of what AWS says too'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and not __fish_seen_subcommand_from man completions help" -s q -l quiet -d 'Say nothing but errors'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and not __fish_seen_subcommand_from man completions help" -s h -l help -d 'Print help'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and not __fish_seen_subcommand_from man completions help" -f -a "man" -d 'The man page ssh-eic(1)'
@@ -93,12 +101,14 @@ complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and not __fish
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and not __fish_seen_subcommand_from man completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and __fish_seen_subcommand_from man" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and __fish_seen_subcommand_from man" -l home -d 'Keep everything under this folder (`SSH_EIC_HOME`)' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and __fish_seen_subcommand_from man" -s v -l verbose -d 'Say more; twice for most'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and __fish_seen_subcommand_from man" -l state -d 'Keep the state folder under this one (`XDG_STATE_HOME`)' -r -F
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and __fish_seen_subcommand_from man" -s v -l verbose -d 'Say more; twice: the details of what AWS says too'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and __fish_seen_subcommand_from man" -s q -l quiet -d 'Say nothing but errors'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and __fish_seen_subcommand_from man" -s h -l help -d 'Print help'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and __fish_seen_subcommand_from completions" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and __fish_seen_subcommand_from completions" -l home -d 'Keep everything under this folder (`SSH_EIC_HOME`)' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and __fish_seen_subcommand_from completions" -s v -l verbose -d 'Say more; twice for most'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and __fish_seen_subcommand_from completions" -l state -d 'Keep the state folder under this one (`XDG_STATE_HOME`)' -r -F
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and __fish_seen_subcommand_from completions" -s v -l verbose -d 'Say more; twice: the details of what AWS says too'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and __fish_seen_subcommand_from completions" -s q -l quiet -d 'Say nothing but errors'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and __fish_seen_subcommand_from completions" -s h -l help -d 'Print help'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and __fish_seen_subcommand_from help" -f -a "man" -d 'The man page ssh-eic(1)'
@@ -106,7 +116,8 @@ complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and __fish_see
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand worker" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand worker" -l home -d 'Keep everything under this folder (`SSH_EIC_HOME`)' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand worker" -s v -l verbose -d 'Say more; twice for most'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand worker" -l state -d 'Keep the state folder under this one (`XDG_STATE_HOME`)' -r -F
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand worker" -s v -l verbose -d 'Say more; twice: the details of what AWS says too'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand worker" -s q -l quiet -d 'Say nothing but errors'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand worker" -s h -l help -d 'Print help'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match policy proxy generate worker help" -f -a "init" -d 'Write a first config file, set up ~/.ssh/config, and sync'

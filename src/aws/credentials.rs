@@ -50,7 +50,10 @@ impl Identity {
     fn described(&self) -> String {
         match &self.profile {
             Some(profile) => format!("profile {profile:?}"),
-            None => "the environment or the default profile".to_owned(),
+            None => match crate::sys::environment::variable("AWS_PROFILE") {
+                Some(profile) => format!("the environment or profile {}", profile.to_string_lossy()),
+                None => "the environment or the default profile".to_owned(),
+            },
         }
     }
 
@@ -217,15 +220,26 @@ async fn explain(identity: &Identity, error: &CredentialsError) -> Error {
         return failed(format!("{who} needs an MFA code, which nothing can ask for here"))
             .hint("use a credential_process in ~/.aws/config that asks for it and caches the session");
     }
+    let lower = details.to_lowercase();
+    if lower.contains("dispatch failure") || lower.contains("dispatchfailure") || lower.contains("timed out") {
+        let error = Error::new(
+            Kind::Unavailable,
+            format!("the service that gives the credentials of {who} could not be reached"),
+        );
+        if identity.profile.is_some() {
+            return error.hint("check the network, VPN and HTTPS_PROXY; -v shows the details").because(&details);
+        }
+    }
     if let Some(login) = settings.sso_login(identity) {
         return failed(format!("the SSO session of {who} has expired or was never signed in")).hint(login);
     }
-    let lower = details.to_lowercase();
     if lower.contains("assumerole") || lower.contains("assume role") {
         return failed(format!("{who} cannot assume its role"))
             .hint("check role_arn, its trust policy and external_id");
     }
-    if matches!(error, CredentialsError::CredentialsNotLoaded(_)) {
+    // The ambient chain asks instance metadata last: its refusal says only that nothing before it had any.
+    let by_metadata = identity.profile.is_none() && lower.contains("imds");
+    if by_metadata || matches!(error, CredentialsError::CredentialsNotLoaded(_)) {
         return failed(format!("there are no AWS credentials in {who}"))
             .hint(format!("aws configure{0} or aws sso login{0}", identity.flag()));
     }
@@ -258,13 +272,19 @@ impl ProfileSettings {
             return Self { exists: true, ..Self::default() };
         };
         let name = profile.unwrap_or_else(|| set.selected_profile());
-        let Some(section) = set.get_profile(name) else { return Self::default() };
-        Self {
-            exists: true,
-            mfa: section.get("mfa_serial").is_some(),
-            sso_session: section.get("sso_session").map(str::to_owned),
-            sso: section.get("sso_start_url").is_some(),
+        let Some(mut section) = set.get_profile(name) else { return Self::default() };
+        let mut settings = Self { exists: true, ..Self::default() };
+        // A role's profile signs in where its source does; a chain of profiles can be a loop by mistake.
+        for _ in 0..8 {
+            settings.mfa |= section.get("mfa_serial").is_some();
+            settings.sso |= section.get("sso_start_url").is_some();
+            settings.sso_session = settings.sso_session.or_else(|| section.get("sso_session").map(str::to_owned));
+            match section.get("source_profile").and_then(|source| set.get_profile(source)) {
+                Some(source) => section = source,
+                None => break,
+            }
         }
+        settings
     }
 
     fn sso_login(&self, identity: &Identity) -> Option<String> {

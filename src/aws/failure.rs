@@ -9,6 +9,7 @@ use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use crate::aws::credentials::Session;
+use crate::core::handshake::one_line;
 use crate::error::{Error, Kind};
 
 /// Whether trying again can help.
@@ -51,12 +52,13 @@ where
             let meta = answer.err().meta();
             let status = answer.raw().status().as_u16();
             let code = meta.code().unwrap_or("").to_owned();
+            let message = one_line(meta.message().unwrap_or(""));
             let said = Said {
                 action,
                 resource,
                 session,
                 code: &code,
-                message: meta.message().unwrap_or("").trim(),
+                message: message.trim().trim_end_matches('.'),
                 status,
                 skew: skew(answer.raw()),
             };

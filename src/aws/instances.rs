@@ -70,6 +70,12 @@ fn filters(source: &Source) -> Vec<Filter> {
     std::iter::once(states).chain(tags).collect()
 }
 
+/// A state as EC2 documents it; whatever else comes is not for a terminal.
+fn known_state(name: &str) -> String {
+    let known = ["pending", "running", "shutting-down", "terminated", "stopping", "stopped"];
+    known.into_iter().find(|&state| state == name).unwrap_or("unknown").to_owned()
+}
+
 /// None for what has no id that we could work with.
 fn read(described: Described) -> Option<Instance> {
     let tags: BTreeMap<String, String> = described
@@ -79,7 +85,7 @@ fn read(described: Described) -> Option<Instance> {
         .map(|tag| (tag.key.unwrap_or_default(), tag.value.unwrap_or_default()))
         .collect();
     let windows = described.platform.is_some_and(|platform| platform.as_str().eq_ignore_ascii_case("windows"));
-    let state = described.state.and_then(|state| state.name).map(|name| name.as_str().to_owned()).unwrap_or_default();
+    let state = described.state.and_then(|state| state.name).map(|name| known_state(name.as_str())).unwrap_or_default();
     Some(Instance {
         id: InstanceId::parse(&described.instance_id?)?,
         state,

@@ -18,7 +18,7 @@ use crate::ui;
 /// If the config cannot be written, or the sync fails; a config file that was there is never touched.
 pub fn run(context: &Context, args: &cli::Init) -> Result<Exit> {
     let path = &context.paths.config;
-    ssh_config::check_owner(&context.paths.ssh_config, rustix::process::geteuid().as_raw())?;
+    ssh_config::check_owner(&context.paths, rustix::process::geteuid().as_raw())?;
     if files::read(path)?.is_some() {
         ui::note(&format!("{} is there already and stays as it is", path.display()));
         if args.profile.is_some() || !args.regions.is_empty() || !args.tags.is_empty() {
@@ -46,6 +46,7 @@ pub fn run(context: &Context, args: &cli::Init) -> Result<Exit> {
         flags: context.flags.clone(),
         only: None,
         if_older_than: None,
+        give_way: false,
     })?;
     if report.hosts > 0 {
         let line = ssh_config::include_line(&context.paths)?;

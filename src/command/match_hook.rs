@@ -4,14 +4,15 @@
 //! will not run. It prints nothing on stdout, never prompts, and takes 35 s at the very most.
 
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::command::{Context, Exit};
-use crate::connect::push;
 use crate::connect::target::{self, Known, Place};
+use crate::connect::worker::Request;
 use crate::core::fleet::Host;
 use crate::core::ids::{InstanceId, OsUser};
-use crate::core::intent::{self, Connection, Intent};
+use crate::core::intent::{self, Connection, Intent, Master};
 use crate::error::{Error, Kind, Result};
 use crate::store::config::PushMode;
 use crate::store::index::Index;
@@ -19,8 +20,8 @@ use crate::store::keys;
 use crate::store::paths::Paths;
 use crate::sys::{caller, clock, environment};
 
-/// The longest that a push in the hook may take: ssh waits for us without a limit of its own.
-const PATIENCE: Duration = Duration::from_secs(33);
+/// The longest that the hook may take with everything: ssh waits for us without a limit of its own.
+const PATIENCE: Duration = Duration::from_secs(34);
 
 /// Not managed.
 const NO: u8 = 1;
@@ -34,6 +35,7 @@ pub fn run(context: &Context, alias: &str, user: Option<&str>) -> Result<Exit> {
     if environment::variable(environment::HOOK_OFF).is_some() {
         return Ok(Exit::default());
     }
+    let start = Instant::now();
     let paths = &context.paths;
     let index = Index::open(&paths.index())?;
     let host = index.as_ref().map(|index| index.host(alias)).transpose()?.flatten();
@@ -49,7 +51,7 @@ pub fn run(context: &Context, alias: &str, user: Option<&str>) -> Result<Exit> {
         Todo::Nothing => Ok(()),
         Todo::HandOut => keys::hand_out(paths, &id, clock::now()),
         Todo::Push => {
-            keys::hand_out(paths, &id, clock::now()).and_then(|()| push_now(context, host.as_ref(), &id, user))
+            keys::hand_out(paths, &id, clock::now()).and_then(|()| push_now(context, start, host.as_ref(), &id, user))
         }
     };
     Ok(Exit { code: 0, error: done.err() })
@@ -80,7 +82,7 @@ fn todo(paths: &Paths, mode: PushMode, host: Option<&Host>, id: &InstanceId, use
     }
 }
 
-/// Whether a master answers at the generated control path. One that has died leaves its socket behind, so it is asked.
+/// Whether a master answers at the control path. One that has died leaves its socket behind, so it is asked.
 fn reuses_master(
     paths: &Paths,
     connection: &Connection,
@@ -88,22 +90,38 @@ fn reuses_master(
     id: &InstanceId,
     user: Option<&str>,
 ) -> bool {
-    let Some(user) = user.filter(|user| connection.may_share && OsUser::parse(user).is_some()) else { return false };
-    let port = connection.port.or(host.map(|host| host.port)).unwrap_or(22);
-    UnixStream::connect(paths.control_socket(id, port, user)).is_ok()
+    let path = match &connection.master {
+        Master::None => return false,
+        Master::At(path) => PathBuf::from(path),
+        Master::Ours => {
+            let Some(user) = user.filter(|user| OsUser::parse(user).is_some()) else { return false };
+            let port = connection.port.or(host.map(|host| host.port)).unwrap_or(22);
+            paths.control_socket(id, port, user)
+        }
+    };
+    UnixStream::connect(path).is_ok()
 }
 
-fn push_now(context: &Context, host: Option<&Host>, id: &InstanceId, user: Option<&str>) -> Result<()> {
+/// Pushes in a child that is ended when its time is over, whatever it waits for.
+fn push_now(context: &Context, start: Instant, host: Option<&Host>, id: &InstanceId, user: Option<&str>) -> Result<()> {
     let user = match user {
         Some(user) => OsUser::parse(user).ok_or_else(|| refused_user(user))?,
         None => host.map_or_else(OsUser::ec2_user, |host| host.user.clone()),
     };
     let known = Known::read(&context.paths, id)?;
     let helpers = target::helpers(context.flags.clone());
-    let start = Instant::now();
-    let (job, _) = target::job(&context.paths, &known, &helpers, id, user, &Place::default())?;
-    push::ensure(&context.paths, &job, start + PATIENCE)
+    let left = || PATIENCE.saturating_sub(start.elapsed());
+    let (job, _) = target::job(&context.paths, &known, &helpers, id, user, &Place::default(), left() / 2)?;
+    let name = job.name();
+    let patience = u64::try_from(left().saturating_sub(LAST_WORDS).as_millis()).unwrap_or(0);
+    match target::ask(&helpers, &Request::Push(Box::new(job), patience), left())? {
+        Some(_) => Ok(()),
+        None => Err(Error::new(Kind::Unavailable, format!("the key for {name} could not be pushed in time"))),
+    }
 }
+
+/// What the child keeps of its time to say why it was not enough.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 fn refused_user(user: &str) -> Error {
     Error::new(Kind::Usage, format!("EC2 Instance Connect takes no user such as {user:?}"))

@@ -1,11 +1,12 @@
 //! `ssh-eic proxy`: the ProxyCommand. Bytes in, bytes out, nothing else on stdout.
 
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::cli;
 use crate::command::{Context, Exit};
-use crate::connect::opening::{self, Failed, Heard, Helpers, Opened, Target};
+use crate::connect::last_words::{self, Failed, Heard};
+use crate::connect::opening::{self, Helpers, Opened, Target};
 use crate::connect::relay;
 use crate::connect::target::{self, Known, Place};
 use crate::connect::worker::Request;
@@ -29,8 +30,9 @@ const SUCCESSOR_PATIENCE: Duration = Duration::from_secs(4);
 pub fn run(context: &Context, args: &cli::Proxy) -> Result<Exit> {
     signals::survive_the_keyboard()
         .map_err(|error| Error::new(Kind::Bug, "cannot set signal handlers").because(error))?;
+    let start = Instant::now();
     let helpers = target::helpers(context.flags.clone());
-    let failed = match prepare(context, args, &helpers) {
+    let failed = match prepare(context, args, &helpers, start) {
         Ok((target, known)) => match opening::open(&target, &context.paths, &helpers) {
             Ok(Opened::Gone) => return Ok(Exit::default()),
             Ok(Opened::Session { stream, moved }) => {
@@ -38,17 +40,23 @@ pub fn run(context: &Context, args: &cli::Proxy) -> Result<Exit> {
                 drop((known, helpers));
                 return carry(context, &stream, &target.job.id);
             }
-            Err(failed) => Failed { error: with_successor(context, &helpers, &known, failed.error), ..failed },
+            Err(failed) => {
+                // Once a server has spoken, ssh's own time limit is over; until then our words have to come before it.
+                let left = target.patience.saturating_sub(start.elapsed());
+                let patience =
+                    if failed.heard == Heard::Nothing { left.min(SUCCESSOR_PATIENCE) } else { SUCCESSOR_PATIENCE };
+                Failed { error: with_successor(context, &helpers, &known, failed.error, patience), ..failed }
+            }
         },
         Err(error) => Failed { error, heard: Heard::Nothing },
     };
     ui::error(&failed.error);
-    opening::tell(&failed);
+    last_words::tell(&failed);
     Ok(Exit::code(failed.error.kind.exit_code()))
 }
 
 /// Reads what ssh handed over into what a connection needs.
-fn prepare(context: &Context, args: &cli::Proxy, helpers: &Helpers) -> Result<(Target, Known)> {
+fn prepare(context: &Context, args: &cli::Proxy, helpers: &Helpers, start: Instant) -> Result<(Target, Known)> {
     let id = InstanceId::parse(&args.instance).ok_or_else(|| {
         Error::new(Kind::Usage, format!("{:?} is not an instance id", args.instance))
             .hint("ssh_config hands it over as %k")
@@ -68,12 +76,12 @@ fn prepare(context: &Context, args: &cli::Proxy, helpers: &Helpers) -> Result<(T
         profile: args.profile.clone(),
         role_arn: args.role_arn.clone(),
     };
-    let (job, address) = target::job(&context.paths, &known, helpers, &id, user, &place)?;
+    let patience = patience(&known);
+    let (job, address) = target::job(&context.paths, &known, helpers, &id, user, &place, patience)?;
     // An id typed instead of an alias: the index knows where it is.
     let indexed = known.host.as_ref().and_then(|host| host.address.clone()).filter(|_| args.host == args.instance);
     let host = indexed.unwrap_or_else(|| args.host.clone());
-    let patience = patience(&known);
-    Ok((Target { host, port: args.port, address, job, patience }, known))
+    Ok((Target { host, port: args.port, address, job, start, patience }, known))
 }
 
 /// The smaller of `connect_timeout` and ssh's own ConnectTimeout less a second, so that our words come before ssh's.
@@ -100,8 +108,7 @@ fn refresh(context: &Context, helpers: &Helpers, known: &Known, moved: bool) {
     let age = index.header.refresh.map(|seconds| seconds * 1000);
     let old = age.is_some_and(|limit| now.saturating_sub(index.header.synced) >= limit);
     let stamp = context.paths.refresh_stamp();
-    let wanted = moved || old && detach::due(&stamp, now, age.unwrap_or(0).min(60_000)).unwrap_or(false);
-    if !wanted {
+    if !(moved || old) || !detach::due(&stamp, now, AT_MOST_EVERY.min(age.unwrap_or(AT_MOST_EVERY))).unwrap_or(false) {
         return;
     }
     let mut args: Vec<String> = context.flags.iter().flat_map(|(flag, value)| [flag.clone(), value.clone()]).collect();
@@ -111,12 +118,14 @@ fn refresh(context: &Context, helpers: &Helpers, known: &Known, moved: bool) {
     }
 }
 
+/// Milliseconds between two syncs in the background, however many connections ask for one.
+const AT_MOST_EVERY: u64 = 60_000;
+
 /// For an instance that is gone: syncs, and says which one has its name now.
-fn with_successor(context: &Context, helpers: &Helpers, known: &Known, error: Error) -> Error {
+fn with_successor(context: &Context, helpers: &Helpers, known: &Known, error: Error, patience: Duration) -> Error {
     let Some(host) = known.host.as_ref().filter(|_| error.gone) else { return error };
     let Some(alias) = &host.alias else { return error };
-    let quiet = Helpers { binary: helpers.binary.clone(), flags: helpers.flags.clone() };
-    if !matches!(target::ask(&quiet, &Request::Sync, SUCCESSOR_PATIENCE), Ok(Some(_))) {
+    if !matches!(target::ask(helpers, &Request::Sync, patience), Ok(Some(_))) {
         return error;
     }
     let successor =

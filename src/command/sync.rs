@@ -42,6 +42,7 @@ pub fn run(context: &Context, args: &cli::Sync) -> Result<Exit> {
         flags: context.flags.clone(),
         only: (!args.sources.is_empty()).then(|| args.sources.clone()),
         if_older_than: args.if_older_than.map(|seconds| seconds * 1000),
+        give_way: args.detached,
     })?;
     if report.skipped {
         ui::verbose(|| "the last sync is young enough".to_owned());

@@ -4,6 +4,7 @@
 //! Between the commands and the floors of single effects: hook, proxy and push share what is here.
 
 pub mod dial;
+pub mod last_words;
 pub mod opening;
 pub mod push;
 pub mod relay;

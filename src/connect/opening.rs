@@ -17,11 +17,12 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::stdio::{stdin, stdout};
 
 use crate::connect::dial::Attempt;
+use crate::connect::last_words::{Failed, Heard};
 use crate::connect::push::{self, Job};
 use crate::connect::relay;
 use crate::connect::worker::{Answer, Request, Worker};
 use crate::core::fleet::Instance;
-use crate::core::handshake::{self, Direction, Phase};
+use crate::core::handshake::{Direction, Phase};
 use crate::core::ids::InstanceId;
 use crate::error::{Error, Kind, Result, reason};
 use crate::store::config::AddressKind;
@@ -34,6 +35,8 @@ use crate::ui;
 const ENQUIRE_AFTER: Duration = Duration::from_secs(1);
 /// The most that a push may take, its queue included; sshd hangs up after 120 s (LoginGraceTime).
 const PUSH_PATIENCE: Duration = Duration::from_secs(100);
+/// What the worker gets on top of a push's time to say that it was not enough.
+const WORKER_SLACK: Duration = Duration::from_secs(5);
 /// A lease is renewed this often while a prompt is open; a third of its length.
 const RENEW_LEASE: Duration = Duration::from_mins(1);
 /// Most that a client may send before the server speaks; it is sent again if the address changes.
@@ -50,7 +53,9 @@ pub struct Target {
     pub address: AddressKind,
     /// The push: instance, user, identity.
     pub job: Job,
-    /// Until the server's first word.
+    /// When the attempt began.
+    pub start: Instant,
+    /// How long it may take until the server's first word.
     pub patience: Duration,
 }
 
@@ -77,32 +82,13 @@ pub enum Opened {
     Gone,
 }
 
-/// A failure, and what the client has heard from the server so far.
-#[derive(Debug)]
-pub struct Failed {
-    /// In words.
-    pub error: Error,
-    /// Decides how it can be told in-band.
-    pub heard: Heard,
-}
-
-/// What a client has heard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Heard {
-    /// No version line yet: it needs one of ours before the DISCONNECT.
-    Nothing,
-    /// Whole packets. It may have a host key prompt open and read nothing until that is answered.
-    Packets {
-        /// Its NEWKEYS is here, so that no prompt is open.
-        ready: bool,
-    },
-    /// Something that we do not read: nothing can be told in it.
-    Opaque,
-}
-
 enum Push {
-    Landed,
-    Running(Worker),
+    /// The key is on the instance; when its request was sent, in milliseconds since 1970.
+    Landed(u64),
+    Running {
+        worker: Worker,
+        since: Instant,
+    },
 }
 
 enum Enquiry {
@@ -116,7 +102,6 @@ struct Opening<'a> {
     target: &'a Target,
     paths: &'a Paths,
     helpers: &'a Helpers,
-    start: Instant,
     client: Direction,
     server: Direction,
     early: Vec<u8>,
@@ -128,6 +113,31 @@ struct Opening<'a> {
     refused: Option<String>,
     moved: bool,
     renewed: Instant,
+    /// A push was repeated because a prompt took long: once is enough, whatever the window.
+    repeated: bool,
+}
+
+/// What poll(2) had to say.
+#[expect(clippy::struct_excessive_bools, reason = "one for each descriptor, all independent")]
+struct Happened {
+    reader_gone: bool,
+    client: bool,
+    socket: bool,
+    push: bool,
+    enquiry: bool,
+    resolving: bool,
+}
+
+/// The far end of a connection that is not read at the moment has closed its side.
+#[cfg(target_os = "linux")]
+fn hung_up() -> PollFlags {
+    PollFlags::RDHUP
+}
+
+/// Elsewhere only the end of both sides is told.
+#[cfg(not(target_os = "linux"))]
+fn hung_up() -> PollFlags {
+    PollFlags::empty()
 }
 
 /// Opens the session.
@@ -141,17 +151,17 @@ pub fn open(target: &Target, paths: &Paths, helpers: &Helpers) -> std::result::R
         target,
         paths,
         helpers,
-        start: now,
         client: Direction::new(),
         server: Direction::new(),
         early: Vec::new(),
         attempt: None,
         resolving: None,
-        push: Push::Landed,
+        push: Push::Landed(0),
         enquiry: Enquiry::NotYet,
         refused: None,
         moved: false,
         renewed: now,
+        repeated: false,
     };
     opening.run().map_err(|error| Failed { heard: opening.heard(), error })
 }
@@ -174,17 +184,18 @@ impl Opening<'_> {
     fn start_push(&mut self) -> Result<()> {
         let job = &self.target.job;
         let now = clock::now();
-        let fresh = || push::is_fresh(self.paths, &job.id, &job.user, job.window, now);
-        if fresh() {
+        let fresh = || push::fresh_since(self.paths, &job.id, &job.user, job.window, now);
+        if fresh().is_some() {
             keys::lease(self.paths, &job.id, job.key_type(), now)?;
             // Looked at again: between the two somebody may have removed a key that was out of use.
-            if fresh() {
-                self.push = Push::Landed;
+            if let Some(sent) = fresh() {
+                self.push = Push::Landed(sent);
                 return Ok(());
             }
         }
         let patience = u64::try_from(PUSH_PATIENCE.as_millis()).unwrap_or(u64::MAX);
-        self.push = Push::Running(self.ask(&Request::Push(Box::new(job.clone()), patience))?);
+        let worker = self.ask(&Request::Push(Box::new(job.clone()), patience))?;
+        self.push = Push::Running { worker, since: Instant::now() };
         Ok(())
     }
 
@@ -194,7 +205,10 @@ impl Opening<'_> {
 
     fn dial_host(&mut self) -> Result<()> {
         let host = &self.target.host;
-        if let Ok(ip) = host.parse::<IpAddr>() {
+        if self.target.address == AddressKind::Public {
+            // A public address goes to any customer of AWS once its instance stops: only AWS's word of now counts.
+            self.enquire()?;
+        } else if let Ok(ip) = host.parse::<IpAddr>() {
             self.dial(ip);
         } else if InstanceId::parse(host).is_some() {
             self.enquire()?;
@@ -208,7 +222,14 @@ impl Opening<'_> {
         self.server = Direction::new();
         self.attempt = None;
         match Attempt::start(ip, self.target.port) {
-            Ok(attempt) => self.attempt = Some(attempt),
+            Ok(mut attempt) => {
+                // A connection that stands at once gets what the client has said already; one that breaks here shows it
+                // on its reading side.
+                if !attempt.connecting {
+                    let _ = attempt.stream.write_all(&self.early);
+                }
+                self.attempt = Some(attempt);
+            }
             Err(error) => self.refused = Some(format!("{ip} port {}: {}", self.target.port, reason(&error))),
         }
     }
@@ -226,11 +247,37 @@ impl Opening<'_> {
 
     /// Waits for something to happen and deals with it. Some: it is over.
     fn step(&mut self) -> Result<Option<Opened>> {
-        let read_client =
-            !matches!(self.client.phase(), Phase::NewKeys | Phase::Opaque) && self.early.len() < LONGEST_EARLY;
+        let Some(happened) = self.wait()? else { return Ok(None) };
+        if happened.reader_gone {
+            return Ok(Some(Opened::Gone));
+        }
+        if happened.push {
+            self.push_answers()?;
+        }
+        if happened.enquiry {
+            self.enquiry_answers()?;
+        }
+        if happened.resolving {
+            self.name_resolved()?;
+        }
+        if happened.client && self.client_writes()? {
+            return Ok(Some(Opened::Gone));
+        }
+        if happened.socket && self.socket_ready()? {
+            return Ok(Some(Opened::Gone));
+        }
+        self.alarms()?;
+        Ok(None)
+    }
+
+    /// Waits on everything that is under way. None: interrupted by a signal.
+    fn wait(&self) -> Result<Option<Happened>> {
+        // A held direction is not read; only its far end's going away is asked for (an empty set of events).
+        let client_held = matches!(self.client.phase(), Phase::NewKeys | Phase::Opaque);
+        let client = if client_held || self.early.len() >= LONGEST_EARLY { PollFlags::empty() } else { PollFlags::IN };
         let socket = self.attempt.as_ref().map(|attempt| {
             let events = if attempt.connecting { PollFlags::OUT } else { PollFlags::IN };
-            (&attempt.stream, if self.server_held() { PollFlags::empty() } else { events })
+            (&attempt.stream, if self.server_held() { hung_up() } else { events })
         });
         let mut fds = Vec::with_capacity(6);
         let mut add = |fd| {
@@ -238,11 +285,11 @@ impl Opening<'_> {
             fds.len() - 1
         };
         let on_stdout = add(PollFd::from_borrowed_fd(stdout(), PollFlags::empty()));
-        let on_client = read_client.then(|| add(PollFd::from_borrowed_fd(stdin(), PollFlags::IN)));
+        let on_client = add(PollFd::from_borrowed_fd(stdin(), client));
         let on_socket = socket.map(|(stream, events)| add(PollFd::from_borrowed_fd(stream.as_fd(), events)));
         let on_push = match &self.push {
-            Push::Running(worker) => Some(add(PollFd::from_borrowed_fd(worker.fd(), PollFlags::IN))),
-            Push::Landed => None,
+            Push::Running { worker, .. } => Some(add(PollFd::from_borrowed_fd(worker.fd(), PollFlags::IN))),
+            Push::Landed(_) => None,
         };
         let on_enquiry = match &self.enquiry {
             Enquiry::Running(worker) => Some(add(PollFd::from_borrowed_fd(worker.fd(), PollFlags::IN))),
@@ -255,29 +302,15 @@ impl Opening<'_> {
             Err(error) => return Err(Error::new(Kind::Bug, "cannot wait for the connection").because(error)),
             Ok(_) => {}
         }
-        let happened: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
-        drop(fds);
-        let happened = |at: Option<usize>| at.is_some_and(|at| happened[at]);
-        if happened(Some(on_stdout)) {
-            return Ok(Some(Opened::Gone));
-        }
-        if happened(on_push) {
-            self.push_answers()?;
-        }
-        if happened(on_enquiry) {
-            self.enquiry_answers()?;
-        }
-        if happened(on_resolving) {
-            self.name_resolved()?;
-        }
-        if happened(on_client) && self.client_writes()? {
-            return Ok(Some(Opened::Gone));
-        }
-        if happened(on_socket) && self.socket_ready()? {
-            return Ok(Some(Opened::Gone));
-        }
-        self.alarms()?;
-        Ok(None)
+        let happened = |at: Option<usize>| at.is_some_and(|at| !fds[at].revents().is_empty());
+        Ok(Some(Happened {
+            reader_gone: happened(Some(on_stdout)),
+            client: happened(Some(on_client)),
+            socket: happened(on_socket),
+            push: happened(on_push),
+            enquiry: happened(on_enquiry),
+            resolving: happened(on_resolving),
+        }))
     }
 
     fn server_held(&self) -> bool {
@@ -285,14 +318,17 @@ impl Opening<'_> {
     }
 
     fn next_alarm(&self) -> Instant {
-        let mut alarms = vec![self.renewed + RENEW_LEASE, self.start + PUSH_PATIENCE + Duration::from_secs(5)];
+        let mut next = self.renewed + RENEW_LEASE;
+        if let Push::Running { since, .. } = self.push {
+            next = next.min(since + PUSH_PATIENCE + WORKER_SLACK);
+        }
         if !self.server_spoke() {
-            alarms.push(self.start + self.target.patience);
+            next = next.min(self.target.start + self.target.patience);
             if matches!(self.enquiry, Enquiry::NotYet) {
-                alarms.push(self.start + ENQUIRE_AFTER);
+                next = next.min(self.target.start + ENQUIRE_AFTER);
             }
         }
-        alarms.into_iter().min().unwrap_or(self.start)
+        next
     }
 
     fn alarms(&mut self) -> Result<()> {
@@ -300,53 +336,47 @@ impl Opening<'_> {
             self.renewed = Instant::now();
             keys::lease(self.paths, &self.target.job.id, self.target.job.key_type(), clock::now())?;
         }
-        if matches!(self.push, Push::Running(_))
-            && self.start.elapsed() >= PUSH_PATIENCE + Duration::from_secs(5)
-            && !self.client_ready()
+        if let Push::Running { since, .. } = self.push
+            && since.elapsed() >= PUSH_PATIENCE + WORKER_SLACK
         {
-            return Err(Error::new(
-                Kind::Unavailable,
-                format!("the key for {} could not be pushed in time", self.target.job.label),
-            ));
+            let what = format!("the key for {} could not be pushed in time", self.target.job.name());
+            return Err(Error::new(Kind::Unavailable, what));
         }
         if self.server_spoke() {
             return Ok(());
         }
         let stuck = self.attempt.is_none() && self.resolving.is_none();
-        if stuck && matches!(self.enquiry, Enquiry::Answered) || self.start.elapsed() >= self.target.patience {
+        if stuck && matches!(self.enquiry, Enquiry::Answered) || self.target.start.elapsed() >= self.target.patience {
             return Err(self.unreachable());
         }
-        if stuck || self.start.elapsed() >= ENQUIRE_AFTER {
+        if stuck || self.target.start.elapsed() >= ENQUIRE_AFTER {
             self.enquire()?;
         }
         Ok(())
     }
 
     fn unreachable(&self) -> Error {
-        let Target { host, port, job, .. } = self.target;
+        let Target { host, port, job, patience, .. } = self.target;
         let what = match (&self.refused, &self.attempt) {
             (Some(refused), None) => refused.clone(),
-            (_, Some(attempt)) => format!(
-                "{} port {port} did not answer within {} s",
-                attempt.address.ip(),
-                self.target.patience.as_secs()
-            ),
+            (_, Some(attempt)) => {
+                format!("{} port {port} did not answer within {} s", attempt.address.ip(), patience.as_secs_f32())
+            }
             _ => format!("no address is known for {host}"),
         };
-        let name = if job.label == job.id.as_str() { job.label.clone() } else { format!("{} ({})", job.label, job.id) };
-        Error::new(Kind::Unreachable, format!("{name} is unreachable: {what}"))
+        Error::new(Kind::Unreachable, format!("{} is unreachable: {what}", job.name()))
             .hint(format!("are you on the VPN, and does its security group allow port {port} from here?"))
     }
 
     fn push_answers(&mut self) -> Result<()> {
-        let Push::Running(worker) = &mut self.push else { return Ok(()) };
-        if let Some(answer) = worker.read() {
-            answer?;
-            ui::verbose(|| {
-                format!("the key is on {} after {} ms", self.target.job.label, self.start.elapsed().as_millis())
-            });
-            self.push = Push::Landed;
-        }
+        let Push::Running { worker, .. } = &mut self.push else { return Ok(()) };
+        let Some(answer) = worker.read() else { return Ok(()) };
+        let Answer::Pushed(sent) = answer? else {
+            return Err(Error::new(Kind::Bug, "the process that pushes answered something else"));
+        };
+        let taken = self.target.start.elapsed().as_millis();
+        ui::verbose(|| format!("the key is on {} after {taken} ms", self.target.job.label));
+        self.push = Push::Landed(sent);
         Ok(())
     }
 
@@ -404,6 +434,13 @@ impl Opening<'_> {
 
     /// Reads what the client says. True: it is gone.
     fn client_writes(&mut self) -> Result<bool> {
+        match self.client.phase() {
+            // ssh has hung up on a handshake that was waiting for the push.
+            Phase::NewKeys => return Ok(true),
+            // Whatever this is may say all it has to say and close: that is still to be passed on.
+            Phase::Opaque => return Ok(false),
+            Phase::Greeting | Phase::Packets => {}
+        }
         let mut block = [0; 16 * 1024];
         let count = match rustix::io::read(stdin(), &mut block) {
             Ok(0) | Err(rustix::io::Errno::CONNRESET) => return Ok(true),
@@ -431,6 +468,12 @@ impl Opening<'_> {
                 Err(error) => self.attempt_failed(&reason(&error)),
             }
             return Ok(false);
+        }
+        match self.server.phase() {
+            // The server has given up on a handshake that somebody's prompt, or the push, held up.
+            Phase::NewKeys => return Ok(true),
+            Phase::Opaque => return Ok(false),
+            Phase::Greeting | Phase::Packets => {}
         }
         let mut block = [0; 16 * 1024];
         match attempt.stream.read(&mut block) {
@@ -467,19 +510,22 @@ impl Opening<'_> {
     }
 
     /// Whether everything may pass: the client is ready, and the push has landed and still counts. If a prompt took
-    /// longer than the push window, another push is started.
+    /// longer than the push window, the key is pushed once more.
     fn ready(&mut self) -> Result<bool> {
         let connected = self.attempt.as_ref().is_some_and(|attempt| !attempt.connecting);
-        if !connected || !self.client_ready() || matches!(self.push, Push::Running(_)) {
+        let Push::Landed(sent) = self.push else { return Ok(false) };
+        if !connected || !self.client_ready() {
             return Ok(false);
         }
-        let job = &self.target.job;
-        if push::is_fresh(self.paths, &job.id, &job.user, job.window, clock::now()) {
+        // By what the worker said and not by the record on disk: a disk that takes none must not push for ever.
+        let window = self.target.job.window;
+        if self.repeated || clock::now().checked_sub(sent).is_some_and(|age| age < window) {
             return Ok(true);
         }
-        ui::verbose(|| format!("the key on {} has grown old meanwhile: pushing it again", job.label));
+        self.repeated = true;
+        ui::verbose(|| format!("the key on {} has grown old meanwhile: pushing it again", self.target.job.label));
         self.start_push()?;
-        Ok(matches!(self.push, Push::Landed))
+        Ok(matches!(self.push, Push::Landed(_)))
     }
 
     fn release(&mut self) -> Opened {
@@ -494,42 +540,9 @@ impl Opening<'_> {
 
     fn heard(&self) -> Heard {
         match self.server.phase() {
-            Phase::Greeting => Heard::Nothing,
             Phase::Packets | Phase::NewKeys => Heard::Packets { ready: self.client_ready() },
-            Phase::Opaque => Heard::Opaque,
-        }
-    }
-}
-
-/// How long the client gets to read its last words.
-const LAST_WORDS: Duration = Duration::from_secs(1);
-/// The same while a prompt may be open: as long as a server would wait (sshd's LoginGraceTime).
-const LAST_WORDS_AT_A_PROMPT: Duration = Duration::from_mins(2);
-
-/// Writes the last words and waits until the client has gone or had its time to read them: one that writes into a
-/// closed pipe first would die of that and never show them.
-pub fn tell(failed: &Failed) {
-    let disconnect = handshake::disconnect(&failed.error.in_one_line());
-    let (version, patience): (&[u8], Duration) = match failed.heard {
-        Heard::Nothing => (handshake::OUR_VERSION, LAST_WORDS),
-        Heard::Packets { ready: true } => (b"", LAST_WORDS),
-        Heard::Packets { ready: false } => (b"", LAST_WORDS_AT_A_PROMPT),
-        Heard::Opaque => return,
-    };
-    if relay::write_all(&[version, &disconnect].concat()).is_err() {
-        return;
-    }
-    let deadline = Instant::now() + patience;
-    let mut block = [0; 4096];
-    while Instant::now() < deadline {
-        let mut fds = [PollFd::from_borrowed_fd(stdin(), PollFlags::IN)];
-        match poll(&mut fds, Some(&relay::until(deadline))) {
-            Err(rustix::io::Errno::INTR) => continue,
-            Ok(count) if count > 0 => {}
-            _ => return,
-        }
-        if !matches!(rustix::io::read(stdin(), &mut block), Ok(count) if count > 0) {
-            return;
+            Phase::Opaque if self.server.version_passed() => Heard::Opaque,
+            Phase::Greeting | Phase::Opaque => Heard::Nothing,
         }
     }
 }

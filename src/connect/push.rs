@@ -5,7 +5,6 @@
 //! user go through one queue, and throttling slows them all.
 
 use std::fs::File;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -52,7 +51,7 @@ pub struct Job {
     pub region: Option<String>,
     /// How a missing key is made.
     pub rsa: bool,
-    /// Pushes a second over all processes.
+    /// Pushes a second over all processes of the user.
     pub push_rate: f64,
     /// Keep the log.
     pub push_log: bool,
@@ -79,6 +78,12 @@ impl Job {
         }
     }
 
+    /// The instance in a message: `prod-web-1 (i-0abc…)`, or the id alone where it has no name.
+    #[must_use]
+    pub fn name(&self) -> String {
+        named(&self.label, &self.id)
+    }
+
     /// How a missing key is made.
     #[must_use]
     pub fn key_type(&self) -> KeyType {
@@ -97,28 +102,32 @@ impl Job {
     }
 }
 
-/// Whether the present key has been pushed for this instance and user within the window. Costs two small reads.
+/// When the present key was pushed for this instance and user, if that counts at `now` (both in milliseconds since
+/// 1970) under a window of so many milliseconds. Costs two small reads.
 #[must_use]
-pub fn is_fresh(paths: &Paths, id: &InstanceId, user: &OsUser, window: u64, now: u64) -> bool {
+pub fn fresh_since(paths: &Paths, id: &InstanceId, user: &OsUser, window: u64, now: u64) -> Option<u64> {
     match (keys::present(paths, id), pushes::last(paths, id, user)) {
-        (Ok(Some(key)), Some(Outcome::Pushed(stamp))) => stamp.is_fresh(&key.fingerprint, user, now, window),
-        _ => false,
+        (Ok(Some(key)), Some(Outcome::Pushed(stamp))) => {
+            stamp.is_fresh(&key.fingerprint, user, now, window).then_some(stamp.sent)
+        }
+        _ => None,
     }
 }
 
-/// Sees to it that the key is on the instance, by `deadline` at the latest.
+/// Sees to it that the key is on the instance, by `deadline` at the latest. Returns when the request that put it there
+/// was sent, in milliseconds since 1970.
 ///
 /// # Errors
 ///
 /// In the words of the contract; a failure that another process has just met is returned without another request.
-pub fn ensure(paths: &Paths, job: &Job, deadline: Instant) -> Result<()> {
+pub fn ensure(paths: &Paths, job: &Job, deadline: Instant) -> Result<u64> {
     files::make_private_folder(&paths.keys())?;
     let waiting_since = clock::now();
     let _lock = lock(paths, job, deadline)?;
     let key = keys::lease(paths, &job.id, job.key_type(), clock::now())?;
     match pushes::last(paths, &job.id, &job.user) {
         Some(Outcome::Pushed(stamp)) if stamp.is_fresh(&key.fingerprint, &job.user, clock::now(), job.window) => {
-            return Ok(());
+            return Ok(stamp.sent);
         }
         Some(Outcome::Failed { at, error })
             if at >= waiting_since && clock::now().saturating_sub(at) < freshness::FAILURE_SHARED =>
@@ -127,7 +136,10 @@ pub fn ensure(paths: &Paths, job: &Job, deadline: Instant) -> Result<()> {
         }
         _ => {}
     }
-    let sent = client::run(push_with_retries(paths, job, &key, deadline));
+    let sent = client::run(async {
+        let push = push_with_retries(paths, job, &key, deadline);
+        tokio::time::timeout_at(deadline.into(), push).await.unwrap_or_else(|_| Err(too_late(job)))
+    });
     let outcome = match &sent {
         Ok(sent) => Outcome::Pushed(Stamp { key: key.fingerprint.clone(), user: job.user.clone(), sent: *sent }),
         Err(error) => Outcome::Failed { at: clock::now(), error: error.clone() },
@@ -136,10 +148,15 @@ pub fn ensure(paths: &Paths, job: &Job, deadline: Instant) -> Result<()> {
     if let Err(error) = pushes::remember(paths, &job.id, &job.user, &outcome) {
         ui::verbose(|| error.message);
     }
-    sent.map(drop)
+    sent
 }
 
-/// The push lock; none where the file system has no locks.
+fn too_late(job: &Job) -> Error {
+    Error::new(Kind::Unavailable, format!("the key for {} could not be pushed in time", job.name()))
+        .hint("try again in a moment; -v shows what AWS says")
+}
+
+/// The push lock. On a file system without locks the file alone, which then keeps nobody out.
 fn lock(paths: &Paths, job: &Job, deadline: Instant) -> Result<File> {
     let path = paths.push_lock(&job.id, &job.user);
     let file = files::open_lock(&path).map_err(|error| Error::file("open", &path, &error))?;
@@ -153,10 +170,15 @@ fn lock(paths: &Paths, job: &Job, deadline: Instant) -> Result<File> {
 /// Returns when the request that succeeded was sent, in milliseconds since 1970.
 async fn push_with_retries(paths: &Paths, job: &Job, key: &PublicKey, deadline: Instant) -> Result<u64> {
     let session = credentials::open(&job.identity(), job.region.as_deref(), Patience::PUSH).await?;
-    let mut first_refusal: Option<Instant> = None;
+    let mut refusals = Refusals::default();
     let mut pause = Duration::from_millis(100);
     loop {
-        thread::sleep(pushes::take_place(paths, job.push_rate, clock::now()));
+        let queue = pushes::take_place(paths, job.push_rate, clock::now());
+        if Instant::now() + queue > deadline {
+            return Err(too_late(job));
+        }
+        tokio::time::sleep(queue).await;
+        refusals.forgive(queue);
         let sent = clock::now();
         let push = push::Push { id: &job.id, label: &job.label, user: &job.user, public_key: &key.line };
         let failure = match push::send(&session, push).await {
@@ -168,48 +190,81 @@ async fn push_with_retries(paths: &Paths, job: &Job, key: &PublicKey, deadline: 
             Err(failure) => failure,
         };
         if failure.retry == Retry::Throttled {
-            pushes::slow_down(paths, job.push_rate);
+            pushes::slow_down(paths, job.push_rate, sent, clock::now());
         }
-        let refused_for = first_refusal.get_or_insert_with(Instant::now).elapsed();
-        let patience = if failure.retry == Retry::Network { GIVE_UP_NETWORK } else { GIVE_UP_REFUSED };
         let pause_now = pause.mul_f64(0.5 + fastrand::f64());
-        let too_late = Instant::now() + pause_now > deadline || refused_for + pause_now > patience;
-        if failure.retry == Retry::Never || too_late {
+        let refused_for = refusals.met(failure.retry);
+        if failure.retry == Retry::Never || refusals.is_enough(failure.retry, pause_now) {
             let error = given_up(&session, job, failure, refused_for).await;
             log(paths, job, key, &session, None, &error.message);
             return Err(error);
         }
         ui::verbose(|| format!("{}; trying again", failure.error.message));
-        thread::sleep(pause_now);
+        tokio::time::sleep(pause_now).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Since when AWS refuses, the wait in our own queue left out, and since when the network does.
+#[derive(Default)]
+struct Refusals {
+    by_aws: Option<Instant>,
+    by_network: Option<Instant>,
+}
+
+impl Refusals {
+    /// Notes a refusal and says for how long it has been like that.
+    fn met(&mut self, retry: Retry) -> Duration {
+        if retry != Retry::Network {
+            self.by_network = None;
+        }
+        let since = if retry == Retry::Network { &mut self.by_network } else { &mut self.by_aws };
+        since.get_or_insert_with(Instant::now).elapsed()
+    }
+
+    /// Takes the time in our own queue out of the account.
+    fn forgive(&mut self, queue: Duration) {
+        for since in [&mut self.by_aws, &mut self.by_network].into_iter().flatten() {
+            *since += queue;
+        }
+    }
+
+    fn is_enough(&self, retry: Retry, pause: Duration) -> bool {
+        let (since, patience) = match retry {
+            Retry::Network => (self.by_network, GIVE_UP_NETWORK),
+            _ => (self.by_aws, GIVE_UP_REFUSED),
+        };
+        since.is_some_and(|since| since.elapsed() + pause > patience)
     }
 }
 
 /// The final words: what AWS said, for how long, and for an instance that is not running since when.
 async fn given_up(session: &Session, job: &Job, failure: Failure, refused_for: Duration) -> Error {
     let mut error = failure.error;
-    if let Some("EC2InstanceStateInvalidException" | "EC2InstanceNotFoundException") = failure.code.as_deref() {
-        if let Ok(Some(instance)) = instances::by_id(session, &job.id).await
-            && instance.state != "running"
-        {
-            return not_running(&instance, &job.label, session.region.as_str(), &job.identity());
-        }
-        if failure.code.as_deref() == Some("EC2InstanceNotFoundException") {
-            return not_there(job, &session.region);
-        }
-        error
-    } else {
-        if failure.retry != Retry::Never && refused_for >= Duration::from_secs(1) {
-            error.message = format!("{}, tried for {} s", error.message, refused_for.as_secs());
-        }
-        error
+    let code = failure.code.as_deref().unwrap_or_default();
+    if matches!(code, "EC2InstanceStateInvalidException" | "EC2InstanceNotFoundException")
+        && let Ok(Some(instance)) = instances::by_id(session, &job.id).await
+        && instance.state != "running"
+    {
+        return not_running(&instance, &job.label, session.region.as_str(), &job.identity());
     }
+    if code == "EC2InstanceNotFoundException" {
+        // Credentials of another account know nothing of the instance: that is what has to be said then.
+        return match credentials::account(session).await {
+            Err(wrong) if wrong.kind == Kind::Credentials => wrong,
+            _ => not_there(job, &session.region),
+        };
+    }
+    if failure.retry != Retry::Never && refused_for >= Duration::from_secs(1) {
+        error.message = format!("{}, tried for {} s", error.message, refused_for.as_secs());
+    }
+    error
 }
 
 /// What to say of an instance that AWS does not know (any more).
 #[must_use]
 pub fn not_there(job: &Job, region: &str) -> Error {
-    let name = if job.label == job.id.as_str() { job.label.clone() } else { format!("{} ({})", job.label, job.id) };
+    let name = job.name();
     let account = job.account.as_deref().map(|account| format!(" of account {account}")).unwrap_or_default();
     let who = job.profile.as_deref().map(|profile| format!(", asked with profile {profile:?}")).unwrap_or_default();
     Error::new(Kind::NoHost, format!("{name} is not in {region}{account}{who}"))
@@ -220,7 +275,7 @@ pub fn not_there(job: &Job, region: &str) -> Error {
 /// What to say of an instance that is there and not running.
 #[must_use]
 pub fn not_running(instance: &Instance, label: &str, region: &str, identity: &Identity) -> Error {
-    let name = if label == instance.id.as_str() { label.to_owned() } else { format!("{label} ({})", instance.id) };
+    let name = named(label, &instance.id);
     let since = since(&instance.state_reason).map(|when| format!(" since {when}")).unwrap_or_default();
     let error = Error::new(Kind::Unreachable, format!("{name} is {}{since}", instance.state));
     match instance.state.as_str() {
@@ -232,6 +287,10 @@ pub fn not_running(instance: &Instance, label: &str, region: &str, identity: &Id
         "pending" => error.hint("wait until it has started"),
         _ => error.hint("ssh-eic sync, if another instance has taken its place").gone(),
     }
+}
+
+fn named(label: &str, id: &InstanceId) -> String {
+    if label == id.as_str() { label.to_owned() } else { format!("{label} ({id})") }
 }
 
 /// The time in `User initiated (2026-11-23 03:12:00 GMT)`, if it reads as one.

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::core::freshness::KEY_IN_USE;
+
 /// Bytes at a time; more buys nothing, and pages are touched only when used.
 const BLOCK: usize = 64 * 1024;
 /// How long the remote may still talk after our input has ended.
@@ -58,7 +60,8 @@ fn receive(
     let stdout = rustix::stdio::stdout();
     let mut block = vec![0; BLOCK];
     let mut last_call: Option<Instant> = None;
-    let mut retire_at = retire().map(|wait| Instant::now() + wait);
+    // The lease has just been taken; before it is over there is nothing to look at.
+    let mut retire_at = Some(Instant::now() + Duration::from_millis(KEY_IN_USE));
     loop {
         let next = [last_call, retire_at].into_iter().flatten().min();
         let mut fds = vec![

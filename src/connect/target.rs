@@ -76,6 +76,7 @@ pub fn job(
     id: &InstanceId,
     user: OsUser,
     place: &Place,
+    patience: Duration,
 ) -> Result<(Job, AddressKind)> {
     let label = known.label(id);
     let mut region = place.region.clone();
@@ -86,7 +87,7 @@ pub fn job(
             source_name = Some(host.source.clone());
             region = Some(host.region.clone());
         } else {
-            let (source, found_in) = locate(helpers, id)?;
+            let (source, found_in) = locate(helpers, id, patience)?;
             source_name = Some(source);
             region = Some(found_in);
         }
@@ -112,22 +113,19 @@ pub fn job(
     Ok((limits(job), source.address))
 }
 
-/// How long all sources together may take to say whether they have an id.
-const LOCATE_PATIENCE: Duration = Duration::from_secs(20);
-
-fn locate(helpers: &Helpers, id: &InstanceId) -> Result<(String, String)> {
-    match ask(helpers, &Request::Locate(id.clone()), LOCATE_PATIENCE)? {
+fn locate(helpers: &Helpers, id: &InstanceId, patience: Duration) -> Result<(String, String)> {
+    match ask(helpers, &Request::Locate(id.clone()), patience)? {
         Some(Answer::Located { source, region }) => Ok((source, region)),
         Some(_) => Err(Error::new(Kind::NoHost, format!("no configured source has an instance {id}"))
             .hint("check the id, or add its account and region to config.toml")),
-        None => Err(Error::new(
-            Kind::Unavailable,
-            format!("AWS did not say within {} s where {id} is", LOCATE_PATIENCE.as_secs()),
-        )),
+        None => {
+            let patience = patience.as_secs_f32();
+            Err(Error::new(Kind::Unavailable, format!("AWS did not say within {patience} s where {id} is")))
+        }
     }
 }
 
-/// Asks a worker and waits for its answer; none if it takes too long.
+/// Asks a worker and waits for its answer; none if it takes too long, or if whoever reads our output has gone.
 ///
 /// # Errors
 ///
@@ -136,9 +134,14 @@ pub fn ask(helpers: &Helpers, request: &Request, patience: Duration) -> Result<O
     let mut worker = Worker::start(&helpers.binary, &helpers.flags, request)?;
     let deadline = Instant::now() + patience;
     while Instant::now() < deadline {
-        let mut fds = [PollFd::from_borrowed_fd(worker.fd(), PollFlags::IN)];
+        let mut fds = [
+            PollFd::from_borrowed_fd(worker.fd(), PollFlags::IN),
+            // No events asked for: only the loss of the reader is told. A file or /dev/null never loses it.
+            PollFd::from_borrowed_fd(rustix::stdio::stdout(), PollFlags::empty()),
+        ];
         match poll(&mut fds, Some(&until(deadline))) {
-            Ok(count) if count > 0 => {
+            Ok(_) if !fds[1].revents().is_empty() => return Ok(None),
+            Ok(_) if !fds[0].revents().is_empty() => {
                 if let Some(answer) = worker.read() {
                     return answer.map(Some);
                 }

@@ -47,8 +47,8 @@ pub enum Request {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Answer {
-    /// The key is there.
-    Pushed,
+    /// The key is there, since this moment (milliseconds since 1970).
+    Pushed(u64),
     /// The instance, if there is one of that id.
     Instance(Option<Box<Instance>>),
     /// The addresses, in the resolver's order.
@@ -162,7 +162,7 @@ pub fn serve(paths: &Paths, binary: PathBuf, flags: Vec<(String, String)>) -> Re
 fn answer(paths: &Paths, binary: PathBuf, flags: Vec<(String, String)>, request: Request) -> Result<Answer> {
     match request {
         Request::Push(job, patience) => {
-            push::ensure(paths, &job, Instant::now() + Duration::from_millis(patience)).map(|()| Answer::Pushed)
+            push::ensure(paths, &job, Instant::now() + Duration::from_millis(patience)).map(Answer::Pushed)
         }
         Request::Describe(job) => client::run(async {
             let patience = Patience { attempts: 2, ..Patience::PUSH };
@@ -178,7 +178,8 @@ fn answer(paths: &Paths, binary: PathBuf, flags: Vec<(String, String)>, request:
             // The proxy tells what matters; the rest would stand between ssh's own lines.
             ui::set_level(true, 0, None);
             let config = Config::load(&paths.config)?;
-            let run = sync::Run { paths, config: &config, binary, flags, only: None, if_older_than: None };
+            let run =
+                sync::Run { paths, config: &config, binary, flags, only: None, if_older_than: None, give_way: false };
             sync::run(&run).map(|_| Answer::Synced)
         }
         Request::Resolve(name) => (name.as_str(), 0)

@@ -3,7 +3,7 @@
 //! Tags are written by people who are not trusted with anyone's ssh config. Whatever a tag holds, an alias is made of
 //! `[A-Za-z0-9_-]` (and dots that the template itself has), starts with none of `-.`, and has at most 63 bytes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::core::fleet::{Instance, TAG_AUTO_SCALING};
 use crate::core::ids::InstanceId;
@@ -19,9 +19,15 @@ pub struct Template(Vec<Part>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Part {
-    Literal(String),
+    /// `-`, `_`, `.` between two others; goes with the field beside it.
+    Separator(String),
+    /// Letters and digits of the template itself, with what is between them; always stays.
+    Word(String),
     Field(String),
 }
+
+/// What separates the parts of a name.
+const SEPARATORS: [char; 3] = ['-', '_', '.'];
 
 /// What a template can name besides tags.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +55,9 @@ impl Template {
                 if name.is_empty() {
                     return Err("an empty field {}".to_owned());
                 }
+                if name == "account_name" {
+                    return Err("{account_name} is not supported by this version; {account} is".to_owned());
+                }
                 parts.push(Part::Field(name.to_owned()));
                 rest = after;
             } else {
@@ -57,7 +66,12 @@ impl Template {
                 if let Some(bad) = literal.chars().find(|&c| !(c.is_ascii_alphanumeric() || "-_.".contains(c))) {
                     return Err(format!("{bad:?} cannot stand in an alias; letters, digits, '-', '_' and '.' can"));
                 }
-                parts.push(Part::Literal(literal.to_owned()));
+                let word = literal.trim_matches(SEPARATORS);
+                let (before, after) = literal.split_once(word).filter(|_| !word.is_empty()).unwrap_or((literal, ""));
+                let as_separator = |text: &str| (!text.is_empty()).then(|| Part::Separator(text.to_owned()));
+                parts.extend(as_separator(before));
+                parts.extend((!word.is_empty()).then(|| Part::Word(word.to_owned())));
+                parts.extend(as_separator(after));
                 rest = &rest[end..];
             }
         }
@@ -73,22 +87,28 @@ impl Template {
     pub fn expand(&self, instance: &Instance, place: Place<'_>) -> Option<String> {
         let mut name = String::new();
         let mut separator = "";
+        let mut has_value = false;
         for part in &self.0 {
             match part {
-                Part::Literal(text) if name.is_empty() && text.chars().all(|c| "-_.".contains(c)) => {}
-                Part::Literal(text) => separator = text,
+                Part::Separator(text) => separator = text,
+                Part::Word(text) => {
+                    name.push_str(if name.is_empty() { "" } else { separator });
+                    name.push_str(text);
+                    separator = "";
+                }
                 Part::Field(field) => {
                     let value = sanitize(&field_value(field, instance, place));
                     if !value.is_empty() {
-                        name.push_str(separator);
+                        has_value = true;
+                        name.push_str(if name.is_empty() { "" } else { separator });
                         name.push_str(&value);
                     }
                     separator = "";
                 }
             }
         }
-        if !name.is_empty() && separator.chars().any(|c| c.is_ascii_alphanumeric()) {
-            name.push_str(separator);
+        if !has_value {
+            return None;
         }
         let name = cut(name.trim_start_matches(['-', '.']), LONGEST);
         (!name.is_empty()).then(|| name.to_owned())
@@ -217,14 +237,10 @@ fn reads_as_something_else(name: &str) -> bool {
     lower == "localhost" || lower.split('.').all(number) || InstanceId::parse(&lower).is_some()
 }
 
-/// All distinct names, for those who have to know what is taken.
-#[must_use]
-pub fn all(names: &BTreeMap<InstanceId, Names>) -> BTreeSet<&str> {
-    names.values().flat_map(|n| std::iter::once(n.alias.as_str()).chain(n.spelling.as_deref())).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -263,6 +279,9 @@ mod tests {
             ("{Bad}", None),
             ("{Name}.{region}", Some("Web-1.eu-west-1")),
             ("ec2-{Name}", Some("ec2-Web-1")),
+            ("ec2-{Nope}-{Name}", Some("ec2-Web-1")),
+            ("{Name}-aws-{Nope}", Some("Web-1-aws")),
+            ("ec2-{Nope}", None),
             ("{Nope}", None),
             ("{id}", Some("i-0abc12de")),
             ("{Name}-aws", Some("Web-1-aws")),

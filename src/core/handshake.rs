@@ -4,7 +4,7 @@
 //! whole packets means that it always stands on a packet boundary, where a `SSH_MSG_DISCONNECT` of ours can be read.
 //! RFC 4253: version exchange 4.2, binary packets 6, NEWKEYS 7.3, DISCONNECT 11.1.
 //!
-//! Not here: reading sockets, or deciding when a side may go on (`connect::gate`).
+//! Not here: reading sockets, or deciding when a side may go on (`connect::opening`).
 
 /// RFC 4253 section 12.
 const SSH_MSG_DISCONNECT: u8 = 1;
@@ -43,6 +43,7 @@ pub struct Direction {
     /// Bytes of an incomplete line or packet; after `NewKeys` or `Opaque` everything that is held.
     held: Vec<u8>,
     greeting: usize,
+    version_passed: bool,
 }
 
 impl Default for Direction {
@@ -55,13 +56,19 @@ impl Direction {
     /// A direction on which nothing has been seen.
     #[must_use]
     pub fn new() -> Self {
-        Self { phase: Phase::Greeting, held: Vec::new(), greeting: 0 }
+        Self { phase: Phase::Greeting, held: Vec::new(), greeting: 0, version_passed: false }
     }
 
     /// Where the direction stands after the bytes read so far.
     #[must_use]
     pub fn phase(&self) -> Phase {
         self.phase
+    }
+
+    /// Whether a version line has passed: the other side then waits for packets.
+    #[must_use]
+    pub fn version_passed(&self) -> bool {
+        self.version_passed
     }
 
     /// Takes bytes as they came and returns those that may pass now: whole lines and whole packets.
@@ -101,6 +108,7 @@ impl Direction {
         let line = &rest[..=end];
         if line.starts_with(b"SSH-2.0-") || line.starts_with(b"SSH-1.99-") {
             self.phase = Phase::Packets;
+            self.version_passed = true;
         } else if line.starts_with(b"SSH-") || self.greeting + line.len() > LONGEST_GREETING {
             self.phase = Phase::Opaque;
             return None;

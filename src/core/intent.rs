@@ -26,8 +26,19 @@ pub struct Connection {
     pub through_proxy: bool,
     /// The port given on the command line.
     pub port: Option<u16>,
-    /// A master at the generated `ControlPath` would be reused.
-    pub may_share: bool,
+    /// Which master would be reused, if one lives there.
+    pub master: Master,
+}
+
+/// Where a connection looks for a master.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Master {
+    /// At the generated `ControlPath`.
+    Ours,
+    /// At a path on the command line that holds no token.
+    At(String),
+    /// Nowhere, or at a path that only ssh can tell.
+    None,
 }
 
 /// Options of ssh(1) that take a value, over all versions from 8.7 (`-P` became one in 9.4).
@@ -40,13 +51,14 @@ pub fn of_caller(argv: &[Vec<u8>]) -> Intent {
     if name.rsplit(|&b| b == b'/').next() != Some(b"ssh") {
         return Intent::Unknown;
     }
-    let mut connection = Connection { through_proxy: true, port: None, may_share: true };
+    let mut connection = Connection { through_proxy: true, port: None, master: Master::Ours };
     for (flag, value) in options(argv) {
         match flag {
             b'G' | b'O' | b'Q' | b'V' => return Intent::Nothing,
             // ssh.c sets ProxyCommand to "none" beside a -J, "none" as its value included.
             b'J' => connection.through_proxy = false,
-            b'S' | b'M' => connection.may_share = false,
+            b'M' => connection.master = Master::None,
+            b'S' if connection.master == Master::Ours => connection.master = master_at(&text(&value)),
             b'p' if connection.port.is_none() => connection.port = text(&value).parse().ok(),
             b'o' => apply(&mut connection, &value),
             _ => {}
@@ -67,13 +79,18 @@ pub fn connect_timeout(argv: &[Vec<u8>]) -> Option<Duration> {
         .map(Duration::from_secs)
 }
 
+fn master_at(path: &str) -> Master {
+    let literal = path.starts_with('/') && !path.contains('%') && !path.contains("${");
+    if literal { Master::At(path.to_owned()) } else { Master::None }
+}
+
 fn apply(connection: &mut Connection, option: &[u8]) {
     let Some((key, value)) = keyword(option) else { return };
     match key.as_str() {
         "proxycommand" => connection.through_proxy = false,
         "proxyjump" if !value.eq_ignore_ascii_case("none") => connection.through_proxy = false,
-        "controlpath" => connection.may_share = false,
-        "controlmaster" if !matches!(value.as_str(), "no" | "auto") => connection.may_share = false,
+        "controlpath" if connection.master == Master::Ours => connection.master = master_at(&value),
+        "controlmaster" if !matches!(value.as_str(), "no" | "auto") => connection.master = Master::None,
         "port" if connection.port.is_none() => connection.port = value.parse().ok(),
         _ => {}
     }
@@ -160,7 +177,19 @@ mod tests {
     }
 
     fn connects(through_proxy: bool, port: Option<u16>, may_share: bool) -> Intent {
-        Intent::Connects(Connection { through_proxy, port, may_share })
+        let master = if may_share { Master::Ours } else { Master::None };
+        Intent::Connects(Connection { through_proxy, port, master })
+    }
+
+    #[test]
+    fn a_control_path_without_tokens_is_looked_at() {
+        let at = Master::At("/home/u/.ansible/cp/1a2b3c".to_owned());
+        for line in
+            ["ssh -o ControlPath=\"/home/u/.ansible/cp/1a2b3c\" h", "ssh -S /home/u/.ansible/cp/1a2b3c -S none h"]
+        {
+            let Intent::Connects(connection) = of_caller(&argv(line)) else { panic!("{line}") };
+            assert_eq!(connection.master, at, "{line}");
+        }
     }
 
     #[test]

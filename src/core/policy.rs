@@ -26,26 +26,41 @@ pub fn document(hosts: &[Host], origin: &Origin) -> Value {
         .map(|host| format!("arn:{}:ec2:{}:{}:instance/*", partition(&host.region), host.region, host.account))
         .collect();
     let users: BTreeSet<&str> = hosts.iter().map(|host| host.user.as_str()).collect();
-    let mut condition = json!({ "StringEquals": { "ec2:osuser": users } });
+    // A request comes from a network or through an endpoint, never both: conditions of one statement would exclude
+    // each other.
+    let mut origins: Vec<(&str, Value)> = Vec::new();
     if !origin.source_ip.is_empty() {
-        condition["IpAddress"] = json!({ "aws:SourceIp": origin.source_ip });
+        origins.push(("FromNetwork", json!({ "IpAddress": { "aws:SourceIp": origin.source_ip } })));
     }
     if !origin.source_vpce.is_empty() {
-        condition["StringEquals"]["aws:SourceVpce"] = json!(origin.source_vpce);
+        origins.push(("ThroughEndpoint", json!({ "StringEquals": { "aws:SourceVpce": origin.source_vpce } })));
     }
-    json!({
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Sid": "PushKeys",
-                "Effect": "Allow",
-                "Action": "ec2-instance-connect:SendSSHPublicKey",
-                "Resource": places,
-                "Condition": condition,
-            },
-            { "Sid": "FindInstances", "Effect": "Allow", "Action": "ec2:DescribeInstances", "Resource": "*" },
-        ],
-    })
+    if origins.is_empty() {
+        origins.push(("", json!({})));
+    }
+    let mut statements = Vec::new();
+    for (suffix, condition) in origins {
+        let mut push = condition.clone();
+        push["StringEquals"]["ec2:osuser"] = json!(users);
+        statements.push(json!({
+            "Sid": format!("PushKeys{suffix}"),
+            "Effect": "Allow",
+            "Action": "ec2-instance-connect:SendSSHPublicKey",
+            "Resource": places,
+            "Condition": push,
+        }));
+        let mut find = json!({
+            "Sid": format!("FindInstances{suffix}"),
+            "Effect": "Allow",
+            "Action": "ec2:DescribeInstances",
+            "Resource": "*",
+        });
+        if condition != json!({}) {
+            find["Condition"] = condition;
+        }
+        statements.push(find);
+    }
+    json!({ "Version": "2012-10-17", "Statement": statements })
 }
 
 /// The partition that a region belongs to, by its name.

@@ -19,6 +19,8 @@ const BYTES_A_LINE: usize = 1000;
 /// Bytes that a Unix socket path may have (`sun_path`, the smaller of Linux's and macOS's), less the random suffix of
 /// 17 that ssh adds while it makes the socket.
 const LONGEST_CONTROL_PATH: usize = 103 - 17;
+/// Bytes of the user names that people type with `-l` or `user@`; a longer one would have too long a path.
+const USUAL_USER: usize = 12;
 
 /// What all blocks share.
 #[derive(Debug, Clone)]
@@ -33,8 +35,6 @@ pub struct Settings {
     pub known_hosts: Vec<String>,
     /// Write ControlMaster lines with this ControlPersist.
     pub control_persist: Option<String>,
-    /// Bytes of the longest user name to expect, for control paths that have to stay short.
-    pub longest_user: usize,
     /// User and port of an id that the index does not know.
     pub fallback: (OsUser, u16),
 }
@@ -99,8 +99,9 @@ pub fn files(hosts: &[Host], settings: &Settings) -> Files {
 const HEADER: &str = "# Written by ssh-eic sync. Changes are overwritten: change config.toml instead.\n";
 
 fn guard() -> String {
-    // A client before 9.6 does not look at the user name, and %r stands in a shell command below.
-    format!("{HEADER}Match user \"*'*\"\n    ProxyCommand none\n")
+    // A client before 9.6 does not look at the user name, and %r stands in a shell command below. A backslash would end
+    // our quoting in fish only.
+    format!("{HEADER}Match user \"*'*,*\\*\"\n    ProxyCommand none\n")
 }
 
 fn host_blocks(hosts: &[Host], settings: &Settings) -> String {
@@ -119,7 +120,7 @@ fn host_blocks(hosts: &[Host], settings: &Settings) -> String {
             let _ = writeln!(out, "Host {line}");
             login(&mut out, set.user, set.port);
             let place = format!(" --region {} --source {}", word(set.region), word(set.source));
-            shared(&mut out, settings, "%k %h %p", &place);
+            shared(&mut out, settings, set.user, &format!("{place} -- %k %h %p"));
         }
     }
     id_blocks(&mut out, hosts, settings);
@@ -141,25 +142,27 @@ fn id_blocks(out: &mut String, hosts: &[Host], settings: &Settings) {
     }
     let _ = writeln!(out, "Host {}", id_patterns(" ", "!i-"));
     login(out, user.as_str(), *port);
-    shared(out, settings, "'%k' '%h' %p", "");
+    shared(out, settings, user.as_str(), " -- '%k' '%h' %p");
 }
 
 fn login(out: &mut String, user: &str, port: u16) {
     let _ = write!(out, "    User {user}\n    Port {port}\n");
 }
 
-fn shared(out: &mut String, settings: &Settings, target: &str, place: &str) {
+/// The options that hosts share. `target` ends what stands before the user in the ProxyCommand; a `--` is in it, since a
+/// user name is somebody else's word and must not be read as a flag of ours.
+fn shared(out: &mut String, settings: &Settings, user: &str, target: &str) {
     let Settings { folder, known_hosts, .. } = settings;
     let own = |name: &str| quoted(&percent_doubled(&format!("{folder}/{name}")));
     let key = quoted(&format!("{}/keys/%k", percent_doubled(folder)));
-    let control_path = control_path(folder, settings.longest_user);
+    let control_path = control_path(folder, user.len().max(USUAL_USER));
     let known: Vec<String> = known_hosts.iter().map(|path| quoted(&percent_doubled(path))).collect();
     let known = [vec![own("known_hosts"), own("known_hosts.console")], known].concat().join(" ");
     let program = program(settings);
     let _ = write!(
         out,
         "    IdentityFile {key}
-    ProxyCommand {program} proxy {target} '%r'{place}
+    ProxyCommand {program} proxy{target} '%r'
     ProxyUseFdpass no
     ControlPath {control_path}
     IdentitiesOnly yes
@@ -190,7 +193,7 @@ fn hook(hosts: &[Host], settings: &Settings) -> String {
     let mut out = HEADER.to_owned();
     let aliases: Vec<&str> = hosts.iter().filter_map(|host| host.alias.as_deref()).collect();
     let program = program(settings);
-    let exec = format!("user \"*,!*'*\" exec \"exec {program} match '%n' '%r'\"");
+    let exec = format!("user \"*,!*'*,!*\\*\" exec \"exec {program} match -- '%n' '%r'\"");
     if !aliases.is_empty() {
         let _ = writeln!(out, "Match originalhost \"{}\" {exec}", aliases.join(","));
     }
@@ -214,7 +217,7 @@ fn id_patterns(separator: &str, negation: &str) -> String {
     for c in ('!'..='~').filter(|c| !matches!(c, '0'..='9' | 'a'..='f' | '*' | '?')) {
         let escaped = match c {
             // A list in double quotes cannot hold its own separator; a Host line can hold neither quote bare.
-            ',' | '"' | '\\' if separator == "," => continue,
+            ',' | '"' if separator == "," => continue,
             '"' | '\'' | '\\' if separator == " " => format!("\\{c}"),
             _ => c.to_string(),
         };
@@ -303,7 +306,6 @@ mod tests {
             folder: "/home/u/.ssh/eic".to_owned(),
             known_hosts: Vec::new(),
             control_persist: None,
-            longest_user: 12,
             fallback: (OsUser::ec2_user(), 22),
         }
     }
@@ -319,7 +321,7 @@ Host prod-web-1
     User ec2-user
     Port 22
     IdentityFile /home/u/.ssh/eic/keys/%k
-    ProxyCommand '/usr/local/bin/ssh-eic' proxy %k %h %p '%r' --region eu-west-1 --source prod
+    ProxyCommand '/usr/local/bin/ssh-eic' proxy --region eu-west-1 --source prod -- %k %h %p '%r'
     ProxyUseFdpass no
     ControlPath /home/u/.ssh/eic/cm/%k-%p-%r
     IdentitiesOnly yes
@@ -331,7 +333,7 @@ Host prod-web-1
     StrictHostKeyChecking accept-new
 ";
         assert!(files.hosts[HEADER.len()..].starts_with(expected), "{}", files.hosts);
-        let hook = "Match originalhost \"prod-web-1\" user \"*,!*'*\" exec \"exec '/usr/local/bin/ssh-eic' match '%n' '%r'\"\n";
+        let hook = "Match originalhost \"prod-web-1\" user \"*,!*'*,!*\\*\" exec \"exec '/usr/local/bin/ssh-eic' match -- '%n' '%r'\"\n";
         assert!(files.hook[HEADER.len()..].starts_with(hook), "{}", files.hook);
     }
 

@@ -12,6 +12,11 @@ pub enum Edit {
     Replace(Vec<u8>),
     /// The file starts with a byte-order mark, which breaks every ssh call already (readconf.c): nothing to build on.
     ByteOrderMark,
+    /// Somebody has added other files to our line: 1-based number of it. It is theirs to take apart.
+    Edited {
+        /// Where the line is.
+        line: usize,
+    },
     /// The line stands inside a block: 1-based numbers of it and of the Host or Match line above it.
     Misplaced {
         /// Where our line is.
@@ -29,16 +34,20 @@ pub fn insert(config: &[u8], line: &str) -> Edit {
     }
     let mut block = None;
     for (at, present) in lines(config).enumerate() {
-        if is_ours(present, line) {
-            return match block {
-                Some(block) => Edit::Misplaced { line: at + 1, block },
-                None if trimmed(present) == line.as_bytes() => Edit::Nothing,
-                None => insert(&remove(config, line), line),
-            };
+        if !is_ours(present, line) {
+            if block.is_none() && starts_block(present) {
+                block = Some(at + 1);
+            }
+            continue;
         }
-        if block.is_none() && starts_block(present) {
-            block = Some(at + 1);
+        if is_edited(present, line) {
+            return Edit::Edited { line: at + 1 };
         }
+        return match block {
+            Some(block) => Edit::Misplaced { line: at + 1, block },
+            None if trimmed(present) == line.as_bytes() => Edit::Nothing,
+            None => insert(&remove(config, line), line),
+        };
     }
     let end = if config.windows(2).any(|w| w == b"\r\n") { "\r\n" } else { "\n" };
     Edit::Replace([line.as_bytes(), end.as_bytes(), config].concat())
@@ -69,12 +78,46 @@ fn trimmed(line: &[u8]) -> &[u8] {
     line.trim_ascii()
 }
 
-/// An Include of the first of our files, whatever else it includes: a version before may have written other paths
-/// behind it.
+/// An Include that names the first of our files, whatever else it names.
 fn is_ours(present: &[u8], line: &str) -> bool {
-    let second = |text: &[u8]| text.split(|&b| b == b' ').nth(1).map(<[u8]>::to_vec);
-    let present = trimmed(present);
-    present.starts_with(b"Include ") && second(present) == second(line.as_bytes())
+    let ours = included(line.as_bytes());
+    included(present).first().is_some_and(|first| Some(first) == ours.first())
+}
+
+/// One of ours to which files of other folders were added. (A version before may have written others of our folder.)
+fn is_edited(present: &[u8], line: &str) -> bool {
+    let folder = |path: &[u8]| path[..path.iter().rposition(|&b| b == b'/').unwrap_or(0)].to_vec();
+    let ours = included(line.as_bytes()).first().map(|first| folder(first)).unwrap_or_default();
+    included(present).iter().any(|path| folder(path) != ours)
+}
+
+/// The arguments of an Include line, double quotes taken off as readconf.c does; none for any other line.
+fn included(line: &[u8]) -> Vec<Vec<u8>> {
+    let line = trimmed(line);
+    let Some((keyword, mut rest)) = line.split_at_checked("Include".len()) else { return Vec::new() };
+    if !keyword.eq_ignore_ascii_case(b"include") || !rest.first().is_some_and(|b| b.is_ascii_whitespace() || *b == b'=')
+    {
+        return Vec::new();
+    }
+    let mut arguments = Vec::new();
+    loop {
+        rest = rest.trim_ascii_start();
+        let (argument, after) = match rest.first() {
+            None => return arguments,
+            Some(b'"') => split_once(&rest[1..], |b| b == b'"'),
+            Some(_) => split_once(rest, |b| b.is_ascii_whitespace()),
+        };
+        arguments.push(argument.to_vec());
+        rest = after;
+    }
+}
+
+/// What is before the first byte that fits, and what is behind it.
+fn split_once(text: &[u8], fits: impl Fn(u8) -> bool) -> (&[u8], &[u8]) {
+    match text.iter().position(|&b| fits(b)) {
+        Some(at) => (&text[..at], &text[at + 1..]),
+        None => (text, b""),
+    }
 }
 
 fn starts_block(line: &[u8]) -> bool {
@@ -113,8 +156,18 @@ mod tests {
 
     #[test]
     fn an_include_of_an_earlier_version_is_replaced() {
-        let config = "Include /home/u/.ssh/eic/guard /old\nHost a\n";
+        let config = "Include /home/u/.ssh/eic/guard /home/u/.ssh/eic/old\nHost a\n";
         assert_eq!(insert(config.as_bytes(), LINE), Edit::Replace(format!("{LINE}\nHost a\n").into_bytes()));
+    }
+
+    #[test]
+    fn lines_of_the_user_s_own_are_never_taken_for_ours() {
+        let line = "Include \"/home/a b/.ssh/eic/guard\" \"/home/a b/.ssh/eic/hosts\"";
+        let own = "Include \"/home/a b/work.conf\"\nHost mine\n    Include \"/home/a c\"\n";
+        assert_eq!(insert(own.as_bytes(), line), Edit::Replace(format!("{line}\n{own}").into_bytes()));
+        assert_eq!(remove(own.as_bytes(), line), own.as_bytes());
+        let edited = format!("User u\n{LINE} /home/u/.ssh/more\n");
+        assert_eq!(insert(edited.as_bytes(), LINE), Edit::Edited { line: 2 });
     }
 
     proptest! {

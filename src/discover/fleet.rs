@@ -24,7 +24,7 @@ pub struct Fleet {
     pub nameless: usize,
 }
 
-/// Builds the fleet. `kept` are hosts of the last index whose source could not be asked this time.
+/// Builds the fleet from all configured `sources`. `kept` are hosts of the last index whose source could not be asked this time.
 #[must_use]
 pub fn build(sources: &[Source], sightings: Vec<Sighting>, kept: Vec<Host>) -> Fleet {
     let mut fleet = Fleet::default();
@@ -33,9 +33,12 @@ pub fn build(sources: &[Source], sightings: Vec<Sighting>, kept: Vec<Host>) -> F
     let mut sightings = sightings;
     // An instance seen by two sources belongs to the first.
     sightings.sort_by(|a, b| (a.source, &a.instance.id).cmp(&(b.source, &b.instance.id)));
+    let position = |name: &str| sources.iter().position(|source| source.name == name).unwrap_or(usize::MAX);
     for sighting in sightings {
         let source = &sources[sighting.source];
-        if hosts.contains_key(&sighting.instance.id) || ignored(source, &sighting.instance) {
+        let kept_before =
+            kept.iter().any(|host| host.id == sighting.instance.id && position(&host.source) < sighting.source);
+        if kept_before || hosts.contains_key(&sighting.instance.id) || ignored(source, &sighting.instance) {
             continue;
         }
         if sighting.instance.windows {
@@ -175,6 +178,14 @@ mod tests {
         let seen = vec![sighting(1, "i-00000001", &[("Name", "x")]), sighting(0, "i-00000001", &[("Name", "x")])];
         let fleet = build(&two, seen, Vec::new());
         assert_eq!(fleet.hosts.iter().map(|host| host.source.as_str()).collect::<Vec<_>>(), ["a"]);
+    }
+
+    #[test]
+    fn an_instance_stays_with_the_first_source_while_that_cannot_be_asked() {
+        let two = sources("[[source]]\nname = \"a\"\n[[source]]\nname = \"b\"\n");
+        let before = build(&two, vec![sighting(0, "i-00000001", &[("Name", "x")])], Vec::new());
+        let after = build(&two, vec![sighting(1, "i-00000001", &[("Name", "x")])], before.hosts.clone());
+        assert_eq!(after.hosts, before.hosts);
     }
 
     #[test]

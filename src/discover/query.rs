@@ -68,13 +68,8 @@ async fn of_source(position: usize, source: &Source, known: Option<String>, perm
     let (session, account) = match first {
         Ok(signed) => signed,
         Err(error) => {
-            let failed = |region: Option<&str>| Seen {
-                source: position,
-                region: region.map(str::to_owned),
-                account: None,
-                found: Err(error.clone()),
-            };
-            return regions.into_iter().map(failed).collect();
+            // Nothing of this source can be asked, in whatever region.
+            return vec![Seen { source: position, region: None, account: None, found: Err(error) }];
         }
     };
     let mut tasks = JoinSet::new();
@@ -91,8 +86,13 @@ async fn of_source(position: usize, source: &Source, known: Option<String>, perm
         });
     }
     let mut seen = Vec::new();
-    while let Some(Ok(one)) = tasks.join_next().await {
-        seen.push(one);
+    while let Some(one) = tasks.join_next().await {
+        seen.push(one.unwrap_or_else(|error| Seen {
+            source: position,
+            region: None,
+            account: None,
+            found: Err(Error::new(Kind::Bug, "a query ended early").because(error)),
+        }));
     }
     seen
 }
@@ -139,7 +139,9 @@ pub fn locate(sources: &[Source], id: &InstanceId) -> Result<Located> {
         }
         let mut found: Vec<(usize, String)> = Vec::new();
         let mut failures = Vec::new();
-        while let Some(Ok((position, answer))) = tasks.join_next().await {
+        while let Some(joined) = tasks.join_next().await {
+            let (position, answer) =
+                joined.map_err(|error| Error::new(Kind::Bug, "a query ended early").because(error))?;
             match answer {
                 Ok(Some(region)) => found.push((position, region)),
                 Ok(None) => {}

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::core::fleet::Host;
 use crate::core::ids::OsUser;
@@ -12,11 +13,11 @@ use crate::core::render::{self, Files, Settings};
 use crate::discover::fleet::{self, Fleet};
 use crate::discover::proof;
 use crate::discover::query::{self, Seen};
-use crate::error::{Error, Kind, Result, reason};
+use crate::error::{Error, Kind, Result};
 use crate::store::config::Config;
 use crate::store::index::{self, Header, Index};
 use crate::store::paths::Paths;
-use crate::store::{files, ssh_config};
+use crate::store::{files, keys, ssh_config};
 use crate::sys::{clock, ssh_client};
 use crate::ui;
 
@@ -35,6 +36,8 @@ pub struct Run<'a> {
     pub only: Option<Vec<String>>,
     /// Only if the index is at least this old, in milliseconds.
     pub if_older_than: Option<u64>,
+    /// Give way to another sync that is running: what it finds is as good.
+    pub give_way: bool,
 }
 
 /// What came of it.
@@ -55,8 +58,10 @@ pub struct Report {
 /// If nothing could be read from any source, or the result could not be proven or written; the old files are whole.
 pub fn run(run: &Run<'_>) -> Result<Report> {
     let Run { paths, config, .. } = run;
-    ssh_config::check_owner(&paths.ssh_config, rustix::process::geteuid().as_raw())?;
-    let _lock = lock(paths)?;
+    ssh_config::check_owner(paths, rustix::process::geteuid().as_raw())?;
+    let Some(_lock) = lock(run)? else {
+        return Ok(Report { hosts: 0, failures: Vec::new(), skipped: true });
+    };
     let old = Index::open(&paths.index())?;
     if let (Some(limit), Some(old)) = (run.if_older_than, &old)
         && clock::now().saturating_sub(old.header.synced) < limit
@@ -91,32 +96,53 @@ pub fn run(run: &Run<'_>) -> Result<Report> {
         }
     }
     if sightings.is_empty() && old_hosts.is_empty() && !failures.is_empty() {
+        for other in failures.drain(1..) {
+            ui::error(&other);
+        }
         return Err(failures.swap_remove(0));
     }
     let kept = old_hosts.into_iter().filter(|host| is_kept(run, host, &unseen)).collect();
-    let mut fleet = fleet::build(&asked, sightings, kept);
+    // Positions are those of the whole config: earlier sources win, asked or not.
+    let position = |name: &str| config.sources.iter().position(|source| source.name == name).unwrap_or(usize::MAX);
+    for sighting in &mut sightings {
+        sighting.source = position(&asked[sighting.source].name);
+    }
+    let mut fleet = fleet::build(&config.sources, sightings, kept);
     let refresh = config.refresh.map(|refresh| refresh.as_secs());
-    let header = Header::new(clock::now(), config.push, refresh, accounts);
-    let settings = settings(run, &fleet)?;
+    // An index is as old as its oldest part.
+    let complete = failures.is_empty() && run.only.is_none();
+    let synced = if complete { clock::now() } else { old.as_ref().map_or(0, |old| old.header.synced) };
+    let header = Header::new(synced, config.push, refresh, accounts);
+    let settings = settings(run)?;
     apply(paths, &settings, &header, &mut fleet)?;
+    if let Err(error) = keys::sweep(paths, &|id| fleet.hosts.iter().any(|host| &host.id == id), clock::now()) {
+        ui::verbose(|| error.message);
+    }
     tell(&fleet);
     tell_which_config(paths);
     Ok(Report { hosts: fleet.hosts.len(), failures, skipped: false })
 }
 
-fn lock(paths: &Paths) -> Result<File> {
-    files::make_private_folder(&paths.state)?;
-    let path = paths.sync_lock();
+/// How long a sync waits for another one before it says so.
+const LOCK_PATIENCE: Duration = Duration::from_mins(1);
+
+/// None: another sync is running and this one gives way to it.
+fn lock(run: &Run<'_>) -> Result<Option<File>> {
+    files::make_private_folder(&run.paths.state)?;
+    let path = run.paths.sync_lock();
     let file = files::open_lock(&path).map_err(|error| Error::file("open", &path, &error))?;
-    match file.try_lock() {
-        Err(std::fs::TryLockError::WouldBlock) => {
-            ui::verbose(|| "another sync is running: waiting for it".to_owned());
-            file.lock().map_err(|error| Error::file("lock", &path, &error))?;
-        }
-        Err(std::fs::TryLockError::Error(error)) => ui::verbose(|| format!("no lock for sync: {}", reason(&error))),
-        Ok(()) => {}
+    if keys::wait_for(&file, Duration::ZERO) {
+        return Ok(Some(file));
     }
-    Ok(file)
+    if run.give_way {
+        return Ok(None);
+    }
+    ui::verbose(|| "another sync is running: waiting for it".to_owned());
+    if keys::wait_for(&file, LOCK_PATIENCE) {
+        return Ok(Some(file));
+    }
+    Err(Error::new(Kind::File, format!("another sync holds {} and does not go on", path.display()))
+        .hint("look for a stopped ssh-eic sync (ps -o pid,stat,args), and end it"))
 }
 
 fn names(run: &Run<'_>) -> String {
@@ -145,10 +171,7 @@ fn in_source(mut error: Error, name: &str) -> Error {
     error
 }
 
-/// Users that people type with `-l` are rarely longer than this.
-const USUAL_USER: usize = 12;
-
-fn settings(run: &Run<'_>, fleet: &Fleet) -> Result<Settings> {
+fn settings(run: &Run<'_>) -> Result<Settings> {
     let written = |path: &std::path::Path, what: &str| {
         let text = path.to_str().ok_or_else(|| "it is not UTF-8".to_owned());
         text.and_then(|text| render::check_path(text).map(|()| text.to_owned()))
@@ -161,7 +184,6 @@ fn settings(run: &Run<'_>, fleet: &Fleet) -> Result<Settings> {
         folder: written(&run.paths.eic, "the path")?,
         known_hosts: run.config.known_hosts.clone(),
         control_persist: run.config.control_persist.clone(),
-        longest_user: fleet.hosts.iter().map(|host| host.user.as_str().len()).max().unwrap_or(0).max(USUAL_USER),
         fallback: (
             fallback.and_then(|source| source.user.clone()).unwrap_or_else(OsUser::ec2_user),
             fallback.map_or(22, |source| source.port),
@@ -206,16 +228,20 @@ fn tell(fleet: &Fleet) {
         ui::warning(&format!("left out {why}"));
     }
     if fleet.windows > 0 {
-        ui::note(&format!("left out {} Windows instances", fleet.windows));
+        ui::note(&format!("left out {}", counted(fleet.windows, "Windows instance")));
     }
     if fleet.nameless > 0 {
-        ui::note(&format!("{} instances have no name and are reachable by id only", fleet.nameless));
+        ui::note(&format!("reachable by id only, without a name: {}", counted(fleet.nameless, "instance")));
     }
     let mut by_source: BTreeMap<&str, usize> = BTreeMap::new();
     for host in &fleet.hosts {
         *by_source.entry(&host.source).or_default() += 1;
     }
     for (source, hosts) in by_source {
-        ui::note(&format!("{hosts} {} from {source}", if hosts == 1 { "host" } else { "hosts" }));
+        ui::note(&format!("{} from {source}", counted(hosts, "host")));
     }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

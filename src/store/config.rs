@@ -15,6 +15,9 @@ use crate::core::{intent, render};
 use crate::error::{Error, Kind, Result};
 use crate::store::files;
 
+/// Promised for whole machines, and not to be overlooked where it is.
+const MACHINE_WIDE: &str = "/etc/ssh-eic/config.toml";
+
 /// A checked configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -195,7 +198,12 @@ impl Config {
     ///
     /// [`Kind::Config`] with file, line and what to write instead; [`Kind::File`] if it cannot be read.
     pub fn load(path: &Path) -> Result<Self> {
+        let machine_wide = Path::new(MACHINE_WIDE).exists();
         match files::read(path)? {
+            None if machine_wide => {
+                Err(Error::new(Kind::Config, format!("{MACHINE_WIDE} is not supported by this version"))
+                    .hint(format!("copy it to {}", path.display())))
+            }
             None => Self::parse("", path),
             Some(bytes) => {
                 let text = String::from_utf8(bytes)
@@ -212,11 +220,12 @@ impl Config {
     /// [`Kind::Config`], as [`Config::load`].
     pub fn parse(text: &str, path: &Path) -> Result<Self> {
         let raw: Raw = toml::from_str(text).map_err(|error| syntax_error(text, path, &error))?;
-        let complain = Complaint { text, path };
+        let complain = Complaint { text, path, from: 0 };
         refuse_unbuilt(&raw, &complain)?;
         let written = if raw.source.is_empty() { vec![RawSource::default()] } else { raw.source };
         let mut sources: Vec<Source> = Vec::new();
-        for one in written {
+        for (position, one) in written.into_iter().enumerate() {
+            let complain = complain.in_source(position);
             let source = checked(one.over(&raw.defaults), &complain)?;
             if sources.iter().any(|other| other.name == source.name) {
                 let name = &source.name;
@@ -234,6 +243,10 @@ impl Config {
             Some("off") => None,
             _ => Some(duration("refresh", raw.sync.refresh, 900)?),
         };
+        let connect_timeout = duration("connect_timeout", raw.limits.connect_timeout, 8)?;
+        if connect_timeout.is_zero() {
+            return Err(complain.about("connect_timeout", "connect_timeout: it has to be 1s at least"));
+        }
         let push_rate = raw.limits.push_rate.unwrap_or(20.0);
         if !(0.1..=1000.0).contains(&push_rate) {
             return Err(complain.about("push_rate", "push_rate: it has to be between 0.1 and 1000 a second"));
@@ -257,7 +270,7 @@ impl Config {
             known_hosts,
             control_persist: raw.ssh.control_persist,
             refresh,
-            connect_timeout: duration("connect_timeout", raw.limits.connect_timeout, 8)?.max(Duration::from_secs(1)),
+            connect_timeout,
             push_rate,
             push_log: raw.limits.push_log.unwrap_or(true),
         })
@@ -301,17 +314,35 @@ impl RawSource {
 }
 
 /// Errors that name the file and, where the key is found in it, the line.
+#[derive(Clone, Copy)]
 struct Complaint<'a> {
     text: &'a str,
     path: &'a Path,
+    /// Lines before this one (counted from 0) are of other tables.
+    from: usize,
 }
 
 impl Complaint<'_> {
+    /// About the source table at this position.
+    fn in_source(self, position: usize) -> Self {
+        let is_table = |line: &str| line.trim_start().starts_with("[[source]]");
+        let from =
+            self.text.lines().enumerate().filter(|(_, line)| is_table(line)).nth(position).map_or(0, |(at, _)| at);
+        Self { from, ..self }
+    }
+
     fn about(&self, key: &str, message: impl AsRef<str>) -> Error {
         let message = message.as_ref();
-        let written =
-            |line: &str| line.trim_start().strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('='));
-        let line = self.text.lines().position(written).map(|at| format!(":{}", at + 1)).unwrap_or_default();
+        let is_it = |line: &str| {
+            let line = line.trim_start();
+            line.starts_with("[[") && line.starts_with(key)
+                || line.strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('='))
+        };
+        // In its own table, else anywhere: it may come from [defaults].
+        let lines = || self.text.lines().enumerate();
+        let found =
+            lines().skip(self.from).find(|(_, line)| is_it(line)).or_else(|| lines().find(|(_, line)| is_it(line)));
+        let line = found.map(|(at, _)| format!(":{}", at + 1)).unwrap_or_default();
         Error::new(Kind::Config, format!("{}{line}: {message}", self.path.display()))
     }
 }
@@ -358,6 +389,9 @@ fn refuse_unbuilt(raw: &Raw, complain: &Complaint<'_>) -> Result<()> {
         if source.profile.as_ref().is_some_and(|profile| profile.contains(['*', '?'])) {
             return unbuilt("profile", "a pattern of profiles");
         }
+        if source.user.as_deref() == Some("auto") {
+            return unbuilt("user", "finding the user by the image (user = \"auto\")");
+        }
         for (key, value, built) in [("route", &source.route, "direct"), ("duplicates", &source.duplicates, "list")] {
             if let Some(value) = value.as_deref()
                 && value != built
@@ -375,11 +409,14 @@ fn checked(raw: RawSource, complain: &Complaint<'_>) -> Result<Source> {
     let alias = raw.alias.as_deref().unwrap_or("{Name}");
     let alias = Template::parse(alias).map_err(|why| complain.about("alias", format!("alias {alias:?}: {why}")))?;
     let user = match raw.user.as_deref() {
-        None | Some("auto") => None,
+        None => None,
         Some(user) => Some(OsUser::parse(user).ok_or_else(|| {
             complain.about("user", format!("user: {user:?} is not a user name that EC2 Instance Connect takes"))
         })?),
     };
+    if raw.port == Some(0) {
+        return Err(complain.about("port", "port: 0 is no port"));
+    }
     let regions = raw.regions.unwrap_or_default();
     for region in &regions {
         let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
@@ -414,7 +451,7 @@ fn checked(raw: RawSource, complain: &Complaint<'_>) -> Result<Source> {
         states,
         alias,
         user,
-        port: raw.port.filter(|&port| port != 0).unwrap_or(22),
+        port: raw.port.unwrap_or(22),
         address: raw.address.unwrap_or(AddressKind::Private),
         key_type: raw.key_type.unwrap_or(KeyType::Ed25519),
     })
@@ -492,6 +529,9 @@ mod tests {
         let table = [
             ("[[source]]\nprofil = \"x\"", "config.toml:2: unknown field `profil`", "did you mean \"profile\"?"),
             ("[limits]\nconnect_timeout = \"soon\"", "config.toml:2: connect_timeout", "is no time"),
+            ("[[source]]\nuser = \"a\"\n[[source]]\nname = \"b\"\nuser = \"a b\"", "config.toml:5: user", "takes"),
+            ("[[source]]\nport = 0", "config.toml:2: port", "no port"),
+            ("[limits]\nconnect_timeout = \"0\"", "config.toml:2", "1s at least"),
             ("[[source]]\nport = 70000", "config.toml:2", "70000"),
             ("[[source]]\nuser = \"a b\"", "config.toml:2: user", "EC2 Instance Connect takes"),
             ("[[source]]\n\nname = \"a'b\"", "config.toml:3: source name", "cannot be written"),
@@ -510,6 +550,8 @@ mod tests {
     fn what_is_not_built_yet_is_refused_and_not_ignored() {
         for text in [
             "[[source]]\nroute = \"endpoint\"",
+            "[[source]]\nuser = \"auto\"",
+            "[[source]]\nalias = \"{account_name}-{Name}\"",
             "[[source]]\nroute = \"jump:bastion\"",
             "[defaults]\nsso_session = \"corp\"",
             "[[source]]\nprofile = \"corp-*\"",

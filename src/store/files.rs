@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 /// Reads a file; none where there is none.
 ///
@@ -21,6 +21,25 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::file("read", path, &error)),
     }
+}
+
+/// Refuses what another user could have put there: it has to be ours or root's, and not writable by others.
+///
+/// # Errors
+///
+/// [`crate::error::Kind::File`] naming the path.
+pub fn check_trusted(path: &Path, metadata: &fs::Metadata) -> Result<()> {
+    let own = rustix::process::geteuid().as_raw();
+    if (metadata.uid() == own || metadata.uid() == 0) && metadata.mode() & 0o022 == 0 {
+        return Ok(());
+    }
+    let what = format!(
+        "{} can be changed by others (user id {}, mode {:o})",
+        path.display(),
+        metadata.uid(),
+        metadata.mode() & 0o777
+    );
+    Err(Error::new(Kind::File, what).hint(format!("chown it to yourself and chmod go-w {}", path.display())))
 }
 
 /// Makes a folder (and those above it) that only its owner can enter.

@@ -13,7 +13,6 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::core::fleet::Host;
-use crate::core::ids::InstanceId;
 use crate::error::{Error, Kind, Result};
 use crate::store::config::PushMode;
 use crate::store::files;
@@ -76,7 +75,9 @@ impl Index {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(fail(error)),
         };
-        let length = file.metadata().map_err(fail)?.len();
+        let metadata = file.metadata().map_err(fail)?;
+        files::check_trusted(path, &metadata)?;
+        let length = metadata.len();
         let Some(line) = line_at(&file, 0, length).map_err(fail)? else { return Ok(None) };
         let header = serde_json::from_slice::<Header>(&line).ok().filter(|header| header.version == VERSION);
         Ok(header.map(|header| Self { file, length, first_line: line.len() as u64 + 1, header }))
@@ -219,21 +220,10 @@ pub fn write(path: &Path, header: &Header, hosts: &[Host]) -> Result<()> {
     files::replace(path, &render(header, hosts), 0o600).map(|_| ())
 }
 
-/// The host that `name` means: from the index, else, for an id, nothing but the id.
-///
-/// # Errors
-///
-/// [`Kind::NoHost`] for a name that is neither.
-pub fn id_of(name: &str, host: Option<&Host>) -> Result<InstanceId> {
-    host.map(|host| host.id.clone())
-        .or_else(|| InstanceId::parse(name))
-        .ok_or_else(|| Error::new(Kind::NoHost, format!("no managed host {name:?}")).hint("ssh-eic sync"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::ids::OsUser;
+    use crate::core::ids::{InstanceId, OsUser};
 
     fn host(n: usize, tag: &str) -> Host {
         Host {

@@ -96,8 +96,60 @@ pub fn retire(paths: &Paths, id: &InstanceId, now: u64) -> Result<Option<u64>> {
     }
 }
 
-/// Takes a lock that is held for moments, or none where the file system has no locks.
+/// How old a temporary of ours has to be to be a left-over of a process that was killed.
+const LEFT_OVER: u64 = 3_600_000;
+
+/// Removes what nobody will come back for: keys out of use, with the locks and records of instances that are no longer
+/// `known`, and temporaries of processes that were killed. A connection in the making is never disturbed.
+///
+/// # Errors
+///
+/// [`Kind::File`] if the folder cannot be read.
+pub fn sweep(paths: &Paths, known: &dyn Fn(&InstanceId) -> bool, now: u64) -> Result<()> {
+    let folder = paths.keys();
+    let entries = match fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Error::file("read", &folder, &error)),
+    };
+    for entry in entries.flatten() {
+        let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+        let age = touched(&path)?.map_or(0, |touched| now.saturating_sub(touched));
+        let id = InstanceId::parse(name.split('.').next().unwrap_or_default());
+        match id {
+            Some(id) if name == id.as_str() => {
+                let _ = hand_out_old(paths, &id, now);
+            }
+            // Locks and records of an instance that is gone, when none of its connections can be in the making.
+            Some(id) if !known(&id) && age > LEFT_OVER && !paths.key(&id).exists() => {
+                let _ = fs::remove_file(&path);
+            }
+            None if name.starts_with(".ssh-eic-") && age > LEFT_OVER => {
+                let _ = fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Removes a key that is out of use and leaves one in use as it is.
+fn hand_out_old(paths: &Paths, id: &InstanceId, now: u64) -> Result<()> {
+    let path = paths.key(id);
+    let _lock = lock(&paths.key_lock(id))?;
+    match touched(&path)? {
+        Some(touched) if !freshness::key_in_use(touched, now) => remove(&path),
+        _ => Ok(()),
+    }
+}
+
+/// Takes a lock that is held for moments, in a folder that is nobody else's. On a file system without locks it keeps
+/// nobody out.
 fn lock(path: &Path) -> Result<Option<File>> {
+    if let Some(folder) = path.parent() {
+        let metadata = fs::metadata(folder).map_err(|error| Error::file("look at", folder, &error))?;
+        files::check_trusted(folder, &metadata)?;
+    }
     let file = files::open_lock(path).map_err(|error| Error::file("open", path, &error))?;
     if wait_for(&file, LOCK_PATIENCE) {
         return Ok(Some(file));
@@ -234,6 +286,32 @@ mod tests {
         let paths = paths(dir.path());
         let first = lease(&paths, &id(), KeyType::Ed25519, 1_000_000).unwrap();
         assert_eq!(lease(&paths, &id(), KeyType::Ed25519, 9_000_000).unwrap(), first);
+    }
+
+    #[test]
+    fn a_sweep_takes_what_is_out_of_use_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = paths(dir.path());
+        let now = milliseconds(SystemTime::now());
+        let old = InstanceId::parse("i-0abc12df").unwrap();
+        lease(&paths, &old, KeyType::Ed25519, now - 200_000).unwrap();
+        lease(&paths, &id(), KeyType::Ed25519, now).unwrap();
+        sweep(&paths, &|_| true, now).unwrap();
+        assert!(!paths.key(&old).exists() && paths.key(&id()).exists());
+        assert!(paths.key_lock(&old).exists(), "a lock is young and may be held");
+        sweep(&paths, &|other| other == &id(), now + LEFT_OVER + 1000).unwrap();
+        assert!(!paths.key_lock(&old).exists() && paths.key_lock(&id()).exists());
+    }
+
+    #[test]
+    fn a_folder_that_others_can_write_is_not_used() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let paths = paths(dir.path());
+        files::make_private_folder(&paths.keys()).unwrap();
+        fs::set_permissions(paths.keys(), fs::Permissions::from_mode(0o777)).unwrap();
+        let error = lease(&paths, &id(), KeyType::Ed25519, 1_000_000).unwrap_err();
+        assert!(error.message.contains("can be changed by others"), "{}", error.message);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Where everything lies. Computed once from the environment's values; nobody else joins paths.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::core::ids::{InstanceId, OsUser};
 
@@ -15,7 +15,7 @@ pub struct Environment {
     pub home: Option<PathBuf>,
     /// `XDG_CONFIG_HOME`.
     pub config_home: Option<PathBuf>,
-    /// `XDG_STATE_HOME`.
+    /// `XDG_STATE_HOME`, or what stands for it on the command line.
     pub state_home: Option<PathBuf>,
     /// `XDG_CACHE_HOME`.
     pub cache_home: Option<PathBuf>,
@@ -34,6 +34,8 @@ pub struct Paths {
     pub state: PathBuf,
     /// What may be lost at any time.
     pub cache: PathBuf,
+    /// The user's home, if these paths are below it.
+    pub home: Option<PathBuf>,
 }
 
 impl Paths {
@@ -48,6 +50,7 @@ impl Paths {
                 state: home.join("state"),
                 cache: home.join("cache"),
                 eic: home,
+                home: None,
             });
         }
         let home = absolute(&environment.home)?;
@@ -62,6 +65,7 @@ impl Paths {
             eic: home.join(".ssh/eic"),
             state: under(&environment.state_home, ".local/state"),
             cache: under(&environment.cache_home, ".cache"),
+            home: Some(home.clone()),
         })
     }
 
@@ -138,17 +142,10 @@ impl Paths {
     }
 }
 
-/// `~`-shortened for messages.
-#[must_use]
-pub fn shown(path: &Path, home: Option<&Path>) -> String {
-    match home.and_then(|home| path.strip_prefix(home).ok()) {
-        Some(rest) => format!("~/{}", rest.display()),
-        None => path.display().to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]

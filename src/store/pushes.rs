@@ -54,12 +54,17 @@ struct Rate {
     /// When the last pushes were or will be sent, milliseconds since 1970, ascending.
     sent: Vec<u64>,
     /// Pushes a second, lowered by throttling.
-    rate: Option<f64>,
+    lowered: Option<f64>,
+    /// When it was last lowered, milliseconds since 1970.
+    #[serde(default)]
+    slowed: u64,
 }
 
 /// Slowest rate that throttling can lead to, pushes a second.
 const SLOWEST: f64 = 0.5;
-/// Longest queue in seconds that a stored record can mean; one beyond it is a clock that jumped.
+/// What a push that succeeds gives back of a lowered rate, in pushes a second.
+const RECOVERY: f64 = 0.5;
+/// Longest queue that a stored record can mean, in milliseconds; one beyond it is a clock that jumped.
 const LONGEST_QUEUE: u64 = 600_000;
 
 /// Takes the next place in the queue and says how long to wait for it.
@@ -67,9 +72,15 @@ const LONGEST_QUEUE: u64 = 600_000;
 pub fn take_place(paths: &Paths, limit: f64, now: u64) -> Duration {
     let mut wait = 0;
     with_rate(paths, |shared| {
-        let rate = shared.rate.unwrap_or(limit).min(limit);
+        let rate = shared.lowered.unwrap_or(limit).min(limit);
         let (at_once, window) = window(rate);
-        shared.sent.retain(|&sent| sent + window > now && sent < now + LONGEST_QUEUE);
+        let ahead = shared.sent.last().map_or(0, |last| last.saturating_sub(now));
+        let explained = (shared.sent.len() / at_once) as u64 * window + window;
+        if ahead > explained.min(LONGEST_QUEUE) {
+            // More than the queue can be: the clock was set back.
+            shared.sent.clear();
+        }
+        shared.sent.retain(|&sent| sent + window > now);
         let turn = match shared.sent.len().checked_sub(at_once) {
             Some(nth) => now.max(shared.sent[nth] + window),
             None => now.max(shared.sent.last().copied().unwrap_or(0)),
@@ -87,15 +98,21 @@ fn window(rate: f64) -> (usize, u64) {
     (at_once as usize, (at_once * 1000.0 / rate.max(SLOWEST)) as u64)
 }
 
-/// AWS throttled a push: everybody goes at half the rate.
-pub fn slow_down(paths: &Paths, limit: f64) {
-    with_rate(paths, |shared| shared.rate = Some((shared.rate.unwrap_or(limit).min(limit) / 2.0).max(SLOWEST)));
+/// AWS throttled a push that was sent at `sent`: everybody goes at half the rate. A refusal of one that was under way
+/// already when the rate was lowered says nothing new: twenty at once must not bring it down twenty times.
+pub fn slow_down(paths: &Paths, limit: f64, sent: u64, now: u64) {
+    with_rate(paths, |shared| {
+        if sent > shared.slowed || shared.slowed > now {
+            shared.slowed = now;
+            shared.lowered = Some((shared.lowered.unwrap_or(limit).min(limit) / 2.0).max(SLOWEST));
+        }
+    });
 }
 
 /// AWS took a push: a lowered rate recovers a little.
 pub fn recover(paths: &Paths, limit: f64) {
     with_rate(paths, |shared| {
-        shared.rate = shared.rate.map(|rate| rate * 1.1).filter(|&rate| rate < limit);
+        shared.lowered = shared.lowered.map(|rate| rate + RECOVERY).filter(|&rate| rate < limit);
     });
 }
 
@@ -178,8 +195,10 @@ mod tests {
         }
         assert!(sent.windows(21).all(|w| w[20] - w[0] >= 1000), "{sent:?}");
         assert!(sent[19] - start < 100, "the first 20 wait for nobody");
-        slow_down(&paths, 20.0);
         let late = start + 60_000;
+        for n in 0..20 {
+            slow_down(&paths, 20.0, late - 100 + n, late - 50 + n);
+        }
         let slow: Vec<u128> = (0..11).map(|_| take_place(&paths, 20.0, late).as_millis()).collect();
         assert_eq!((slow[9], slow[10]), (0, 1000), "half the rate after throttling");
         for _ in 0..40 {

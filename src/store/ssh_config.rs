@@ -29,20 +29,6 @@ pub fn write_generated(folder: &Path, generated: &Files) -> Result<bool> {
     Ok(changed)
 }
 
-/// Whether the generated files hold exactly this.
-///
-/// # Errors
-///
-/// [`Kind::File`] if one cannot be read.
-pub fn holds(folder: &Path, generated: &Files) -> Result<bool> {
-    for (name, content) in [("guard", &generated.guard), ("hosts", &generated.hosts), ("hook", &generated.hook)] {
-        if files::read(&folder.join(name))?.as_deref() != Some(content.as_bytes()) {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
 /// Sees to it that the user's config includes ours at its top. Returns whether it was changed.
 ///
 /// # Errors
@@ -63,11 +49,16 @@ pub fn include(paths: &Paths, effective_uid: u32) -> Result<bool> {
 /// As [`include`].
 pub fn with_include(paths: &Paths, effective_uid: u32) -> Result<Vec<u8>> {
     let path = &paths.ssh_config;
-    check_owner(path, effective_uid)?;
+    check_owner(paths, effective_uid)?;
     let config = files::read(path)?.unwrap_or_default();
     match splice::insert(&config, &include_line(paths)?) {
         Edit::Nothing => Ok(config),
         Edit::Replace(content) => Ok(content),
+        Edit::Edited { line } => Err(Error::new(
+            Kind::Config,
+            format!("{}:{line}: other files have been added to our Include", path.display()),
+        )
+        .hint("give them an Include line of their own")),
         Edit::ByteOrderMark => Err(Error::new(
             Kind::Config,
             format!("{} starts with a byte-order mark, with which ssh refuses every connection", path.display()),
@@ -106,10 +97,11 @@ pub fn include_line(paths: &Paths) -> Result<String> {
 /// # Errors
 ///
 /// [`Kind::File`] naming the place, its owner and what to do.
-pub fn check_owner(path: &Path, effective_uid: u32) -> Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    let there = folder.ancestors().find(|place| place.exists()).unwrap_or(folder);
-    for place in [there, path] {
+pub fn check_owner(paths: &Paths, effective_uid: u32) -> Result<()> {
+    let config = paths.ssh_config.as_path();
+    let places =
+        [paths.home.as_deref(), config.parent(), Some(config), paths.config.parent(), Some(paths.state.as_path())];
+    for place in places.into_iter().flatten() {
         let metadata = match fs::metadata(place) {
             Ok(metadata) => metadata,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,

@@ -10,7 +10,8 @@ pub fn argv() -> Option<Vec<Vec<u8>>> {
     (!line.is_empty()).then(|| line.split(|&b| b == 0).map(<[u8]>::to_vec).collect())
 }
 
-/// The arguments of the parent process, as ps(1) shows them: words are cut at spaces, which is enough to tell options.
+/// The arguments of the parent process, as ps(1) shows them. Words are cut at spaces, so that behind an option's value
+/// nothing can be told any more: none then, and the hook pushes.
 #[cfg(not(target_os = "linux"))]
 #[must_use]
 pub fn argv() -> Option<Vec<Vec<u8>>> {
@@ -22,5 +23,6 @@ pub fn argv() -> Option<Vec<Vec<u8>>> {
         .ok()?;
     let words: Vec<Vec<u8>> =
         output.stdout.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).map(<[u8]>::to_vec).collect();
-    (!words.is_empty()).then_some(words)
+    let has_values = words.iter().any(|word| word.starts_with(b"-o"));
+    (!words.is_empty() && !has_values).then_some(words)
 }

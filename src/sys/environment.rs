@@ -11,14 +11,14 @@ pub const HOOK_OFF: &str = "SSH_EIC_HOOK_OFF";
 
 /// The values that decide about paths. Flags win over variables.
 #[must_use]
-pub fn of_paths(home: Option<PathBuf>, config: Option<PathBuf>) -> Environment {
+pub fn of_paths(home: Option<PathBuf>, config: Option<PathBuf>, state: Option<PathBuf>) -> Environment {
     let path = |name: &str| variable(name).map(PathBuf::from);
     Environment {
         own_home: home.or_else(|| path("SSH_EIC_HOME")),
         config: config.or_else(|| path("SSH_EIC_CONFIG")),
         home: dirs::home_dir(),
         config_home: path("XDG_CONFIG_HOME"),
-        state_home: path("XDG_STATE_HOME"),
+        state_home: state.or_else(|| path("XDG_STATE_HOME")),
         cache_home: path("XDG_CACHE_HOME"),
     }
 }

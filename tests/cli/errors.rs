@@ -54,6 +54,32 @@ fn missing_credentials_are_told_soon_with_the_command_that_signs_in() {
 }
 
 #[test]
+fn no_credentials_anywhere_are_told_within_a_second_and_a_half() {
+    let world = World::bare();
+    world.eic(&["init", "--region", "eu-west-1"]).ok();
+    world.write(".aws/credentials", "");
+    world.write(".aws/config", "");
+    both_ways(&world, "prod-web-1", |story| {
+        story
+            .fails_with(255)
+            .says("there are no AWS credentials in the environment or the default profile")
+            .says("aws sso login");
+        story.within(Duration::from_millis(1500) + START_UP);
+    });
+}
+
+/// What ssh, a debug build and a busy machine may add to a limit.
+const START_UP: Duration = Duration::from_secs(1);
+
+#[test]
+fn credentials_of_another_account_are_told_at_a_push() {
+    let world = World::new();
+    let credentials = world.read(".aws/credentials").replace(&world.access_key("prod"), &world.access_key("staging"));
+    world.write(".aws/credentials", &credentials);
+    world.ssh(&["prod-web-1", "true"]).fails_with(255).says("signs for account 444455556666, not for 111122223333");
+}
+
+#[test]
 fn credentials_that_have_expired_or_are_unknown_are_told() {
     let world = World::new();
     world.sandbox.switches(Switches { expired: Some(vec![world.access_key("prod")]), ..Switches::default() }).unwrap();
@@ -88,17 +114,35 @@ fn a_clock_that_is_off_is_told_by_how_much() {
     world.ssh(&["prod-web-1", "true"]).fails_with(255).says("clock is 20 min ahead of AWS's");
 }
 
+/// Applies a change to an instance.
+trait Of {
+    fn of(self, world: &World, id: &str);
+}
+
+impl Of for Change {
+    fn of(self, world: &World, id: &str) {
+        world.sandbox.update(id, self).expect("a change");
+    }
+}
+
 #[test]
 fn a_changed_address_is_found_and_used_and_stored() {
     if !can_have_namespaces() {
         return;
     }
     let world = World::new();
-    world.sandbox.add(Instance::new("silent").address("10.0.3.200").network(Network::Blackhole)).unwrap();
-    world.sandbox.update(&world.web1, Change { address: Some("10.0.3.77".to_owned()), ..Change::default() }).unwrap();
-    // Nobody at the old address: asked at once. A stranger that does not answer there: asked after a second.
+    let moved = |id: &str, to: &str| Change { address: Some(to.to_owned()), ..Change::default() }.of(&world, id);
+    // Nobody at the old address: AWS is asked at once.
+    moved(&world.web1, "10.0.3.77");
     let story = world.ssh(&["prod-web-1", "echo $SSH_EIC_INSTANCE"]);
-    assert_eq!(story.ok(), format!("{}\n", world.web1));
+    assert_eq!(story.within(Duration::from_secs(4)).ok(), format!("{}\n", world.web1));
+    // Somebody who does not answer: after a second. Also where ssh throws our stderr away.
+    moved(&world.web2, "10.0.3.78");
+    world.sandbox.add(Instance::new("silent").address("10.0.3.8").network(Network::Blackhole)).unwrap();
+    let persist = ["-o", "ControlMaster=auto", "-o", "ControlPersist=1", "prod-web-2", "echo $SSH_EIC_INSTANCE"];
+    let story = world.ssh(&persist);
+    assert_eq!(story.within(Duration::from_secs(6)).ok(), format!("{}\n", world.web2));
+    assert!(story.took >= Duration::from_secs(1), "{story}");
     let start = std::time::Instant::now();
     while !world.ssh(&["-G", "prod-web-1"]).ok().contains("hostname 10.0.3.77\n") {
         assert!(start.elapsed() < Duration::from_secs(20), "the new address is not stored");
@@ -180,6 +224,20 @@ fn a_broken_config_file_is_told_in_band_too() {
     both_ways(&world, "prod-web-1", |story| {
         story.fails_with(255).says("config.toml:2: unknown field `profil`");
     });
+}
+
+#[test]
+fn what_aws_says_cannot_write_on_the_terminal() {
+    let world = World::new();
+    let message = "bad\u{1b}]0;title\u{7}\nssh-eic: error: forged".to_owned();
+    let fail = sandbox::Fail { status: 400, code: "InvalidArgsException".to_owned(), message, times: None };
+    world
+        .sandbox
+        .switches(Switches { fail: [("SendSSHPublicKey".to_owned(), fail)].into(), ..Switches::default() })
+        .unwrap();
+    let story = world.ssh(&["prod-web-1", "true"]);
+    story.fails_with(255).says("refuses the OS user or the key");
+    assert!(!story.stderr.contains('\u{1b}') && !story.stderr.contains("\nssh-eic: error: forged"), "{story}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use sandbox::Instance;
 
-use crate::world::World;
+use crate::world::{World, can_have_namespaces};
 
 #[test]
 fn no_user_or_host_name_reaches_a_shell() {
@@ -23,6 +23,17 @@ fn no_user_or_host_name_reaches_a_shell() {
             assert!(!mark.exists(), "a shell ran the user name\n{story}");
         }
     }
+    // A client refuses such names on the command line nowadays; in a config nobody does, and older clients nowhere.
+    let own = world.read(".ssh/config");
+    for user in [format!("x'$({touch})'"), format!("x';{touch};'"), "x\\';id;'".to_owned(), "--home=/tmp".to_owned()] {
+        world.write(".ssh/config", &format!("User \"{user}\"\n{own}"));
+        for host in ["prod-web-1", world.web1.as_str()] {
+            let story = world.ssh(&["-o", "BatchMode=yes", "-o", "ConnectTimeout=2", host, "true"]);
+            assert_ne!(story.code, Some(0), "{story}");
+            assert!(!mark.exists(), "a shell ran the user name\n{story}");
+        }
+    }
+    world.write(".ssh/config", &own);
     for host in [
         format!("i-'$({touch})'"),
         "i-`x`xxxxx".to_owned(),
@@ -93,4 +104,23 @@ fn what_eic_would_refuse_as_a_user_is_told_without_asking() {
     world.eic(&["proxy", &world.web1, "10.0.3.7", "22", "a b"]).fails_with(2).says("takes no user such as \"a b\"");
     world.eic(&["proxy", "i-../../x", "10.0.3.7", "22", "u"]).fails_with(2).says("is not an instance id");
     assert!(world.pushes().is_empty());
+}
+
+#[test]
+fn a_folder_of_somebody_else_pushes_nothing() {
+    if !can_have_namespaces() {
+        return;
+    }
+    let world = World::new();
+    // What a user name such as `--home=…` would lead to, if it were ever read as a flag.
+    world.sh("cp -r .ssh/eic evil && mkdir -p evil/state && cp .local/state/ssh-eic/index evil/state/ && chown -R deploy evil").ok();
+    let evil = world.home().join("evil");
+    for args in [["match", "prod-web-1", "ec2-user"], ["match", "--", "prod-web-1"]] {
+        let mut command = world.sandbox.command("ssh-eic");
+        command.args(args).env("SSH_EIC_HOME", &evil);
+        assert_eq!(crate::world::run(command).stdout, "");
+    }
+    let story = world.eic(&["match", "--", "prod-web-1", &format!("--home={}", evil.display())]);
+    story.says("takes no user such as \"--home=");
+    assert!(world.pushes().is_empty(), "{:#?}", world.pushes());
 }

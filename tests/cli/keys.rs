@@ -4,7 +4,7 @@ use std::fs;
 
 use sandbox::Switches;
 
-use crate::world::World;
+use crate::world::{World, can_have_namespaces};
 
 fn pushed_key(world: &World) -> String {
     world.pushes().pop().expect("a push").params["SSHPublicKey"].as_str().expect("a key").to_owned()
@@ -29,6 +29,8 @@ fn a_connection_after_the_key_s_use_has_ended_has_a_new_key() {
 fn nothing_but_the_private_key_lies_there_and_only_for_its_owner() {
     use std::os::unix::fs::MetadataExt;
     let world = World::new();
+    // A person who has every key go to the agent keeps ours out of it all the same.
+    world.write(".ssh/config", &format!("{}Host *\n    AddKeysToAgent yes\n", world.read(".ssh/config")));
     world.ssh(&["prod-web-1", "true"]).ok();
     let folder = world.eic_folder().join("keys");
     assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o777, 0o700);
@@ -36,9 +38,8 @@ fn nothing_but_the_private_key_lies_there_and_only_for_its_owner() {
     let names: Vec<String> =
         fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     assert!(names.iter().all(|name| std::path::Path::new(name).extension().is_none_or(|e| e != "pub")), "{names:?}");
-    let agent =
-        "eval $(ssh-agent) >/dev/null; ssh -o AddKeysToAgent=no prod-web-1 true; ssh-add -l; kill $SSH_AGENT_PID";
-    if world.sandbox.form() == sandbox::Form::Namespaces {
+    let agent = "eval $(ssh-agent) >/dev/null; ssh prod-web-1 true; ssh-add -l; kill $SSH_AGENT_PID";
+    if can_have_namespaces() {
         assert!(world.sh(agent).stdout.contains("no identities"));
     }
 }
@@ -57,10 +58,10 @@ fn a_key_pushed_for_another_instance_does_not_let_in() {
 
 #[test]
 fn a_key_pushed_for_another_user_does_not_let_in() {
-    let world = World::new();
-    if world.sandbox.form() != sandbox::Form::Namespaces {
+    if !can_have_namespaces() {
         return;
     }
+    let world = World::new();
     world.ssh(&["prod-web-1", "true"]).ok();
     let record = |user: &str| format!(".ssh/eic/keys/{}.{user}.push", world.web1);
     let forged = world.read(&record("ec2-user")).replace("ec2-user", "deploy");
@@ -135,4 +136,27 @@ fn a_push_that_fails_while_the_prompt_is_open_is_told_when_it_is_answered() {
     ]);
     command.env("SSH_ASKPASS", world.home().join("answer")).env("SSH_ASKPASS_REQUIRE", "force").env("DISPLAY", ":0");
     crate::world::run(command).fails_with(255).says("AWS denies ec2-instance-connect:SendSSHPublicKey");
+}
+
+#[test]
+fn a_record_that_cannot_be_written_costs_one_push_and_no_login() {
+    let world = World::new();
+    let user = user(&world);
+    // In the place of the record: nothing can be renamed over a folder that is not empty.
+    let record = format!(".ssh/eic/keys/{}.{user}.push/full", world.web1);
+    world.write(&record, "");
+    assert_eq!(world.ssh(&["prod-web-1", "echo $SSH_EIC_INSTANCE"]).ok(), format!("{}\n", world.web1));
+    assert_eq!(world.pushes().len(), 1);
+}
+
+#[test]
+fn a_living_proxy_removes_the_key_when_its_use_is_over_and_sync_removes_what_is_left() {
+    let world = World::new();
+    world.ssh(&["prod-web-1", "true"]).ok();
+    world.ssh(&["prod-web-2", "true"]).ok();
+    let key = |id: &str| format!(".ssh/eic/keys/{id}");
+    world.age(&key(&world.web1), 181);
+    world.eic(&["sync"]).ok();
+    assert!(!world.home().join(key(&world.web1)).exists(), "out of use and kept by sync");
+    assert!(world.home().join(key(&world.web2)).exists(), "in use and removed by sync");
 }

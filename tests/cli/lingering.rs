@@ -36,10 +36,22 @@ fn after_an_ordinary_end_nothing_is_left() {
 #[test]
 fn whoever_captures_stderr_is_not_kept_waiting() {
     let world = World::new();
+    let config = world.read(".config/ssh-eic/config.toml").replace("[sync]", "[sync]\nrefresh = \"1s\"");
+    world.write(".config/ssh-eic/config.toml", &config);
+    world.eic(&["sync"]).ok();
+    std::thread::sleep(Duration::from_millis(1100));
     let ssh = if can_have_namespaces() { "ssh" } else { "ssh -F ~/.ssh/config" };
     let story = world.sh(&format!("x=$({ssh} prod-web-1 true 2>&1); echo done"));
-    story.within(Duration::from_secs(20));
+    // The sync that this connection starts in the background waits two seconds before it does anything.
+    story.within(Duration::from_secs(2));
     assert_eq!(story.ok(), "done\n");
+    let synced = || world.sandbox.calls().unwrap().iter().any(|call| call.action == "DescribeInstances");
+    world.sandbox.clear_calls().unwrap();
+    let start = Instant::now();
+    while !synced() {
+        assert!(start.elapsed() < Duration::from_secs(20), "no sync was started");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 #[test]
@@ -77,19 +89,45 @@ fn after_ssh_was_killed_in_the_midst_of_a_push_or_a_connect_nothing_is_left() {
 }
 
 #[test]
-fn a_ctrl_c_ends_the_command_and_not_the_shared_master() {
+fn a_long_wait_for_the_client_costs_no_processor_time() {
     let world = World::new();
-    if world.sandbox.form() != sandbox::Form::Namespaces {
+    // A client that stops in the midst of the handshake, as one with a host key prompt open does.
+    let mut command = world.sandbox.command("ssh-eic");
+    let listed = world.eic(&["list", "--json", "prod-web-1"]);
+    let json: serde_json::Value = serde_json::from_str(listed.ok()).unwrap();
+    let (address, port) = (json[0]["address"].as_str().unwrap(), json[0]["port"].to_string());
+    let place = ["--region", "eu-west-1", "--source", "prod", "--"];
+    command.arg("proxy").args(place).args([&world.web1, address, &port, "ec2-user"]);
+    let mut child = spawn(command.stdin(Stdio::piped()));
+    let ticks = || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
+        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    };
+    std::thread::sleep(Duration::from_secs(3));
+    let before = ticks();
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(ticks() <= before + 5, "{} ticks of processor time in three idle seconds", ticks() - before);
+    drop(child.stdin.take());
+    finish(child, "ssh-eic proxy".to_owned(), Instant::now()).within(SOON);
+}
+
+#[test]
+fn a_ctrl_c_ends_the_command_and_not_the_shared_master() {
+    if !can_have_namespaces() {
         return;
     }
+    let world = World::new();
     // A terminal's foreground group: the first ssh becomes the master and leaves its proxy in this group.
     let script = "set -m
         (ssh -o ControlMaster=auto -o ControlPersist=60 prod-web-1 true; ssh prod-web-1 sleep 30) &
         for n in $(seq 100); do ssh -O check prod-web-1 2>/dev/null && break; sleep 0.1; done
-        sleep 1; kill -INT -- -$!; kill -TSTP -- -$!; kill -QUIT -- -$!; sleep 0.3; kill -CONT -- -$!; wait $!
+        sleep 1; kill -TSTP -- -$!; sleep 0.3
+        ssh prod-web-1 'echo not stopped'
+        kill -CONT -- -$!; kill -INT -- -$!; kill -QUIT -- -$!; wait $!
         ssh -O check prod-web-1 && ssh prod-web-1 'echo $SSH_EIC_INSTANCE'; ssh -O exit prod-web-1";
     let story = world.sh(script);
-    assert_eq!(story.stdout.trim(), world.web1, "{story}");
+    assert_eq!(story.stdout, format!("not stopped\n{}\n", world.web1), "{story}");
     story.says("Master running");
     world.nothing_lingers(SOON);
 }

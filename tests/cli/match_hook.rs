@@ -40,10 +40,12 @@ fn an_unmanaged_host_starts_no_process_of_ours() {
 
 #[test]
 fn reading_the_config_pushes_nothing_and_touches_no_key() {
-    let world = World::new();
-    for args in [&["-G", "prod-web-1"][..], &["prod-web-1", "-G"], &["-O", "check", "prod-web-1"]] {
-        world.ssh(args);
-    }
+    let world = watched();
+    world.ssh(&["-G", "prod-web-1"]).ok();
+    world.ssh(&["prod-web-1", "-G"]).ok();
+    world.ssh(&["-O", "check", "prod-web-1"]).fails_with(255);
+    let starts = world.read("starts");
+    assert_eq!(starts.lines().filter(|line| line.starts_with("match ")).count(), 3, "the hook runs at each\n{starts}");
     assert!(world.sandbox.calls().unwrap().is_empty());
     assert_eq!(fs::read_dir(world.eic_folder().join("keys")).unwrap().count(), 0);
 }
@@ -161,4 +163,17 @@ fn another_spelling_and_the_id_reach_the_same_instance() {
             .fails_with(255)
             .says("no configured source has an instance i-0123456789abcdef0");
     }
+}
+
+#[test]
+fn a_hook_that_would_wait_too_long_ends_within_35_seconds() {
+    let world = World::new();
+    // Everybody's queue reaches further than the hook's time: 20 pushes a second, and a thousand of them in front.
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let now = since.as_secs() * 1000;
+    let sent: Vec<u64> = (0..1000).map(|n| now + n * 50).collect();
+    world.write(".local/state/ssh-eic/push-rate", &format!("{{\"sent\":{sent:?},\"lowered\":null,\"slowed\":0}}"));
+    let story = world.eic(&["match", "prod-web-1", "ec2-user"]);
+    story.says("could not be pushed in time").within(Duration::from_secs(35)).ok();
+    assert!(world.pushes().is_empty());
 }

@@ -78,7 +78,7 @@ fn states_windows_and_skipped_ones_are_told() {
     world.sandbox.add(Instance::new("bad").tag("ssh-eic:port", "22; rm").address("10.0.4.4")).unwrap();
     world.sandbox.add(Instance::new("").address("10.0.4.5")).unwrap();
     let story = world.eic(&["init", "--profile", "prod"]);
-    story.says("left out 1 Windows").says("tag ssh-eic:port is no port").says("1 instances have no name").ok();
+    story.says("left out 1 Windows").says("tag ssh-eic:port is no port").says("without a name: 1 instance").ok();
     assert_eq!(world.eic(&["list", "--names"]).ok(), "old\nprod-web-1\nprod-web-2\n");
 }
 
@@ -135,10 +135,16 @@ fn syncs_at_once_do_not_interleave() {
     let world = World::bare();
     world.write(".config/ssh-eic/config.toml", "[[source]]\nprofile = \"prod\"\n");
     let start = Instant::now();
-    let children: Vec<_> = (0..8).map(|_| spawn(world.sandbox.command("ssh-eic").arg("sync"))).collect();
+    let children: Vec<_> = (0..8)
+        .map(|n| {
+            world.sandbox.add(Instance::new(&format!("more-{n}")).address(format!("10.0.20.{n}"))).unwrap();
+            spawn(world.sandbox.command("ssh-eic").arg("sync"))
+        })
+        .collect();
     for child in children {
         finish(child, "ssh-eic sync".to_owned(), start).ok();
     }
+    assert_eq!(world.eic(&["list", "--names"]).ok().lines().count(), 10, "the last to finish has seen all");
     assert_eq!(world.read(".ssh/config").lines().count(), 1);
     assert!(world.ssh(&["-G", "prod-web-2"]).ok().contains("hostname 10.0.3.8\n"));
 }
@@ -184,4 +190,57 @@ fn a_promise_that_is_not_built_yet_is_refused() {
     let world = World::bare();
     world.write(".config/ssh-eic/config.toml", "[[source]]\nprofile = \"prod\"\nroute = \"endpoint\"\n");
     world.eic(&["sync"]).fails_with(3).says("config.toml:3: route = \"endpoint\" is not supported by this version");
+}
+
+#[test]
+fn a_sync_that_is_killed_at_any_moment_leaves_whole_files() {
+    let world = World::new();
+    for n in 0..25_u64 {
+        world.sandbox.add(Instance::new(&format!("more-{n}")).address(format!("10.0.20.{n}"))).unwrap();
+        let mut child = spawn(world.sandbox.command("ssh-eic").arg("sync"));
+        std::thread::sleep(std::time::Duration::from_millis(10 + n * 7));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        for (file, end) in [("hosts", "accept-new\n"), ("hook", "\"\n"), ("guard", "none\n")] {
+            assert!(world.read(&format!(".ssh/eic/{file}")).ends_with(end), "{file} is cut short");
+        }
+        assert!(world.ssh(&["-G", "prod-web-1"]).ok().contains("hostname 10.0.3.7\n"));
+        world.eic(&["list"]).ok();
+    }
+    world.eic(&["sync"]).ok();
+    assert_eq!(world.eic(&["list", "--names"]).ok().lines().count(), 27);
+}
+
+#[test]
+fn a_sync_that_failed_does_not_count_as_young() {
+    let world = World::new();
+    world.sandbox.switches(Switches { deny: Some(vec!["*".to_owned()]), ..Switches::default() }).unwrap();
+    world.age(".local/state/ssh-eic/index", 0);
+    world.eic(&["sync"]).fails_with(6);
+    world.sandbox.reset_switches().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    world.sandbox.clear_calls().unwrap();
+    world.eic(&["sync", "--if-older-than", "1s"]).ok();
+    assert!(!world.sandbox.calls().unwrap().is_empty());
+}
+
+#[test]
+fn a_config_file_that_is_named_and_missing_is_an_error() {
+    let world = World::bare();
+    world.eic(&["--config", "nope.toml", "sync"]).fails_with(3).says("there is no config file").says("nope.toml");
+}
+
+#[test]
+fn the_state_folder_of_the_environment_reaches_what_ssh_starts() {
+    let world = World::bare();
+    let mut command = world.sandbox.command("ssh-eic");
+    let state = world.home().join("state");
+    command
+        .args(["init", "--profile", "prod"])
+        .env("XDG_STATE_HOME", &state)
+        .env("XDG_CONFIG_HOME", world.home().join("conf"));
+    crate::world::run(command).ok();
+    // ssh is started without the variables, as from an editor or cron.
+    assert_eq!(world.ssh(&["prod-web-1", "echo $SSH_EIC_INSTANCE"]).ok(), format!("{}\n", world.web1));
+    assert!(state.join("ssh-eic/pushes.jsonl").exists());
 }
