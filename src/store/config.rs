@@ -536,7 +536,7 @@ mod tests {
             ("[[source]]\nuser = \"a b\"", "config.toml:2: user", "EC2 Instance Connect takes"),
             ("[[source]]\n\nname = \"a'b\"", "config.toml:3: source name", "cannot be written"),
             ("[[source]]\nalias = \"x\"", "config.toml:2: alias", "names no field"),
-            ("[[source]]\nname = \"a\"\n[[source]]\nname = \"a\"", "config.toml:2", "two sources are named \"a\""),
+            ("[[source]]\nname = \"a\"\n[[source]]\nname = \"a\"", "config.toml:4", "two sources are named \"a\""),
             ("[ssh]\npush = \"always\"", "config.toml:2", "unknown variant"),
             ("x = [", "config.toml:1", ""),
         ];
