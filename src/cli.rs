@@ -174,7 +174,7 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
 
 /// Seconds from `90`, `10m`, `1h30m`.
 fn age(text: &str) -> Result<u64, String> {
-    crate::core::intent::seconds(text).ok_or_else(|| "write it as 90s, 10m or 1h".to_owned())
+    crate::core::duration::seconds(text).ok_or_else(|| "write it as 90s, 10m or 1h".to_owned())
 }
 
 #[cfg(test)]

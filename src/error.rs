@@ -66,9 +66,10 @@ pub struct Error {
     /// The library's own words, shown under `-v` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// The instance is gone for good: another one may have its name by now.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub gone: bool,
+    /// The instance is gone for good, so that another one may have its name by now: what has become of it, such as
+    /// `terminated since 2026-11-23 03:12:00 GMT`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gone: Option<String>,
 }
 
 /// A result with [`Error`].
@@ -77,7 +78,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// An error without hints.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hints: Vec::new(), source: None, gone: false }
+        Self { kind, message: message.into(), hints: Vec::new(), source: None, gone: None }
     }
 
     /// Adds a hint.
@@ -96,8 +97,8 @@ impl Error {
 
     /// Says that the instance does not exist any more.
     #[must_use]
-    pub fn gone(mut self) -> Self {
-        self.gone = true;
+    pub fn gone(mut self, what: impl Into<String>) -> Self {
+        self.gone = Some(what.into());
         self
     }
 

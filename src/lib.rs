@@ -40,8 +40,7 @@ use clap::Parser;
 use crate::cli::{Cli, Command};
 use crate::command::{Context, Exit};
 use crate::error::{Error, Kind, Result};
-use crate::store::config;
-use crate::store::paths::{Environment, Paths};
+use crate::store::paths::{self, Environment, Paths};
 use crate::sys::environment;
 
 /// Runs the program with these arguments, the program's own name first.
@@ -94,11 +93,11 @@ fn run_hook(alias: &str, user: Option<&str>) -> Result<Exit> {
 
 fn run_command(cli: Cli) -> Result<Exit> {
     ui::set_level(cli.global.quiet, cli.global.verbose, log_level().as_deref());
-    let absolute = |path: Option<PathBuf>| path.map(|path| config::absolute(&path)).transpose();
+    let absolute = |path: Option<PathBuf>| path.map(|path| paths::absolute(&path)).transpose();
     let named_config = cli.global.config.is_some() || environment::variable("SSH_EIC_CONFIG").is_some();
-    let paths =
+    let values =
         environment::of_paths(absolute(cli.global.home)?, absolute(cli.global.config)?, absolute(cli.global.state)?);
-    let context = context(&paths)?;
+    let context = context(&values)?;
     if named_config && !matches!(cli.command, Command::Init(_) | Command::Generate(_)) && !context.paths.config.exists()
     {
         let path = context.paths.config.display();

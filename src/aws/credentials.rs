@@ -19,6 +19,7 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_types::os_shim_internal::{Env, Fs};
+use serde::{Deserialize, Serialize};
 
 use crate::aws::client::{self, Patience};
 use crate::error::{Error, Kind, Result};
@@ -30,7 +31,7 @@ const METADATA_PATIENCE: Duration = Duration::from_millis(600);
 const PROVIDER_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Whose credentials to use.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Identity {
     /// The profile; none: the ambient chain.
     pub profile: Option<String>,

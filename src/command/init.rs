@@ -42,7 +42,7 @@ pub fn run(context: &Context, args: &cli::Init) -> Result<Exit> {
     let report = sync::run(&sync::Run {
         paths: &context.paths,
         config: &config,
-        binary: environment::own_binary().ok_or_else(|| Error::new(Kind::Bug, "cannot find the program's own path"))?,
+        binary: environment::own_binary()?,
         flags: context.flags.clone(),
         only: None,
         if_older_than: None,

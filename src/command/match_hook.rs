@@ -105,16 +105,16 @@ fn reuses_master(
 /// Pushes in a child that is ended when its time is over, whatever it waits for.
 fn push_now(context: &Context, start: Instant, host: Option<&Host>, id: &InstanceId, user: Option<&str>) -> Result<()> {
     let user = match user {
-        Some(user) => OsUser::parse(user).ok_or_else(|| refused_user(user))?,
+        Some(user) => target::os_user(user)?,
         None => host.map_or_else(OsUser::ec2_user, |host| host.user.clone()),
     };
     let known = Known::read(&context.paths, id)?;
-    let helpers = target::helpers(context.flags.clone());
+    let program = context.program()?;
     let left = || PATIENCE.saturating_sub(start.elapsed());
-    let (job, _) = target::job(&context.paths, &known, &helpers, id, user, &Place::default(), left() / 2)?;
+    let (job, _) = target::job(&context.paths, &known, &program, id, user, &Place::default(), left() / 2)?;
     let name = job.name();
     let patience = u64::try_from(left().saturating_sub(LAST_WORDS).as_millis()).unwrap_or(0);
-    match target::ask(&helpers, &Request::Push(Box::new(job), patience), left())? {
+    match program.ask(&Request::Push(Box::new(job), patience), left())? {
         Some(_) => Ok(()),
         None => Err(Error::new(Kind::Unavailable, format!("the key for {name} could not be pushed in time"))),
     }
@@ -122,8 +122,3 @@ fn push_now(context: &Context, start: Instant, host: Option<&Host>, id: &Instanc
 
 /// What the child keeps of its time to say why it was not enough.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-
-fn refused_user(user: &str) -> Error {
-    Error::new(Kind::Usage, format!("EC2 Instance Connect takes no user such as {user:?}"))
-        .hint("user names have letters, digits and @._-, 32 at most")
-}

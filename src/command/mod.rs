@@ -1,7 +1,9 @@
 //! One file for each subcommand; none uses another.
 
-use crate::error::Error;
+use crate::connect::worker::Program;
+use crate::error::{Error, Result};
 use crate::store::paths::Paths;
+use crate::sys::environment;
 use crate::ui;
 
 pub mod generate;
@@ -20,6 +22,17 @@ pub struct Context {
     pub paths: Paths,
     /// Flags that lead another process of ours to the same paths: those that are not the default ones.
     pub flags: Vec<(String, String)>,
+}
+
+impl Context {
+    /// How to start further processes of ours.
+    ///
+    /// # Errors
+    ///
+    /// If the program's own path cannot be found.
+    pub fn program(&self) -> Result<Program> {
+        Ok(Program { binary: environment::own_binary()?, flags: self.flags.clone() })
+    }
 }
 
 /// How a command ended when it did not fail: the exit code, and an error that is to be told all the same.

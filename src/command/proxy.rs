@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use crate::cli;
 use crate::command::{Context, Exit};
 use crate::connect::last_words::{self, Failed, Heard};
-use crate::connect::opening::{self, Helpers, Opened, Target};
+use crate::connect::opening::{self, Opened, Target};
 use crate::connect::relay;
 use crate::connect::target::{self, Known, Place};
-use crate::connect::worker::Request;
+use crate::connect::worker::{Program, Request};
 use crate::core::ids::{InstanceId, OsUser};
 use crate::core::intent;
 use crate::error::{Error, Kind, Result};
@@ -31,13 +31,13 @@ pub fn run(context: &Context, args: &cli::Proxy) -> Result<Exit> {
     signals::survive_the_keyboard()
         .map_err(|error| Error::new(Kind::Bug, "cannot set signal handlers").because(error))?;
     let start = Instant::now();
-    let helpers = target::helpers(context.flags.clone());
-    let failed = match prepare(context, args, &helpers, start) {
-        Ok((target, known)) => match opening::open(&target, &context.paths, &helpers) {
+    let program = context.program()?;
+    let failed = match prepare(context, args, &program, start) {
+        Ok((target, known)) => match opening::open(&target, &context.paths, &program) {
             Ok(Opened::Gone) => return Ok(Exit::default()),
             Ok(Opened::Session { stream, moved }) => {
-                refresh(context, &helpers, &known, moved);
-                drop((known, helpers));
+                refresh(context, &program, &known, moved);
+                drop((known, program));
                 return carry(context, &stream, &target.job.id);
             }
             Err(failed) => {
@@ -45,7 +45,7 @@ pub fn run(context: &Context, args: &cli::Proxy) -> Result<Exit> {
                 let left = target.patience.saturating_sub(start.elapsed());
                 let patience =
                     if failed.heard == Heard::Nothing { left.min(SUCCESSOR_PATIENCE) } else { SUCCESSOR_PATIENCE };
-                Failed { error: with_successor(context, &helpers, &known, failed.error, patience), ..failed }
+                Failed { error: with_successor(context, &program, &known, failed.error, patience), ..failed }
             }
         },
         Err(error) => Failed { error, heard: Heard::Nothing },
@@ -56,17 +56,14 @@ pub fn run(context: &Context, args: &cli::Proxy) -> Result<Exit> {
 }
 
 /// Reads what ssh handed over into what a connection needs.
-fn prepare(context: &Context, args: &cli::Proxy, helpers: &Helpers, start: Instant) -> Result<(Target, Known)> {
+fn prepare(context: &Context, args: &cli::Proxy, program: &Program, start: Instant) -> Result<(Target, Known)> {
     let id = InstanceId::parse(&args.instance).ok_or_else(|| {
         Error::new(Kind::Usage, format!("{:?} is not an instance id", args.instance))
             .hint("ssh_config hands it over as %k")
     })?;
     let known = Known::read(&context.paths, &id)?;
     let user = match (&args.user, &known.host) {
-        (Some(user), _) => OsUser::parse(user).ok_or_else(|| {
-            Error::new(Kind::Usage, format!("EC2 Instance Connect takes no user such as {user:?}"))
-                .hint("user names have letters, digits and @._-, 32 at most")
-        })?,
+        (Some(user), _) => target::os_user(user)?,
         (None, Some(host)) => host.user.clone(),
         (None, None) => OsUser::ec2_user(),
     };
@@ -77,7 +74,7 @@ fn prepare(context: &Context, args: &cli::Proxy, helpers: &Helpers, start: Insta
         role_arn: args.role_arn.clone(),
     };
     let patience = patience(&known);
-    let (job, address) = target::job(&context.paths, &known, helpers, &id, user, &place, patience)?;
+    let (job, address) = target::job(&context.paths, &known, program, &id, user, &place, patience)?;
     // An id typed instead of an alias: the index knows where it is.
     let indexed = known.host.as_ref().and_then(|host| host.address.clone()).filter(|_| args.host == args.instance);
     let host = indexed.unwrap_or_else(|| args.host.clone());
@@ -102,7 +99,7 @@ fn carry(context: &Context, stream: &TcpStream, id: &InstanceId) -> Result<Exit>
 }
 
 /// Starts a sync in the background if the index is old, or has just turned out to be wrong.
-fn refresh(context: &Context, helpers: &Helpers, known: &Known, moved: bool) {
+fn refresh(context: &Context, program: &Program, known: &Known, moved: bool) {
     let Some(index) = &known.index else { return };
     let now = clock::now();
     let age = index.header.refresh.map(|seconds| seconds * 1000);
@@ -113,7 +110,7 @@ fn refresh(context: &Context, helpers: &Helpers, known: &Known, moved: bool) {
     }
     let mut args: Vec<String> = context.flags.iter().flat_map(|(flag, value)| [flag.clone(), value.clone()]).collect();
     args.extend(["--quiet", "sync", "--detached"].map(str::to_owned));
-    if let Err(error) = detach::start(&helpers.binary, &args) {
+    if let Err(error) = detach::start(&program.binary, &args) {
         ui::verbose(|| format!("no refresh: {error}"));
     }
 }
@@ -122,17 +119,17 @@ fn refresh(context: &Context, helpers: &Helpers, known: &Known, moved: bool) {
 const AT_MOST_EVERY: u64 = 60_000;
 
 /// For an instance that is gone: syncs, and says which one has its name now.
-fn with_successor(context: &Context, helpers: &Helpers, known: &Known, error: Error, patience: Duration) -> Error {
-    let Some(host) = known.host.as_ref().filter(|_| error.gone) else { return error };
+fn with_successor(context: &Context, program: &Program, known: &Known, error: Error, patience: Duration) -> Error {
+    let Some(host) = known.host.as_ref().filter(|_| error.gone.is_some()) else { return error };
     let Some(alias) = &host.alias else { return error };
-    if !matches!(target::ask(helpers, &Request::Sync, patience), Ok(Some(_))) {
+    if !matches!(program.ask(&Request::Sync, patience), Ok(Some(_))) {
         return error;
     }
     let successor =
         Index::open(&context.paths.index()).ok().flatten().and_then(|index| index.host(alias).ok().flatten());
     match successor {
         Some(now) if now.id != host.id => {
-            let what = error.message.split_once(&format!("{}) is ", host.id)).map_or("gone", |(_, state)| state);
+            let what = error.gone.as_deref().unwrap_or("gone");
             Error::new(error.kind, format!("{alias} was {}, {what}; now {}", host.id, now.id))
                 .hint("config updated, run it again")
         }

@@ -38,7 +38,7 @@ pub fn run(context: &Context, args: &cli::Sync) -> Result<Exit> {
     let report = sync::run(&sync::Run {
         paths: &context.paths,
         config: &config,
-        binary: environment::own_binary().ok_or_else(|| Error::new(Kind::Bug, "cannot find the program's own path"))?,
+        binary: environment::own_binary()?,
         flags: context.flags.clone(),
         only: (!args.sources.is_empty()).then(|| args.sources.clone()),
         if_older_than: args.if_older_than.map(|seconds| seconds * 1000),

@@ -17,7 +17,7 @@ use crate::core::fleet::Instance;
 use crate::core::freshness::{self, Stamp};
 use crate::core::ids::{InstanceId, OsUser};
 use crate::error::{Error, Kind, Result};
-use crate::store::config::{KeyType, Role};
+use crate::store::config::KeyType;
 use crate::store::files;
 use crate::store::keys::{self, PublicKey};
 use crate::store::paths::Paths;
@@ -42,15 +42,11 @@ pub struct Job {
     /// The OS user.
     pub user: OsUser,
     /// Whose credentials sign.
-    pub profile: Option<String>,
-    /// The role on top: ARN, external id, session name.
-    pub role: Option<(String, Option<String>, Option<String>)>,
-    /// The only account that is right.
-    pub account: Option<String>,
+    pub identity: Identity,
     /// The region; none: the profile's.
     pub region: Option<String>,
     /// How a missing key is made.
-    pub rsa: bool,
+    pub key_type: KeyType,
     /// Pushes a second over all processes of the user.
     pub push_rate: f64,
     /// Keep the log.
@@ -67,11 +63,9 @@ impl Job {
             id,
             label: label.to_owned(),
             user,
-            profile: identity.profile,
-            role: identity.role.map(|role| (role.arn, role.external_id, role.session_name)),
-            account: identity.account,
+            identity,
             region,
-            rsa: false,
+            key_type: KeyType::Ed25519,
             push_rate: 20.0,
             push_log: true,
             window: clock::push_window(),
@@ -82,23 +76,6 @@ impl Job {
     #[must_use]
     pub fn name(&self) -> String {
         named(&self.label, &self.id)
-    }
-
-    /// How a missing key is made.
-    #[must_use]
-    pub fn key_type(&self) -> KeyType {
-        if self.rsa { KeyType::Rsa } else { KeyType::Ed25519 }
-    }
-
-    /// Whose credentials sign.
-    #[must_use]
-    pub fn identity(&self) -> Identity {
-        let role = self.role.clone();
-        Identity {
-            profile: self.profile.clone(),
-            role: role.map(|(arn, external_id, session_name)| Role { arn, external_id, session_name }),
-            account: self.account.clone(),
-        }
     }
 }
 
@@ -124,7 +101,7 @@ pub fn ensure(paths: &Paths, job: &Job, deadline: Instant) -> Result<u64> {
     files::make_private_folder(&paths.keys())?;
     let waiting_since = clock::now();
     let _lock = lock(paths, job, deadline)?;
-    let key = keys::lease(paths, &job.id, job.key_type(), clock::now())?;
+    let key = keys::lease(paths, &job.id, job.key_type, clock::now())?;
     match pushes::last(paths, &job.id, &job.user) {
         Some(Outcome::Pushed(stamp)) if stamp.is_fresh(&key.fingerprint, &job.user, clock::now(), job.window) => {
             return Ok(stamp.sent);
@@ -160,7 +137,7 @@ fn too_late(job: &Job) -> Error {
 fn lock(paths: &Paths, job: &Job, deadline: Instant) -> Result<File> {
     let path = paths.push_lock(&job.id, &job.user);
     let file = files::open_lock(&path).map_err(|error| Error::file("open", &path, &error))?;
-    if keys::wait_for(&file, deadline.saturating_duration_since(Instant::now())) {
+    if files::wait_for(&file, deadline.saturating_duration_since(Instant::now())) {
         return Ok(file);
     }
     Err(Error::new(Kind::Unavailable, format!("another process is still pushing the key for {}", job.label))
@@ -169,7 +146,7 @@ fn lock(paths: &Paths, job: &Job, deadline: Instant) -> Result<File> {
 
 /// Returns when the request that succeeded was sent, in milliseconds since 1970.
 async fn push_with_retries(paths: &Paths, job: &Job, key: &PublicKey, deadline: Instant) -> Result<u64> {
-    let session = credentials::open(&job.identity(), job.region.as_deref(), Patience::PUSH).await?;
+    let session = credentials::open(&job.identity, job.region.as_deref(), Patience::PUSH).await?;
     let mut refusals = Refusals::default();
     let mut pause = Duration::from_millis(100);
     loop {
@@ -246,7 +223,7 @@ async fn given_up(session: &Session, job: &Job, failure: Failure, refused_for: D
         && let Ok(Some(instance)) = instances::by_id(session, &job.id).await
         && instance.state != "running"
     {
-        return not_running(&instance, &job.label, session.region.as_str(), &job.identity());
+        return not_running(&instance, &job.label, session.region.as_str(), &job.identity);
     }
     if code == "EC2InstanceNotFoundException" {
         // Credentials of another account know nothing of the instance: that is what has to be said then.
@@ -265,11 +242,12 @@ async fn given_up(session: &Session, job: &Job, failure: Failure, refused_for: D
 #[must_use]
 pub fn not_there(job: &Job, region: &str) -> Error {
     let name = job.name();
-    let account = job.account.as_deref().map(|account| format!(" of account {account}")).unwrap_or_default();
-    let who = job.profile.as_deref().map(|profile| format!(", asked with profile {profile:?}")).unwrap_or_default();
+    let account = job.identity.account.as_deref().map(|account| format!(" of account {account}")).unwrap_or_default();
+    let who =
+        job.identity.profile.as_deref().map(|profile| format!(", asked with profile {profile:?}")).unwrap_or_default();
     Error::new(Kind::NoHost, format!("{name} is not in {region}{account}{who}"))
         .hint("ssh-eic sync, if it was replaced")
-        .gone()
+        .gone("gone")
 }
 
 /// What to say of an instance that is there and not running.
@@ -277,7 +255,8 @@ pub fn not_there(job: &Job, region: &str) -> Error {
 pub fn not_running(instance: &Instance, label: &str, region: &str, identity: &Identity) -> Error {
     let name = named(label, &instance.id);
     let since = since(&instance.state_reason).map(|when| format!(" since {when}")).unwrap_or_default();
-    let error = Error::new(Kind::Unreachable, format!("{name} is {}{since}", instance.state));
+    let what = format!("{}{since}", instance.state);
+    let error = Error::new(Kind::Unreachable, format!("{name} is {what}"));
     match instance.state.as_str() {
         "stopped" | "stopping" => error.hint(format!(
             "aws ec2 start-instances --instance-ids {} --region {region}{}",
@@ -285,7 +264,7 @@ pub fn not_running(instance: &Instance, label: &str, region: &str, identity: &Id
             identity.flag()
         )),
         "pending" => error.hint("wait until it has started"),
-        _ => error.hint("ssh-eic sync, if another instance has taken its place").gone(),
+        _ => error.hint("ssh-eic sync, if another instance has taken its place").gone(what),
     }
 }
 
@@ -307,7 +286,7 @@ fn log(paths: &Paths, job: &Job, key: &PublicKey, session: &Session, request_id:
     let time = jiff::Timestamp::from_millisecond(i64::try_from(clock::now()).unwrap_or(0)).unwrap_or_default();
     let entry = Entry {
         time: time.to_string(),
-        account: session.account.as_deref().or(job.account.as_deref()),
+        account: session.account.as_deref().or(job.identity.account.as_deref()),
         caller: Some(&session.access_key),
         instance: &job.id,
         user: &job.user,

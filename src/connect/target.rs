@@ -3,20 +3,15 @@
 //! Flags of the command line win, then the source that sync wrote into the ProxyCommand, then the index; an id that
 //! none of them knows is looked for in all sources.
 
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
-
-use rustix::event::{PollFd, PollFlags, poll};
+use std::time::Duration;
 
 use crate::aws::credentials::Identity;
-use crate::connect::opening::Helpers;
 use crate::connect::push::Job;
-use crate::connect::relay::until;
-use crate::connect::worker::{Answer, Request, Worker};
+use crate::connect::worker::{Answer, Program, Request};
 use crate::core::fleet::Host;
 use crate::core::ids::{InstanceId, OsUser};
 use crate::error::{Error, Kind, Result};
-use crate::store::config::{AddressKind, Config, KeyType, Role};
+use crate::store::config::{AddressKind, Config, Role};
 use crate::store::index::Index;
 use crate::store::paths::Paths;
 
@@ -72,7 +67,7 @@ impl Known {
 pub fn job(
     paths: &Paths,
     known: &Known,
-    helpers: &Helpers,
+    program: &Program,
     id: &InstanceId,
     user: OsUser,
     place: &Place,
@@ -87,7 +82,7 @@ pub fn job(
             source_name = Some(host.source.clone());
             region = Some(host.region.clone());
         } else {
-            let (source, found_in) = locate(helpers, id, patience)?;
+            let (source, found_in) = locate(program, id, patience)?;
             source_name = Some(source);
             region = Some(found_in);
         }
@@ -108,13 +103,12 @@ pub fn job(
     let mut identity = Identity::of(source);
     let recorded = known.index.as_ref().and_then(|index| index.header.accounts.get(&name).cloned());
     identity.account = identity.account.or(recorded);
-    let mut job = Job::new(id.clone(), &label, user, region, identity);
-    job.rsa = source.key_type == KeyType::Rsa;
+    let job = Job { key_type: source.key_type, ..Job::new(id.clone(), &label, user, region, identity) };
     Ok((limits(job), source.address))
 }
 
-fn locate(helpers: &Helpers, id: &InstanceId, patience: Duration) -> Result<(String, String)> {
-    match ask(helpers, &Request::Locate(id.clone()), patience)? {
+fn locate(program: &Program, id: &InstanceId, patience: Duration) -> Result<(String, String)> {
+    match program.ask(&Request::Locate(id.clone()), patience)? {
         Some(Answer::Located { source, region }) => Ok((source, region)),
         Some(_) => Err(Error::new(Kind::NoHost, format!("no configured source has an instance {id}"))
             .hint("check the id, or add its account and region to config.toml")),
@@ -125,36 +119,14 @@ fn locate(helpers: &Helpers, id: &InstanceId, patience: Duration) -> Result<(Str
     }
 }
 
-/// Asks a worker and waits for its answer; none if it takes too long, or if whoever reads our output has gone.
+/// The user that ssh handed over, if it is one that can be pushed for.
 ///
 /// # Errors
 ///
-/// The worker's own.
-pub fn ask(helpers: &Helpers, request: &Request, patience: Duration) -> Result<Option<Answer>> {
-    let mut worker = Worker::start(&helpers.binary, &helpers.flags, request)?;
-    let deadline = Instant::now() + patience;
-    while Instant::now() < deadline {
-        let mut fds = [
-            PollFd::from_borrowed_fd(worker.fd(), PollFlags::IN),
-            // No events asked for: only the loss of the reader is told. A file or /dev/null never loses it.
-            PollFd::from_borrowed_fd(rustix::stdio::stdout(), PollFlags::empty()),
-        ];
-        match poll(&mut fds, Some(&until(deadline))) {
-            Ok(_) if !fds[1].revents().is_empty() => return Ok(None),
-            Ok(_) if !fds[0].revents().is_empty() => {
-                if let Some(answer) = worker.read() {
-                    return answer.map(Some);
-                }
-            }
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(Error::new(Kind::Bug, "cannot wait for a child").because(error)),
-        }
-    }
-    Ok(None)
-}
-
-/// How to start workers that use the same files as this process.
-#[must_use]
-pub fn helpers(flags: Vec<(String, String)>) -> Helpers {
-    Helpers { binary: crate::sys::environment::own_binary().unwrap_or_else(|| PathBuf::from("ssh-eic")), flags }
+/// [`Kind::Usage`] in the words of the contract.
+pub fn os_user(text: &str) -> Result<OsUser> {
+    OsUser::parse(text).ok_or_else(|| {
+        Error::new(Kind::Usage, format!("EC2 Instance Connect takes no user such as {text:?}"))
+            .hint("user names have letters, digits and @._-, 32 at most")
+    })
 }

@@ -8,17 +8,19 @@ use std::io::{self, BufRead, Read, Write};
 use std::net::{IpAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, poll};
 use serde::{Deserialize, Serialize};
 
 use crate::aws::client::{self, Patience};
 use crate::aws::{credentials, instances};
 use crate::connect::push::{self, Job};
+use crate::connect::relay::until;
 use crate::core::fleet::Instance;
 use crate::core::ids::InstanceId;
 use crate::discover::{query, sync};
@@ -76,16 +78,25 @@ pub struct Worker {
     answer: Vec<u8>,
 }
 
-impl Worker {
-    /// Starts a child of our own binary. `flags` lead it to the same files.
+/// Our own program, and the flags that lead another process of it to the same files.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// Absolute.
+    pub binary: PathBuf,
+    /// Flags and their values.
+    pub flags: Vec<(String, String)>,
+}
+
+impl Program {
+    /// Starts a child that answers one request.
     ///
     /// # Errors
     ///
     /// [`Kind::File`] if it cannot be started.
-    pub fn start(binary: &Path, flags: &[(String, String)], request: &Request) -> Result<Self> {
-        let fail = |error: io::Error| Error::file("start", binary, &error);
-        let mut command = Command::new(binary);
-        for (flag, value) in flags {
+    pub fn start(&self, request: &Request) -> Result<Worker> {
+        let fail = |error: io::Error| Error::file("start", &self.binary, &error);
+        let mut command = Command::new(&self.binary);
+        for (flag, value) in &self.flags {
             command.arg(flag).arg(value);
         }
         // A group of its own: the keyboard's Ctrl-C is not for it.
@@ -97,9 +108,39 @@ impl Worker {
         let mut line = serde_json::to_vec(request).unwrap_or_default();
         line.push(b'\n');
         stdin.write_all(&line).map_err(fail)?;
-        Ok(Self { child, _stdin: stdin, stdout, answer: Vec::new() })
+        Ok(Worker { child, _stdin: stdin, stdout, answer: Vec::new() })
     }
 
+    /// Asks a worker and waits for its answer; none if it takes too long, or if whoever reads our output has gone.
+    ///
+    /// # Errors
+    ///
+    /// The worker's own.
+    pub fn ask(&self, request: &Request, patience: Duration) -> Result<Option<Answer>> {
+        let mut worker = self.start(request)?;
+        let deadline = Instant::now() + patience;
+        while Instant::now() < deadline {
+            let mut fds = [
+                PollFd::from_borrowed_fd(worker.fd(), PollFlags::IN),
+                // No events asked for: only the loss of the reader is told. A file or /dev/null never loses it.
+                PollFd::from_borrowed_fd(rustix::stdio::stdout(), PollFlags::empty()),
+            ];
+            match poll(&mut fds, Some(&until(deadline))) {
+                Ok(_) if !fds[1].revents().is_empty() => return Ok(None),
+                Ok(_) if !fds[0].revents().is_empty() => {
+                    if let Some(answer) = worker.read() {
+                        return answer.map(Some);
+                    }
+                }
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(Error::new(Kind::Bug, "cannot wait for a child").because(error)),
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Worker {
     /// Readable when there is more of the answer.
     #[must_use]
     pub fn fd(&self) -> BorrowedFd<'_> {
@@ -139,7 +180,7 @@ impl Drop for Worker {
 /// # Errors
 ///
 /// [`Kind::Usage`] for what is no request.
-pub fn serve(paths: &Paths, binary: PathBuf, flags: Vec<(String, String)>) -> Result<()> {
+pub fn serve(paths: &Paths, program: Program) -> Result<()> {
     let mut input = io::BufReader::new(io::stdin());
     let mut line = String::new();
     let request = input.read_line(&mut line).ok().and_then(|_| serde_json::from_str::<Request>(&line).ok());
@@ -147,7 +188,7 @@ pub fn serve(paths: &Paths, binary: PathBuf, flags: Vec<(String, String)>) -> Re
     let (sender, receiver) = mpsc::channel();
     let work = sender.clone();
     let paths = paths.clone();
-    thread::spawn(move || work.send(Some(answer(&paths, binary, flags, request))));
+    thread::spawn(move || work.send(Some(answer(&paths, program, request))));
     thread::spawn(move || {
         let _ = io::copy(&mut input, &mut io::sink());
         sender.send(None)
@@ -159,14 +200,14 @@ pub fn serve(paths: &Paths, binary: PathBuf, flags: Vec<(String, String)>) -> Re
     Ok(())
 }
 
-fn answer(paths: &Paths, binary: PathBuf, flags: Vec<(String, String)>, request: Request) -> Result<Answer> {
+fn answer(paths: &Paths, program: Program, request: Request) -> Result<Answer> {
     match request {
         Request::Push(job, patience) => {
             push::ensure(paths, &job, Instant::now() + Duration::from_millis(patience)).map(Answer::Pushed)
         }
         Request::Describe(job) => client::run(async {
             let patience = Patience { attempts: 2, ..Patience::PUSH };
-            let session = credentials::open(&job.identity(), job.region.as_deref(), patience).await?;
+            let session = credentials::open(&job.identity, job.region.as_deref(), patience).await?;
             match instances::by_id(&session, &job.id).await {
                 Ok(instance) => Ok(Answer::Instance(instance.map(Box::new))),
                 Err(failure) if failure.error.kind == Kind::NoHost => Ok(Answer::Instance(None)),
@@ -178,8 +219,15 @@ fn answer(paths: &Paths, binary: PathBuf, flags: Vec<(String, String)>, request:
             // The proxy tells what matters; the rest would stand between ssh's own lines.
             ui::set_level(true, 0, None);
             let config = Config::load(&paths.config)?;
-            let run =
-                sync::Run { paths, config: &config, binary, flags, only: None, if_older_than: None, give_way: false };
+            let run = sync::Run {
+                paths,
+                config: &config,
+                binary: program.binary,
+                flags: program.flags,
+                only: None,
+                if_older_than: None,
+                give_way: false,
+            };
             sync::run(&run).map(|_| Answer::Synced)
         }
         Request::Resolve(name) => (name.as_str(), 0)

@@ -4,6 +4,8 @@
 //! that is *in use* must not be replaced by anybody: one that is absent may be made, one that is no longer in use may
 //! be removed, and that is all. All times are milliseconds since 1970.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use serde::{Deserialize, Serialize};
 
 use crate::core::ids::OsUser;
@@ -19,6 +21,13 @@ pub const FAILURE_SHARED: u64 = 2_000;
 #[must_use]
 pub fn key_in_use(touched: u64, now: u64) -> bool {
     now.saturating_sub(touched) < KEY_IN_USE
+}
+
+/// Milliseconds since 1970.
+#[must_use]
+pub fn milliseconds(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The record of the last push for one instance and user.

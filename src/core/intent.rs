@@ -8,6 +8,8 @@
 
 use std::time::Duration;
 
+use crate::core::duration;
+
 /// What the calling ssh will do with the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Intent {
@@ -75,7 +77,7 @@ pub fn connect_timeout(argv: &[Vec<u8>]) -> Option<Duration> {
         .filter(|(flag, _)| *flag == b'o')
         .filter_map(|(_, value)| keyword(&value))
         .find(|(key, _)| key == "connecttimeout")
-        .and_then(|(_, value)| seconds(&value))
+        .and_then(|(_, value)| duration::seconds(&value))
         .map(Duration::from_secs)
 }
 
@@ -136,31 +138,6 @@ fn keyword(option: &[u8]) -> Option<(String, String)> {
     let value = option[end..].trim_start();
     let value = value.strip_prefix('=').unwrap_or(value).trim().trim_matches('"');
     Some((option[..end].to_ascii_lowercase(), value.to_owned()))
-}
-
-/// A time as `ssh_config` has it (`convtime` in misc.c): `90`, `1m30s`.
-#[must_use]
-pub fn seconds(text: &str) -> Option<u64> {
-    let mut total = 0_u64;
-    let mut number = String::new();
-    let bare = if text.ends_with(|c: char| c.is_ascii_digit()) { "s" } else { "" };
-    for c in text.chars().chain(bare.chars()) {
-        if c.is_ascii_digit() {
-            number.push(c);
-            continue;
-        }
-        let unit = match c.to_ascii_lowercase() {
-            's' => 1,
-            'm' => 60,
-            'h' => 3600,
-            'd' => 86_400,
-            'w' => 604_800,
-            _ => return None,
-        };
-        total = total.checked_add(number.parse::<u64>().ok()?.checked_mul(unit)?)?;
-        number.clear();
-    }
-    (!text.is_empty()).then_some(total)
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -262,24 +239,6 @@ mod tests {
         ];
         for (line, expected) in table {
             assert_eq!(connect_timeout(&argv(line)), expected.map(Duration::from_secs), "{line}");
-        }
-    }
-
-    #[test]
-    fn times_are_read_as_convtime_reads_them() {
-        for (text, expected) in [
-            ("10", Some(10)),
-            ("1h5m", Some(3900)),
-            ("2W", Some(1_209_600)),
-            ("", None),
-            ("5x", None),
-            ("m", None),
-            ("0s", Some(0)),
-            ("0", Some(0)),
-            ("5m3", Some(303)),
-            ("-1", None),
-        ] {
-            assert_eq!(seconds(text), expected, "{text}");
         }
     }
 }

@@ -4,6 +4,7 @@
 //! keep it so.
 
 pub mod alias;
+pub mod duration;
 pub mod fleet;
 pub mod freshness;
 pub mod handshake;

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use crate::core::duration;
 use crate::core::fleet::Host;
-use crate::core::intent;
 use crate::core::render::{Files, OptionSet, Settings};
 use crate::core::splice;
 use crate::error::{Error, Kind, Result};
@@ -131,6 +131,6 @@ fn check(host: &Host, resolved: &Resolved, settings: &Settings) -> Result<Findin
     let ours_wins = proxy.contains(&ours) && proxy.contains(" proxy ");
     Ok(Finding {
         overridden: !ours_wins || !matches!(first("proxyjump"), "" | "none"),
-        connect_timeout: intent::seconds(first("connecttimeout")).and_then(|seconds| u32::try_from(seconds).ok()),
+        connect_timeout: duration::seconds(first("connecttimeout")).and_then(|seconds| u32::try_from(seconds).ok()),
     })
 }

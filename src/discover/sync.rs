@@ -131,14 +131,14 @@ fn lock(run: &Run<'_>) -> Result<Option<File>> {
     files::make_private_folder(&run.paths.state)?;
     let path = run.paths.sync_lock();
     let file = files::open_lock(&path).map_err(|error| Error::file("open", &path, &error))?;
-    if keys::wait_for(&file, Duration::ZERO) {
+    if files::wait_for(&file, Duration::ZERO) {
         return Ok(Some(file));
     }
     if run.give_way {
         return Ok(None);
     }
     ui::verbose(|| "another sync is running: waiting for it".to_owned());
-    if keys::wait_for(&file, LOCK_PATIENCE) {
+    if files::wait_for(&file, LOCK_PATIENCE) {
         return Ok(Some(file));
     }
     Err(Error::new(Kind::File, format!("another sync holds {} and does not go on", path.display()))

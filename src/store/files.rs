@@ -7,6 +7,8 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Kind, Result};
 
@@ -123,6 +125,21 @@ pub fn replace_record(path: &Path, content: &[u8]) -> Result<()> {
 /// The bare I/O error: the caller knows what the lock is for.
 pub fn open_lock(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+/// Whether the lock was taken in time; a file system without locks counts as taken.
+#[must_use]
+pub fn wait_for(file: &File, patience: Duration) -> bool {
+    let start = Instant::now();
+    let mut pause = Duration::from_micros(200);
+    loop {
+        match file.try_lock() {
+            Ok(()) | Err(fs::TryLockError::Error(_)) => return true,
+            Err(fs::TryLockError::WouldBlock) if start.elapsed() < patience => thread::sleep(pause),
+            Err(fs::TryLockError::WouldBlock) => return false,
+        }
+        pause = (pause * 2).min(Duration::from_millis(10));
+    }
 }
 
 #[cfg(test)]

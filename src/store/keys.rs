@@ -9,13 +9,12 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use ssh_key::rand_core::OsRng;
 use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey};
 
-use crate::core::freshness;
+use crate::core::freshness::{self, milliseconds};
 use crate::core::ids::InstanceId;
 use crate::error::{Error, Kind, Result};
 use crate::store::config::KeyType;
@@ -151,26 +150,11 @@ fn lock(path: &Path) -> Result<Option<File>> {
         files::check_trusted(folder, &metadata)?;
     }
     let file = files::open_lock(path).map_err(|error| Error::file("open", path, &error))?;
-    if wait_for(&file, LOCK_PATIENCE) {
+    if files::wait_for(&file, LOCK_PATIENCE) {
         return Ok(Some(file));
     }
     Err(Error::new(Kind::File, format!("another process holds {} and does not go on", path.display()))
         .hint("look for a stopped ssh or ssh-eic (ps -o pid,stat,args), and end it"))
-}
-
-/// Whether the lock was taken in time; a file system without locks counts as taken.
-#[must_use]
-pub fn wait_for(file: &File, patience: Duration) -> bool {
-    let start = Instant::now();
-    let mut pause = Duration::from_micros(200);
-    loop {
-        match file.try_lock() {
-            Ok(()) | Err(fs::TryLockError::Error(_)) => return true,
-            Err(fs::TryLockError::WouldBlock) if start.elapsed() < patience => thread::sleep(pause),
-            Err(fs::TryLockError::WouldBlock) => return false,
-        }
-        pause = (pause * 2).min(Duration::from_millis(10));
-    }
 }
 
 fn touched(path: &Path) -> Result<Option<u64>> {
@@ -191,13 +175,6 @@ fn remove(path: &Path) -> Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::file("remove", path, &error)),
         _ => Ok(()),
     }
-}
-
-/// Milliseconds since 1970.
-#[must_use]
-pub fn milliseconds(time: SystemTime) -> u64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A file that is no key (cut short by a power failure) is as good as none: ssh could not have read it either.
@@ -251,6 +228,7 @@ fn run_ssh_keygen(path: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::MetadataExt;
+    use std::time::SystemTime;
 
     use super::*;
     use crate::store::paths::Environment;

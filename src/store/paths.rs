@@ -1,8 +1,9 @@
 //! Where everything lies. Computed once from the environment's values; nobody else joins paths.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::core::ids::{InstanceId, OsUser};
+use crate::error::{Error, Result};
 
 /// The values of the environment that decide about paths.
 #[derive(Debug, Clone, Default)]
@@ -142,10 +143,17 @@ impl Paths {
     }
 }
 
+/// Where a relative path named on the command line is.
+///
+/// # Errors
+///
+/// [`crate::error::Kind::File`] if the working folder is gone.
+pub fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(|error| Error::file("find", path, &error))
+}
+
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     #[test]

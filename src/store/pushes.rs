@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::core::freshness::Stamp;
 use crate::core::ids::{InstanceId, OsUser};
 use crate::error::{Error, Result};
+use crate::store::files;
 use crate::store::paths::Paths;
-use crate::store::{files, keys};
 
 /// How the last push for an instance and user ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,7 +123,7 @@ fn with_rate(paths: &Paths, change: impl FnOnce(&mut Rate)) {
     let lock = files::make_private_folder(&paths.state)
         .ok()
         .and_then(|()| files::open_lock(&path.with_extension("lock")).ok());
-    let _held = lock.filter(|lock| keys::wait_for(lock, Duration::from_secs(2)));
+    let _held = lock.filter(|lock| files::wait_for(lock, Duration::from_secs(2)));
     let mut shared: Rate =
         files::read(&path).ok().flatten().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
     change(&mut shared);

@@ -2,8 +2,7 @@
 
 use std::time::SystemTime;
 
-use crate::core::freshness::PUSH_WINDOW;
-use crate::store::keys::milliseconds;
+use crate::core::freshness::{PUSH_WINDOW, milliseconds};
 
 /// Milliseconds since 1970.
 #[must_use]

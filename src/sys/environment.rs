@@ -4,6 +4,7 @@ use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use crate::error::{Error, Kind, Result};
 use crate::store::paths::Environment;
 
 /// In the environment of an `ssh -G` of our own: the hook has nothing to do then.
@@ -31,8 +32,15 @@ pub fn variable(name: &str) -> Option<OsString> {
 
 /// The absolute path under which this program was found, symlinks unresolved: a resolved one dies at the next upgrade
 /// of a package manager that keeps versions side by side.
-#[must_use]
-pub fn own_binary() -> Option<PathBuf> {
+///
+/// # Errors
+///
+/// If not even the system knows it.
+pub fn own_binary() -> Result<PathBuf> {
+    find().ok_or_else(|| Error::new(Kind::Bug, "cannot find the program's own path"))
+}
+
+fn find() -> Option<PathBuf> {
     let called = PathBuf::from(env::args_os().next()?);
     if called.is_absolute() {
         return Some(called);

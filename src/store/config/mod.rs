@@ -4,16 +4,20 @@
 //! the wrong form, or promised but not built yet stops everything with its line; nothing is silently ignored.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::core::alias::Template;
 use crate::core::ids::OsUser;
-use crate::core::{intent, render};
+use crate::core::{duration, render};
 use crate::error::{Error, Kind, Result};
 use crate::store::files;
+
+mod raw;
+
+use raw::{OneOrMany, Raw, RawSource, refuse_unbuilt};
 
 /// Promised for whole machines, and not to be overlooked where it is.
 const MACHINE_WIDE: &str = "/etc/ssh-eic/config.toml";
@@ -71,7 +75,7 @@ pub struct Source {
 }
 
 /// A role to assume.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Role {
     /// Its ARN.
     pub arn: String,
@@ -82,7 +86,7 @@ pub struct Role {
 }
 
 /// Who pushes the key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PushMode {
     /// The hook, before each connection.
@@ -106,89 +110,13 @@ pub enum AddressKind {
 }
 
 /// The type of the ephemeral keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyType {
     /// Ed25519.
     Ed25519,
     /// RSA of 2048 bits, made by ssh-keygen.
     Rsa,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Raw {
-    #[serde(default)]
-    defaults: RawSource,
-    #[serde(default)]
-    source: Vec<RawSource>,
-    host: Option<toml::Value>,
-    #[serde(default)]
-    ssh: RawSsh,
-    #[serde(default)]
-    sync: RawSync,
-    #[serde(default)]
-    limits: RawLimits,
-}
-
-#[derive(Debug, Default, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawSource {
-    name: Option<String>,
-    profile: Option<String>,
-    sso_session: Option<String>,
-    accounts: Option<Vec<String>>,
-    exclude_accounts: Option<Vec<String>>,
-    role: Option<OneOrMany>,
-    role_arn: Option<String>,
-    external_id: Option<String>,
-    role_session_name: Option<String>,
-    account: Option<String>,
-    regions: Option<Vec<String>>,
-    tags: Option<BTreeMap<String, OneOrMany>>,
-    exclude: Option<BTreeMap<String, OneOrMany>>,
-    states: Option<Vec<String>>,
-    alias: Option<String>,
-    user: Option<String>,
-    port: Option<u16>,
-    address: Option<AddressKind>,
-    route: Option<String>,
-    duplicates: Option<String>,
-    key_type: Option<KeyType>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
-enum OneOrMany {
-    One(String),
-    Many(Vec<String>),
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawSsh {
-    push: Option<PushMode>,
-    host_keys: Option<String>,
-    known_hosts: Option<Vec<String>>,
-    hosts: Option<Vec<String>>,
-    layout: Option<String>,
-    control_persist: Option<String>,
-    options: Option<toml::Value>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawSync {
-    refresh: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawLimits {
-    connect_timeout: Option<String>,
-    push_rate: Option<f64>,
-    credential_cache: Option<bool>,
-    push_log: Option<bool>,
 }
 
 impl Config {
@@ -235,7 +163,7 @@ impl Config {
         }
         let duration = |key: &str, value: Option<String>, default: u64| match value {
             None => Ok(Duration::from_secs(default)),
-            Some(value) => intent::seconds(&value)
+            Some(value) => duration::seconds(&value)
                 .map(Duration::from_secs)
                 .ok_or_else(|| complain.about(key, format!("{key}: {value:?} is no time such as \"8s\" or \"15m\""))),
         };
@@ -253,7 +181,7 @@ impl Config {
         }
         if let Some(value) = &raw.ssh.control_persist
             && !matches!(value.as_str(), "yes" | "no")
-            && intent::seconds(value).is_none()
+            && duration::seconds(value).is_none()
         {
             return Err(
                 complain.about("control_persist", format!("control_persist: {value:?} is no time such as \"10m\""))
@@ -280,36 +208,6 @@ impl Config {
     #[must_use]
     pub fn source(&self, name: &str) -> Option<&Source> {
         self.sources.iter().find(|source| source.name == name)
-    }
-}
-
-impl RawSource {
-    /// Fills what is not written from `[defaults]`.
-    fn over(self, defaults: &Self) -> Self {
-        let defaults = defaults.clone();
-        Self {
-            name: self.name.or(defaults.name),
-            profile: self.profile.or(defaults.profile),
-            sso_session: self.sso_session.or(defaults.sso_session),
-            accounts: self.accounts.or(defaults.accounts),
-            exclude_accounts: self.exclude_accounts.or(defaults.exclude_accounts),
-            role: self.role.or(defaults.role),
-            role_arn: self.role_arn.or(defaults.role_arn),
-            external_id: self.external_id.or(defaults.external_id),
-            role_session_name: self.role_session_name.or(defaults.role_session_name),
-            account: self.account.or(defaults.account),
-            regions: self.regions.or(defaults.regions),
-            tags: self.tags.or(defaults.tags),
-            exclude: self.exclude.or(defaults.exclude),
-            states: self.states.or(defaults.states),
-            alias: self.alias.or(defaults.alias),
-            user: self.user.or(defaults.user),
-            port: self.port.or(defaults.port),
-            address: self.address.or(defaults.address),
-            route: self.route.or(defaults.route),
-            duplicates: self.duplicates.or(defaults.duplicates),
-            key_type: self.key_type.or(defaults.key_type),
-        }
     }
 }
 
@@ -345,62 +243,6 @@ impl Complaint<'_> {
         let line = found.map(|(at, _)| format!(":{}", at + 1)).unwrap_or_default();
         Error::new(Kind::Config, format!("{}{line}: {message}", self.path.display()))
     }
-}
-
-/// What the contract promises and this version does not do yet is refused where a config asks for it.
-fn refuse_unbuilt(raw: &Raw, complain: &Complaint<'_>) -> Result<()> {
-    let unbuilt = |key: &str, what: &str| {
-        Err(complain.about(key, format!("{what} is not supported by this version")).hint("leave it out for now"))
-    };
-    if raw.host.is_some() {
-        return Err(complain.about("[[host]]", "[[host]] is not supported by this version"));
-    }
-    if raw.ssh.options.is_some() {
-        return unbuilt("options", "[ssh] options");
-    }
-    if raw.ssh.hosts.as_ref().is_some_and(|hosts| hosts.len() != 1 || hosts[0] != "*") {
-        return unbuilt("hosts", "hosts other than [\"*\"]");
-    }
-    for (key, value, built) in [("host_keys", &raw.ssh.host_keys, "accept-new"), ("layout", &raw.ssh.layout, "include")]
-    {
-        match value.as_deref() {
-            None => {}
-            Some(value) if value == built => {}
-            Some(value) => return unbuilt(key, &format!("{key} = {value:?}")),
-        }
-    }
-    if raw.limits.credential_cache == Some(true) {
-        return unbuilt("credential_cache", "the credential cache");
-    }
-    for source in raw.source.iter().chain([&raw.defaults]) {
-        for (key, asked) in [
-            ("sso_session", source.sso_session.is_some()),
-            ("accounts", source.accounts.is_some()),
-            ("exclude_accounts", source.exclude_accounts.is_some()),
-            ("role", source.role.is_some()),
-        ] {
-            if asked {
-                return unbuilt(key, key);
-            }
-        }
-        if source.regions.as_ref().is_some_and(|regions| regions.iter().any(|region| region == "all")) {
-            return unbuilt("regions", "regions = [\"all\"]");
-        }
-        if source.profile.as_ref().is_some_and(|profile| profile.contains(['*', '?'])) {
-            return unbuilt("profile", "a pattern of profiles");
-        }
-        if source.user.as_deref() == Some("auto") {
-            return unbuilt("user", "finding the user by the image (user = \"auto\")");
-        }
-        for (key, value, built) in [("route", &source.route, "direct"), ("duplicates", &source.duplicates, "list")] {
-            if let Some(value) = value.as_deref()
-                && value != built
-            {
-                return unbuilt(key, &format!("{key} = {value:?}"));
-            }
-        }
-    }
-    Ok(())
 }
 
 fn checked(raw: RawSource, complain: &Complaint<'_>) -> Result<Source> {
@@ -484,15 +326,6 @@ fn nearest_key(message: &str) -> Option<String> {
     let unknown = message.starts_with("unknown field").then(|| quoted.next())??;
     let (distance, key) = quoted.map(|key| (strsim::damerau_levenshtein(unknown, key), key)).min()?;
     (distance <= 3).then(|| key.to_owned())
-}
-
-/// Where a relative file named on the command line is, for messages and generated commands.
-///
-/// # Errors
-///
-/// If the working directory is gone.
-pub fn absolute(path: &Path) -> Result<PathBuf> {
-    std::path::absolute(path).map_err(|error| Error::file("find", path, &error))
 }
 
 #[cfg(test)]

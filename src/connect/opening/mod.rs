@@ -8,9 +8,8 @@
 //! Not here: what a packet is (`core::handshake`), talking to AWS (`connect::worker`), the bytes afterwards (`relay`).
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, TcpStream};
+use std::net::TcpStream;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -20,16 +19,16 @@ use crate::connect::dial::Attempt;
 use crate::connect::last_words::{Failed, Heard};
 use crate::connect::push::{self, Job};
 use crate::connect::relay;
-use crate::connect::worker::{Answer, Request, Worker};
-use crate::core::fleet::Instance;
+use crate::connect::worker::{Answer, Program, Request, Worker};
 use crate::core::handshake::{Direction, Phase};
-use crate::core::ids::InstanceId;
 use crate::error::{Error, Kind, Result, reason};
 use crate::store::config::AddressKind;
 use crate::store::keys;
 use crate::store::paths::Paths;
 use crate::sys::clock;
 use crate::ui;
+
+mod reach;
 
 /// After so long without an answer AWS is asked where the instance is.
 const ENQUIRE_AFTER: Duration = Duration::from_secs(1);
@@ -57,15 +56,6 @@ pub struct Target {
     pub start: Instant,
     /// How long it may take until the server's first word.
     pub patience: Duration,
-}
-
-/// How to start workers.
-#[derive(Debug)]
-pub struct Helpers {
-    /// Our own binary.
-    pub binary: PathBuf,
-    /// Flags that lead it to the same files.
-    pub flags: Vec<(String, String)>,
 }
 
 /// How the opening ended.
@@ -101,7 +91,7 @@ enum Enquiry {
 struct Opening<'a> {
     target: &'a Target,
     paths: &'a Paths,
-    helpers: &'a Helpers,
+    program: &'a Program,
     client: Direction,
     server: Direction,
     early: Vec<u8>,
@@ -145,12 +135,12 @@ fn hung_up() -> PollFlags {
 /// # Errors
 ///
 /// [`Failed`], within the target's patience as long as the server has not spoken.
-pub fn open(target: &Target, paths: &Paths, helpers: &Helpers) -> std::result::Result<Opened, Failed> {
+pub fn open(target: &Target, paths: &Paths, program: &Program) -> std::result::Result<Opened, Failed> {
     let now = Instant::now();
     let mut opening = Opening {
         target,
         paths,
-        helpers,
+        program,
         client: Direction::new(),
         server: Direction::new(),
         early: Vec::new(),
@@ -186,7 +176,7 @@ impl Opening<'_> {
         let now = clock::now();
         let fresh = || push::fresh_since(self.paths, &job.id, &job.user, job.window, now);
         if fresh().is_some() {
-            keys::lease(self.paths, &job.id, job.key_type(), now)?;
+            keys::lease(self.paths, &job.id, job.key_type, now)?;
             // Looked at again: between the two somebody may have removed a key that was out of use.
             if let Some(sent) = fresh() {
                 self.push = Push::Landed(sent);
@@ -200,45 +190,7 @@ impl Opening<'_> {
     }
 
     fn ask(&self, request: &Request) -> Result<Worker> {
-        Worker::start(&self.helpers.binary, &self.helpers.flags, request)
-    }
-
-    fn dial_host(&mut self) -> Result<()> {
-        let host = &self.target.host;
-        if self.target.address == AddressKind::Public {
-            // A public address goes to any customer of AWS once its instance stops: only AWS's word of now counts.
-            self.enquire()?;
-        } else if let Ok(ip) = host.parse::<IpAddr>() {
-            self.dial(ip);
-        } else if InstanceId::parse(host).is_some() {
-            self.enquire()?;
-        } else {
-            self.resolving = Some(self.ask(&Request::Resolve(host.clone()))?);
-        }
-        Ok(())
-    }
-
-    fn dial(&mut self, ip: IpAddr) {
-        self.server = Direction::new();
-        self.attempt = None;
-        match Attempt::start(ip, self.target.port) {
-            Ok(mut attempt) => {
-                // A connection that stands at once gets what the client has said already; one that breaks here shows it
-                // on its reading side.
-                if !attempt.connecting {
-                    let _ = attempt.stream.write_all(&self.early);
-                }
-                self.attempt = Some(attempt);
-            }
-            Err(error) => self.refused = Some(format!("{ip} port {}: {}", self.target.port, reason(&error))),
-        }
-    }
-
-    fn enquire(&mut self) -> Result<()> {
-        if matches!(self.enquiry, Enquiry::NotYet) {
-            self.enquiry = Enquiry::Running(self.ask(&Request::Describe(Box::new(self.target.job.clone())))?);
-        }
-        Ok(())
+        self.program.start(request)
     }
 
     fn server_spoke(&self) -> bool {
@@ -334,7 +286,7 @@ impl Opening<'_> {
     fn alarms(&mut self) -> Result<()> {
         if self.renewed.elapsed() >= RENEW_LEASE {
             self.renewed = Instant::now();
-            keys::lease(self.paths, &self.target.job.id, self.target.job.key_type(), clock::now())?;
+            keys::lease(self.paths, &self.target.job.id, self.target.job.key_type, clock::now())?;
         }
         if let Push::Running { since, .. } = self.push
             && since.elapsed() >= PUSH_PATIENCE + WORKER_SLACK
@@ -355,19 +307,6 @@ impl Opening<'_> {
         Ok(())
     }
 
-    fn unreachable(&self) -> Error {
-        let Target { host, port, job, patience, .. } = self.target;
-        let what = match (&self.refused, &self.attempt) {
-            (Some(refused), None) => refused.clone(),
-            (_, Some(attempt)) => {
-                format!("{} port {port} did not answer within {} s", attempt.address.ip(), patience.as_secs_f32())
-            }
-            _ => format!("no address is known for {host}"),
-        };
-        Error::new(Kind::Unreachable, format!("{} is unreachable: {what}", job.name()))
-            .hint(format!("are you on the VPN, and does its security group allow port {port} from here?"))
-    }
-
     fn push_answers(&mut self) -> Result<()> {
         let Push::Running { worker, .. } = &mut self.push else { return Ok(()) };
         let Some(answer) = worker.read() else { return Ok(()) };
@@ -377,58 +316,6 @@ impl Opening<'_> {
         let taken = self.target.start.elapsed().as_millis();
         ui::verbose(|| format!("the key is on {} after {taken} ms", self.target.job.label));
         self.push = Push::Landed(sent);
-        Ok(())
-    }
-
-    fn enquiry_answers(&mut self) -> Result<()> {
-        let Enquiry::Running(worker) = &mut self.enquiry else { return Ok(()) };
-        let Some(answer) = worker.read() else { return Ok(()) };
-        self.enquiry = Enquiry::Answered;
-        if self.server_spoke() {
-            return Ok(());
-        }
-        let job = &self.target.job;
-        match answer {
-            Ok(Answer::Instance(Some(instance))) if instance.state == "running" => self.use_address_of(&instance),
-            Ok(Answer::Instance(Some(instance))) => {
-                let region = job.region.as_deref().unwrap_or_default();
-                return Err(push::not_running(&instance, &job.label, region, &job.identity()));
-            }
-            Ok(Answer::Instance(None)) => {
-                return Err(push::not_there(job, job.region.as_deref().unwrap_or("the profile's region")));
-            }
-            Ok(_) => {}
-            // Without AWS's word what the network says has to do, unless there was nowhere to go at all.
-            Err(error) if self.attempt.is_none() && self.refused.is_none() => return Err(error),
-            Err(error) => ui::verbose(|| error.message),
-        }
-        Ok(())
-    }
-
-    fn use_address_of(&mut self, instance: &Instance) {
-        let address = match self.target.address {
-            AddressKind::Private => &instance.private_ip,
-            AddressKind::Ipv6 => &instance.ipv6,
-            AddressKind::Public => &instance.public_ip,
-        };
-        let Some(ip) = address.as_deref().and_then(|text| text.parse::<IpAddr>().ok()) else { return };
-        let tried = self.attempt.as_ref().map(|attempt| attempt.address.ip()).or_else(|| self.target.host.parse().ok());
-        if tried == Some(ip) {
-            return;
-        }
-        // Whoever answers at the old address later is a stranger.
-        self.moved = tried.is_some();
-        self.dial(ip);
-    }
-
-    fn name_resolved(&mut self) -> Result<()> {
-        let Some(worker) = &mut self.resolving else { return Ok(()) };
-        let Some(answer) = worker.read() else { return Ok(()) };
-        self.resolving = None;
-        match answer? {
-            Answer::Addresses(addresses) if !addresses.is_empty() => self.dial(addresses[0]),
-            _ => self.refused = Some(format!("{} has no address", self.target.host)),
-        }
         Ok(())
     }
 

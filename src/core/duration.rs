@@ -1,0 +1,49 @@
+//! Times as people write them: `8s`, `15m`, `1h30m`.
+
+/// A time as `ssh_config` has it (`convtime` in misc.c): `90`, `1m30s`.
+#[must_use]
+pub fn seconds(text: &str) -> Option<u64> {
+    let mut total = 0_u64;
+    let mut number = String::new();
+    let bare = if text.ends_with(|c: char| c.is_ascii_digit()) { "s" } else { "" };
+    for c in text.chars().chain(bare.chars()) {
+        if c.is_ascii_digit() {
+            number.push(c);
+            continue;
+        }
+        let unit = match c.to_ascii_lowercase() {
+            's' => 1,
+            'm' => 60,
+            'h' => 3600,
+            'd' => 86_400,
+            'w' => 604_800,
+            _ => return None,
+        };
+        total = total.checked_add(number.parse::<u64>().ok()?.checked_mul(unit)?)?;
+        number.clear();
+    }
+    (!text.is_empty()).then_some(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_as_convtime_reads_them() {
+        for (text, expected) in [
+            ("10", Some(10)),
+            ("1h5m", Some(3900)),
+            ("2W", Some(1_209_600)),
+            ("", None),
+            ("5x", None),
+            ("m", None),
+            ("0s", Some(0)),
+            ("0", Some(0)),
+            ("5m3", Some(303)),
+            ("-1", None),
+        ] {
+            assert_eq!(seconds(text), expected, "{text}");
+        }
+    }
+}
