@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use sandbox::{Switches, Throttle};
+use sandbox::{Instance, Switches, Throttle};
 
-use crate::world::{World, finish, spawn};
+use crate::world::{World, can_have_namespaces, finish, spawn};
 
 #[test]
 fn a_first_connection_pushes_once_and_a_burst_pushes_no_more() {
@@ -81,4 +81,32 @@ fn a_push_that_takes_long_is_waited_for() {
     let story = world.ssh(&["-o", "ConnectTimeout=2", "prod-web-1", "true"]);
     story.ok();
     assert!(story.took >= Duration::from_secs(3), "{story}");
+}
+
+#[test]
+#[serial_test::file_serial(many_processes)]
+fn more_first_connections_than_aws_allows_all_get_in() {
+    if !can_have_namespaces() {
+        return;
+    }
+    let world = World::new();
+    let many = (0..20).map(|n| Instance::new(&format!("many-{n}")).address(format!("10.0.8.{n}"))).collect();
+    world.sandbox.add_many(many).unwrap();
+    world.eic(&["sync"]).ok();
+    // A quarter of what we would send: the rate has to come down, and nobody may give up.
+    let throttle = Throttle { rate_per_s: 5.0, burst: 5.0, times: 0 };
+    world
+        .sandbox
+        .switches(Switches { throttle: [("SendSSHPublicKey".to_owned(), throttle)].into(), ..Switches::default() })
+        .unwrap();
+    world.sandbox.clear_calls().unwrap();
+    let start = Instant::now();
+    let children: Vec<_> =
+        (0..20).map(|n| spawn(&mut world.ssh_command(&[&format!("many-{n}"), "true"]))).collect();
+    for child in children {
+        finish(child, "ssh many-N true".to_owned(), start).ok();
+    }
+    let pushes = world.pushes();
+    assert_eq!(pushes.iter().filter(|push| push.status == 200).count(), 20, "{pushes:#?}");
+    assert!(pushes.iter().any(|push| push.status != 200), "nothing was throttled, so that this shows nothing");
 }
