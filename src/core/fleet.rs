@@ -111,3 +111,35 @@ impl Host {
         self.alias.iter().chain(&self.names).map(String::as_str)
     }
 }
+
+/// Hosts for the tests of all floors.
+#[cfg(test)]
+pub mod samples {
+    use super::{BTreeMap, Host, InstanceId, OsUser};
+
+    /// A running host of the source `prod` in eu-west-1.
+    ///
+    /// # Panics
+    ///
+    /// If id or user are none.
+    #[must_use]
+    pub fn host(alias: Option<&str>, id: &str, user: &str) -> Host {
+        Host {
+            alias: alias.map(str::to_owned),
+            names: Vec::new(),
+            id: InstanceId::parse(id).expect("an id"),
+            address: Some("10.0.3.7".to_owned()),
+            port: 22,
+            user: OsUser::parse(user).expect("a user"),
+            source: "prod".to_owned(),
+            region: "eu-west-1".to_owned(),
+            account: "111122223333".to_owned(),
+            state: "running".to_owned(),
+            hook_pushes: false,
+            connect_timeout: None,
+            az: String::new(),
+            vpc: String::new(),
+            tags: BTreeMap::new(),
+        }
+    }
+}

@@ -76,29 +76,12 @@ fn partition(region: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
-    use crate::core::ids::{InstanceId, OsUser};
+    use crate::core::fleet::samples;
 
     fn host(region: &str, account: &str, user: &str) -> Host {
-        Host {
-            alias: None,
-            names: Vec::new(),
-            id: InstanceId::parse("i-0abc12de").unwrap(),
-            address: None,
-            port: 22,
-            user: OsUser::parse(user).unwrap(),
-            source: "s".to_owned(),
-            region: region.to_owned(),
-            account: account.to_owned(),
-            state: "running".to_owned(),
-            hook_pushes: false,
-            connect_timeout: None,
-            az: String::new(),
-            vpc: String::new(),
-            tags: BTreeMap::new(),
-        }
+        let host = samples::host(None, "i-0abc12de", user);
+        Host { region: region.to_owned(), account: account.to_owned(), ..host }
     }
 
     #[test]

@@ -277,26 +277,10 @@ pub fn check_word(text: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::ids::InstanceId;
+    use crate::core::fleet::samples;
 
     fn host(alias: &str, id: &str, user: &str) -> Host {
-        Host {
-            alias: Some(alias.to_owned()),
-            names: Vec::new(),
-            id: InstanceId::parse(id).unwrap(),
-            address: Some("10.0.3.7".to_owned()),
-            port: 22,
-            user: OsUser::parse(user).unwrap(),
-            source: "prod".to_owned(),
-            region: "eu-west-1".to_owned(),
-            account: "111122223333".to_owned(),
-            state: "running".to_owned(),
-            hook_pushes: false,
-            connect_timeout: None,
-            az: String::new(),
-            vpc: String::new(),
-            tags: BTreeMap::new(),
-        }
+        samples::host(Some(alias), id, user)
     }
 
     fn settings() -> Settings {

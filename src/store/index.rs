@@ -223,26 +223,13 @@ pub fn write(path: &Path, header: &Header, hosts: &[Host]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::ids::{InstanceId, OsUser};
+    use crate::core::fleet::samples;
 
     fn host(n: usize, tag: &str) -> Host {
-        Host {
-            alias: (n % 7 != 3).then(|| format!("web-{n}")),
-            names: if n.is_multiple_of(3) && n % 7 != 3 { vec![format!("Web-{n}")] } else { Vec::new() },
-            id: InstanceId::parse(&format!("i-{n:017x}")).unwrap(),
-            address: Some(format!("10.0.{}.{}", n / 250, n % 250)),
-            port: 22,
-            user: OsUser::ec2_user(),
-            source: "prod".to_owned(),
-            region: "eu-west-1".to_owned(),
-            account: "111122223333".to_owned(),
-            state: "running".to_owned(),
-            hook_pushes: false,
-            connect_timeout: None,
-            az: String::new(),
-            vpc: String::new(),
-            tags: BTreeMap::from([("Name".to_owned(), tag.repeat(n % 50))]),
-        }
+        let alias = (n % 7 != 3).then(|| format!("web-{n}"));
+        let names = if n.is_multiple_of(3) && alias.is_some() { vec![format!("Web-{n}")] } else { Vec::new() };
+        let tags = BTreeMap::from([("Name".to_owned(), tag.repeat(n % 50))]);
+        Host { names, tags, ..samples::host(alias.as_deref(), &format!("i-{n:017x}"), "ec2-user") }
     }
 
     #[test]

@@ -101,8 +101,7 @@ fn more_first_connections_than_aws_allows_all_get_in() {
         .unwrap();
     world.sandbox.clear_calls().unwrap();
     let start = Instant::now();
-    let children: Vec<_> =
-        (0..20).map(|n| spawn(&mut world.ssh_command(&[&format!("many-{n}"), "true"]))).collect();
+    let children: Vec<_> = (0..20).map(|n| spawn(&mut world.ssh_command(&[&format!("many-{n}"), "true"]))).collect();
     for child in children {
         finish(child, "ssh many-N true".to_owned(), start).ok();
     }

@@ -15,8 +15,10 @@ use crate::core::{duration, render};
 use crate::error::{Error, Kind, Result};
 use crate::store::files;
 
+mod complaint;
 mod raw;
 
+use complaint::{Complaint, syntax_error};
 use raw::{OneOrMany, Raw, RawSource, refuse_unbuilt};
 
 /// Promised for whole machines, and not to be overlooked where it is.
@@ -211,40 +213,6 @@ impl Config {
     }
 }
 
-/// Errors that name the file and, where the key is found in it, the line.
-#[derive(Clone, Copy)]
-struct Complaint<'a> {
-    text: &'a str,
-    path: &'a Path,
-    /// Lines before this one (counted from 0) are of other tables.
-    from: usize,
-}
-
-impl Complaint<'_> {
-    /// About the source table at this position.
-    fn in_source(self, position: usize) -> Self {
-        let is_table = |line: &str| line.trim_start().starts_with("[[source]]");
-        let from =
-            self.text.lines().enumerate().filter(|(_, line)| is_table(line)).nth(position).map_or(0, |(at, _)| at);
-        Self { from, ..self }
-    }
-
-    fn about(&self, key: &str, message: impl AsRef<str>) -> Error {
-        let message = message.as_ref();
-        let is_it = |line: &str| {
-            let line = line.trim_start();
-            line.starts_with("[[") && line.starts_with(key)
-                || line.strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('='))
-        };
-        // In its own table, else anywhere: it may come from [defaults].
-        let lines = || self.text.lines().enumerate();
-        let found =
-            lines().skip(self.from).find(|(_, line)| is_it(line)).or_else(|| lines().find(|(_, line)| is_it(line)));
-        let line = found.map(|(at, _)| format!(":{}", at + 1)).unwrap_or_default();
-        Error::new(Kind::Config, format!("{}{line}: {message}", self.path.display()))
-    }
-}
-
 fn checked(raw: RawSource, complain: &Complaint<'_>) -> Result<Source> {
     let name = raw.name.or_else(|| raw.profile.clone()).unwrap_or_else(|| "default".to_owned());
     render::check_word(&name).map_err(|why| complain.about("name", format!("source name {name:?}: {why}")))?;
@@ -305,27 +273,6 @@ fn lists(tags: Option<BTreeMap<String, OneOrMany>>) -> BTreeMap<String, Vec<Stri
         OneOrMany::Many(many) => many,
     };
     tags.unwrap_or_default().into_iter().map(|(key, value)| (key, list(value))).collect()
-}
-
-fn syntax_error(text: &str, path: &Path, error: &toml::de::Error) -> Error {
-    let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-    let line = line.map(|line| format!(":{line}")).unwrap_or_default();
-    let message = error.message().lines().next().unwrap_or("it cannot be read");
-    let (what, expected) = message.split_once(", expected ").unwrap_or((message, ""));
-    let complaint = Error::new(Kind::Config, format!("{}{line}: {what}", path.display()));
-    match nearest_key(message) {
-        Some(key) => complaint.hint(format!("did you mean {key:?}?")),
-        None if expected.is_empty() => complaint,
-        None => complaint.hint(format!("write {}", expected.replace('`', ""))),
-    }
-}
-
-/// From serde's "unknown field `regoin`, expected one of `region`, …".
-fn nearest_key(message: &str) -> Option<String> {
-    let mut quoted = message.split('`').skip(1).step_by(2);
-    let unknown = message.starts_with("unknown field").then(|| quoted.next())??;
-    let (distance, key) = quoted.map(|key| (strsim::damerau_levenshtein(unknown, key), key)).min()?;
-    (distance <= 3).then(|| key.to_owned())
 }
 
 #[cfg(test)]

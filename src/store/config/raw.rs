@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{AddressKind, Complaint, KeyType, PushMode};
+use super::complaint::Complaint;
+use super::{AddressKind, KeyType, PushMode};
 use crate::error::Result;
 
 #[derive(Debug, Default, Deserialize)]
