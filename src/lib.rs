@@ -92,14 +92,23 @@ fn run_hook(alias: &str, user: Option<&str>) -> Result<Exit> {
 }
 
 fn run_command(cli: Cli) -> Result<Exit> {
+    let is_proxy = matches!(cli.command, Command::Proxy(_));
+    match run_parsed(cli) {
+        // What goes wrong before the proxy can begin has to reach an ssh that has thrown our stderr away, too.
+        Err(error) if is_proxy => Ok(command::proxy::refuse(error)),
+        done => done,
+    }
+}
+
+fn run_parsed(cli: Cli) -> Result<Exit> {
     ui::set_level(cli.global.quiet, cli.global.verbose, log_level().as_deref());
     let absolute = |path: Option<PathBuf>| path.map(|path| paths::absolute(&path)).transpose();
     let named_config = cli.global.config.is_some() || environment::variable("SSH_EIC_CONFIG").is_some();
     let values =
         environment::of_paths(absolute(cli.global.home)?, absolute(cli.global.config)?, absolute(cli.global.state)?);
     let context = context(&values)?;
-    if named_config && !matches!(cli.command, Command::Init(_) | Command::Generate(_)) && !context.paths.config.exists()
-    {
+    if named_config && matches!(&cli.command, Command::Sync(sync) if !sync.detached) && !context.paths.config.exists() {
+        // The defaults would be every instance of the ambient account, which a slip in a file's name does not mean.
         let path = context.paths.config.display();
         return Err(
             Error::new(Kind::Config, format!("there is no config file {path}")).hint("ssh-eic init writes a first one")
@@ -127,8 +136,8 @@ fn context(environment: &Environment) -> Result<Context> {
     let paths = Paths::new(environment).ok_or_else(|| {
         Error::new(Kind::File, "there is no home directory").hint("set HOME, or SSH_EIC_HOME to a folder of its own")
     })?;
-    let xdg_config = environment.config_home.as_ref().map(|_| paths.config.clone());
-    let config = environment.config.clone().or(xdg_config.filter(|_| environment.own_home.is_none()));
+    let by_xdg = environment.config_home.is_some() && environment.own_home.is_none();
+    let config = environment.config.clone().or_else(|| by_xdg.then(|| paths.config.clone()));
     let state = environment.state_home.clone().filter(|_| environment.own_home.is_none());
     let mut flags = Vec::new();
     for (flag, path) in [("--home", &environment.own_home), ("--config", &config), ("--state", &state)] {

@@ -48,11 +48,21 @@ pub fn run(context: &Context, args: &cli::Proxy) -> Result<Exit> {
                 Failed { error: with_successor(context, &program, &known, failed.error, patience), ..failed }
             }
         },
-        Err(error) => Failed { error, heard: Heard::Nothing },
+        Err(error) => return Ok(refuse(error)),
     };
+    Ok(end(&failed))
+}
+
+/// Tells, on stderr and in-band, why the proxy cannot even begin.
+#[must_use]
+pub fn refuse(error: Error) -> Exit {
+    end(&Failed { error, heard: Heard::Nothing })
+}
+
+fn end(failed: &Failed) -> Exit {
     ui::error(&failed.error);
-    last_words::tell(&failed);
-    Ok(Exit::code(failed.error.kind.exit_code()))
+    last_words::tell(failed);
+    Exit::code(failed.error.kind.exit_code())
 }
 
 /// Reads what ssh handed over into what a connection needs.

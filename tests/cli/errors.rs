@@ -241,6 +241,15 @@ fn what_aws_says_cannot_write_on_the_terminal() {
 }
 
 #[test]
+fn what_goes_wrong_before_the_proxy_begins_is_told_in_band_too() {
+    let world = World::new();
+    let persist = ["-o", "ControlMaster=auto", "-o", "ControlPersist=5", "prod-web-1", "true"];
+    let mut command = world.ssh_command(&persist);
+    command.env("SSH_EIC_HOME", "not/absolute");
+    crate::world::run(command).fails_with(255).says("SSH_EIC_HOME: not/absolute is not an absolute path");
+}
+
+#[test]
 fn aws_out_of_reach_ends_with_words() {
     let world = World::new();
     let mut command = world.ssh_command(&["prod-web-1", "true"]);

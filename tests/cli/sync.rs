@@ -231,6 +231,15 @@ fn a_config_file_that_is_named_and_missing_is_an_error() {
 }
 
 #[test]
+fn a_config_folder_of_the_environment_without_a_file_means_the_defaults() {
+    let world = World::bare();
+    let mut command = world.sandbox.command("ssh-eic");
+    command.arg("sync").env("XDG_CONFIG_HOME", world.home().join("conf"));
+    crate::world::run(command).ok();
+    world.ssh(&["prod-web-1", "true"]).ok();
+}
+
+#[test]
 fn the_state_folder_of_the_environment_reaches_what_ssh_starts() {
     let world = World::bare();
     let mut command = world.sandbox.command("ssh-eic");
