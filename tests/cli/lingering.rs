@@ -40,15 +40,16 @@ fn whoever_captures_stderr_is_not_kept_waiting() {
     world.write(".config/ssh-eic/config.toml", &config);
     world.eic(&["sync"]).ok();
     std::thread::sleep(Duration::from_millis(1100));
+    let latency_ms = [("DescribeInstances".to_owned(), 20_000)].into();
+    world.sandbox.switches(Switches { latency_ms, ..Switches::default() }).unwrap();
+    world.sandbox.clear_calls().unwrap();
     let ssh = if can_have_namespaces() { "ssh" } else { "ssh -F ~/.ssh/config" };
     let story = world.sh(&format!("x=$({ssh} prod-web-1 true 2>&1); echo done"));
-    // The sync that this connection starts in the background waits two seconds before it does anything.
-    story.within(Duration::from_secs(2));
+    // The sync that this connection starts in the background would keep whoever shares its stderr for long.
+    story.within(Duration::from_secs(10));
     assert_eq!(story.ok(), "done\n");
-    let synced = || world.sandbox.calls().unwrap().iter().any(|call| call.action == "DescribeInstances");
-    world.sandbox.clear_calls().unwrap();
     let start = Instant::now();
-    while !synced() {
+    while !world.sandbox.calls().unwrap().iter().any(|call| call.action == "GetCallerIdentity") {
         assert!(start.elapsed() < Duration::from_secs(20), "no sync was started");
         std::thread::sleep(Duration::from_millis(50));
     }
