@@ -11,8 +11,8 @@ use crate::core::ids::{InstanceId, OsUser};
 pub struct Push<'a> {
     /// The instance.
     pub id: &'a InstanceId,
-    /// What to call it in messages.
-    pub label: &'a str,
+    /// What to call it in messages: `prod-web-1 (i-0abc…)`.
+    pub name: &'a str,
     /// The OS user.
     pub user: &'a OsUser,
     /// `ssh-ed25519 AAAA…`
@@ -32,13 +32,6 @@ pub async fn send(session: &Session, push: Push<'_>) -> Result<Option<String>, F
         .ssh_public_key(push.public_key)
         .send()
         .await
-        .map_err(|error| {
-            let resource = if push.label == push.id.as_str() {
-                push.label.to_owned()
-            } else {
-                format!("{} ({})", push.label, push.id)
-            };
-            failure::explain("ec2-instance-connect:SendSSHPublicKey", &resource, session, &error)
-        })?;
+        .map_err(|error| failure::explain("ec2-instance-connect:SendSSHPublicKey", push.name, session, &error))?;
     Ok(answer.request_id().map(str::to_owned))
 }

@@ -8,12 +8,13 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::command::{Context, Exit};
+use crate::connect::push;
 use crate::connect::target::{self, Known, Place};
 use crate::connect::worker::Request;
 use crate::core::fleet::Host;
 use crate::core::ids::{InstanceId, OsUser};
 use crate::core::intent::{self, Connection, Intent, Master};
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::store::config::PushMode;
 use crate::store::index::Index;
 use crate::store::keys;
@@ -112,12 +113,9 @@ fn push_now(context: &Context, start: Instant, host: Option<&Host>, id: &Instanc
     let program = context.program()?;
     let left = || PATIENCE.saturating_sub(start.elapsed());
     let (job, _) = target::job(&context.paths, &known, &program, id, user, &Place::default(), left() / 2)?;
-    let name = job.name();
+    let too_late = push::too_late(&job);
     let patience = u64::try_from(left().saturating_sub(LAST_WORDS).as_millis()).unwrap_or(0);
-    match program.ask(&Request::Push(Box::new(job), patience), left())? {
-        Some(_) => Ok(()),
-        None => Err(Error::new(Kind::Unavailable, format!("the key for {name} could not be pushed in time"))),
-    }
+    program.ask(&Request::Push(Box::new(job), patience), left())?.map(drop).ok_or(too_late)
 }
 
 /// What the child keeps of its time to say why it was not enough.

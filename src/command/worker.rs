@@ -1,4 +1,4 @@
-//! `ssh-eic worker`: asks AWS on behalf of a proxy, and ends.
+//! `ssh-eic worker`: asks AWS on behalf of a proxy or a hook, and ends.
 
 use crate::command::{Context, Exit};
 use crate::connect::worker;

@@ -128,7 +128,9 @@ pub fn ensure(paths: &Paths, job: &Job, deadline: Instant) -> Result<u64> {
     sent
 }
 
-fn too_late(job: &Job) -> Error {
+/// What to say of a push that has used up its time.
+#[must_use]
+pub fn too_late(job: &Job) -> Error {
     Error::new(Kind::Unavailable, format!("the key for {} could not be pushed in time", job.name()))
         .hint("try again in a moment; -v shows what AWS says")
 }
@@ -150,14 +152,12 @@ async fn push_with_retries(paths: &Paths, job: &Job, key: &PublicKey, deadline: 
     let mut refusals = Refusals::default();
     let mut pause = Duration::from_millis(100);
     loop {
-        let queue = pushes::take_place(paths, job.push_rate, clock::now());
-        if Instant::now() + queue > deadline {
-            return Err(too_late(job));
-        }
+        let patience = deadline.saturating_duration_since(Instant::now());
+        let queue = pushes::take_place(paths, job.push_rate, clock::now(), patience).ok_or_else(|| too_late(job))?;
         tokio::time::sleep(queue).await;
         refusals.forgive(queue);
         let sent = clock::now();
-        let push = push::Push { id: &job.id, label: &job.label, user: &job.user, public_key: &key.line };
+        let push = push::Push { id: &job.id, name: &job.name(), user: &job.user, public_key: &key.line };
         let failure = match push::send(&session, push).await {
             Ok(request_id) => {
                 pushes::recover(paths, job.push_rate);

@@ -1,8 +1,9 @@
-//! What talks to AWS for the proxy: a child process that ends with its answer.
+//! What talks to AWS for the proxy and the hook: a child process that ends with its answer.
 //!
 //! A proxy lives as long as its session, hours and days, and there may be hundreds of them; the SDK's memory must not
-//! stay with it. The child reads one request from stdin, writes one answer to stdout, and ends at once when its stdin
-//! ends, that is when the proxy is gone, however it went.
+//! stay with it. A hook must not take longer than 35 s; a child can be ended whatever it waits for. The child reads one
+//! request from stdin, writes one answer to stdout, and ends at once when its stdin ends, that is when whoever started it
+//! is gone, however that went.
 
 use std::io::{self, BufRead, Read, Write};
 use std::net::{IpAddr, ToSocketAddrs};

@@ -67,10 +67,11 @@ const RECOVERY: f64 = 0.5;
 /// Longest queue that a stored record can mean, in milliseconds; one beyond it is a clock that jumped.
 const LONGEST_QUEUE: u64 = 600_000;
 
-/// Takes the next place in the queue and says how long to wait for it.
+/// Takes the next place in the queue and says how long to wait for it; none, and none is taken, if that is longer than
+/// `patience`: who gives up must not keep others waiting.
 #[must_use]
-pub fn take_place(paths: &Paths, limit: f64, now: u64) -> Duration {
-    let mut wait = 0;
+pub fn take_place(paths: &Paths, limit: f64, now: u64, patience: Duration) -> Option<Duration> {
+    let mut place = None;
     with_rate(paths, |shared| {
         let rate = shared.lowered.unwrap_or(limit).min(limit);
         let (at_once, window) = window(rate);
@@ -85,10 +86,12 @@ pub fn take_place(paths: &Paths, limit: f64, now: u64) -> Duration {
             Some(nth) => now.max(shared.sent[nth] + window),
             None => now.max(shared.sent.last().copied().unwrap_or(0)),
         };
-        shared.sent.push(turn);
-        wait = turn - now;
+        place = Some(Duration::from_millis(turn - now)).filter(|&wait| wait <= patience);
+        if place.is_some() {
+            shared.sent.push(turn);
+        }
     });
-    Duration::from_millis(wait)
+    place
 }
 
 /// `rate` a second as so many within so many milliseconds.
@@ -187,11 +190,12 @@ mod tests {
     fn no_window_of_a_second_gets_more_than_the_rate() {
         let dir = tempfile::tempdir().unwrap();
         let paths = Paths::new(&Environment { home: Some(dir.path().to_owned()), ..Environment::default() }).unwrap();
+        let wait = |now| take_place(&paths, 20.0, now, Duration::MAX).expect("a place");
         let start = 1_000_000;
         let mut sent: Vec<u64> = Vec::new();
         for n in 0..90 {
             let now = start + n * 3;
-            sent.push(now + u64::try_from(take_place(&paths, 20.0, now).as_millis()).unwrap());
+            sent.push(now + u64::try_from(wait(now).as_millis()).unwrap());
         }
         assert!(sent.windows(21).all(|w| w[20] - w[0] >= 1000), "{sent:?}");
         assert!(sent[19] - start < 100, "the first 20 wait for nobody");
@@ -199,13 +203,25 @@ mod tests {
         for n in 0..20 {
             slow_down(&paths, 20.0, late - 100 + n, late - 50 + n);
         }
-        let slow: Vec<u128> = (0..11).map(|_| take_place(&paths, 20.0, late).as_millis()).collect();
+        let slow: Vec<u128> = (0..11).map(|_| wait(late).as_millis()).collect();
         assert_eq!((slow[9], slow[10]), (0, 1000), "half the rate after throttling");
         for _ in 0..40 {
             recover(&paths, 20.0);
         }
         let later = late + 60_000;
-        assert!((0..20).all(|_| take_place(&paths, 20.0, later).is_zero()), "recovered");
+        assert!((0..20).all(|_| wait(later).is_zero()), "recovered");
+    }
+
+    #[test]
+    fn who_will_not_wait_takes_no_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = Paths::new(&Environment { home: Some(dir.path().to_owned()), ..Environment::default() }).unwrap();
+        let place = |patience| take_place(&paths, 1.0, 1_000_000, Duration::from_millis(patience));
+        assert_eq!(place(0), Some(Duration::ZERO));
+        for _ in 0..5 {
+            assert_eq!(place(999), None);
+        }
+        assert_eq!(place(1000), Some(Duration::from_secs(1)), "the second place, whoever gave up before");
     }
 
     #[test]

@@ -224,8 +224,7 @@ impl Opening<'_> {
         if let Push::Running { since, .. } = self.push
             && since.elapsed() >= PUSH_PATIENCE + WORKER_SLACK
         {
-            let what = format!("the key for {} could not be pushed in time", self.target.job.name());
-            return Err(Error::new(Kind::Unavailable, what));
+            return Err(push::too_late(&self.target.job));
         }
         if self.server_spoke() {
             return Ok(());
