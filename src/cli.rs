@@ -48,6 +48,8 @@ pub enum Command {
     List(List),
     /// The Match exec hook that ssh calls before each connection
     Match(Match),
+    /// Take everything of ours away again; ~/.ssh/config is as it was before
+    Remove(Remove),
     /// Print the IAM policy that reaching the managed hosts needs
     Policy(Policy),
     /// The `ProxyCommand` that ssh calls to reach an instance
@@ -60,7 +62,7 @@ pub enum Command {
 }
 
 /// Arguments of `init`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct Init {
     /// AWS profile to find instances with
     #[arg(long, value_name = "NAME")]
@@ -71,6 +73,12 @@ pub struct Init {
     /// Only instances with this tag; may be given several times
     #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = key_and_value)]
     pub tags: Vec<(String, String)>,
+    /// IAM Identity Center session of ~/.aws/config: all accounts in which you hold the role
+    #[arg(long, value_name = "NAME", conflicts_with = "profile", requires = "roles")]
+    pub sso_session: Option<String>,
+    /// Role (permission set) for --sso-session; may be given several times, the first one held counts
+    #[arg(long = "role", value_name = "ROLE", requires = "sso_session")]
+    pub roles: Vec<String>,
 }
 
 /// Arguments of `sync`.
@@ -82,6 +90,15 @@ pub struct Sync {
     /// Do nothing if the last sync is younger, such as 10m
     #[arg(long, value_name = "AGE", value_parser = age)]
     pub if_older_than: Option<u64>,
+    /// Show what would change as a unified diff, write nothing, and exit 1 if there is a difference
+    #[arg(long, conflicts_with_all = ["if_older_than", "output"])]
+    pub diff: bool,
+    /// Write one self-contained file for `ssh -F`, paramiko or asyncssh, and touch nothing else; - is stdout
+    #[arg(long, value_name = "FILE", conflicts_with = "if_older_than")]
+    pub output: Option<PathBuf>,
+    /// Let names move to instances of other accounts, and to earlier sources
+    #[arg(long)]
+    pub accept_moves: bool,
     /// Wait a moment, in the background; for ssh-eic itself
     #[arg(long, hide = true)]
     pub detached: bool,
@@ -90,14 +107,25 @@ pub struct Sync {
 /// Arguments of `list`.
 #[derive(Debug, Args)]
 pub struct List {
-    /// Only hosts whose name, id or address matches; * and ? are wildcards
+    /// Only hosts whose name, id, address or private DNS name matches; * and ? are wildcards
     pub pattern: Option<String>,
+    /// Ask AWS instead of the index; nothing is written
+    #[arg(long)]
+    pub live: bool,
     /// Print JSON
     #[arg(long, conflicts_with = "names")]
     pub json: bool,
     /// Print names only, one a line
     #[arg(long)]
     pub names: bool,
+}
+
+/// Arguments of `remove`.
+#[derive(Debug, Args)]
+pub struct Remove {
+    /// The config file and the push log, too
+    #[arg(long)]
+    pub all: bool,
 }
 
 /// Arguments of `match`.
@@ -155,7 +183,7 @@ pub struct Proxy {
     #[arg(long, value_name = "REGION")]
     pub region: Option<String>,
     /// The source in config.toml whose credentials to use
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["profile", "role_arn"])]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["profile", "role_arn", "sso_session"])]
     pub source: Option<String>,
     /// The AWS profile whose credentials to use
     #[arg(long, value_name = "NAME")]
@@ -163,6 +191,24 @@ pub struct Proxy {
     /// A role to assume
     #[arg(long, value_name = "ARN")]
     pub role_arn: Option<String>,
+    /// What the role's trust policy asks for
+    #[arg(long, value_name = "ID", requires = "role_arn")]
+    pub external_id: Option<String>,
+    /// The name of the role's session
+    #[arg(long, value_name = "NAME", requires = "role_arn")]
+    pub role_session_name: Option<String>,
+    /// The IAM Identity Center session whose role to use
+    #[arg(long, value_name = "NAME", requires_all = ["sso_account", "sso_role"], conflicts_with = "profile")]
+    pub sso_session: Option<String>,
+    /// The account of that role
+    #[arg(long, value_name = "ID", requires = "sso_session")]
+    pub sso_account: Option<String>,
+    /// That role
+    #[arg(long, value_name = "ROLE", requires = "sso_session")]
+    pub sso_role: Option<String>,
+    /// Refuse credentials of any other account
+    #[arg(long, value_name = "ID")]
+    pub account: Option<String>,
 }
 
 fn key_and_value(text: &str) -> Result<(String, String), String> {

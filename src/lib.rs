@@ -122,6 +122,7 @@ fn run_parsed(cli: Cli) -> Result<Exit> {
         Command::Match(args) => command::match_hook::run(&context, &args.alias, args.user.as_deref()),
         Command::Policy(args) => command::policy::run(&context, &args),
         Command::Proxy(args) => command::proxy::run(&context, &args),
+        Command::Remove(args) => command::remove::run(&context, &args),
         Command::Worker => command::worker::run(&context),
     }
 }

@@ -1,10 +1,11 @@
 //! Words on the terminal: messages on stderr in one form, data on stdout, progress only where somebody watches.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
 use crate::error::Error;
 
@@ -76,22 +77,69 @@ pub fn verbose(message: impl FnOnce() -> String) {
 }
 
 fn painted(text: &str, colour: &str) -> String {
-    if io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) {
-        format!("\x1b[1;{colour}m{text}\x1b[0m")
+    coloured(&io::stderr(), text, &format!("1;{colour}"))
+}
+
+/// The text in a colour (an SGR parameter of ECMA-48), if `stream` is a terminal and nobody minds.
+#[must_use]
+pub fn coloured(stream: &impl IsTerminal, text: &str, colour: &str) -> String {
+    if stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) {
+        format!("\x1b[{colour}m{text}\x1b[0m")
     } else {
         text.to_owned()
     }
 }
 
-/// A spinner on a terminal's stderr; silent elsewhere and under `-q`.
+/// The columns of the terminal that `stream` is; none where it is none.
 #[must_use]
-pub fn spinner(message: String) -> ProgressBar {
-    if LEVEL.load(Ordering::Relaxed) == 0 || !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
+pub fn width_of(stream: &(impl IsTerminal + std::os::fd::AsFd)) -> Option<usize> {
+    if !stream.is_terminal() {
+        return None;
     }
-    let style =
-        ProgressStyle::with_template("{spinner} {msg} {elapsed}").unwrap_or_else(|_| ProgressStyle::default_spinner());
-    let bar = ProgressBar::new_spinner().with_style(style).with_message(message);
-    bar.enable_steady_tick(Duration::from_millis(100));
-    bar
+    rustix::termios::tcgetwinsize(stream).ok().map(|size| usize::from(size.ws_col)).filter(|&columns| columns > 0)
+}
+
+/// How far the questions to AWS have come: on a terminal's stderr; silent elsewhere and under `-q`.
+#[derive(Debug, Clone)]
+pub struct Progress {
+    bar: ProgressBar,
+    instances: Arc<AtomicUsize>,
+}
+
+impl Progress {
+    /// Begins. The bar is gone as soon as the last copy is.
+    #[must_use]
+    pub fn start() -> Self {
+        let instances = Arc::new(AtomicUsize::new(0));
+        if LEVEL.load(Ordering::Relaxed) == 0 || !io::stderr().is_terminal() {
+            return Self { bar: ProgressBar::hidden(), instances };
+        }
+        let style = ProgressStyle::with_template("{spinner} asking AWS: {pos} of {len} regions, {msg} {elapsed}")
+            .unwrap_or_else(|_| ProgressStyle::default_spinner());
+        let bar =
+            ProgressBar::new(0).with_style(style).with_message("0 instances").with_finish(ProgressFinish::AndClear);
+        bar.enable_steady_tick(Duration::from_millis(100));
+        Self { bar, instances }
+    }
+
+    /// So many regions more will be asked.
+    pub fn more(&self, regions: usize) {
+        self.bar.inc_length(regions as u64);
+    }
+
+    /// So many have answered.
+    pub fn done(&self, regions: usize) {
+        self.bar.inc(regions as u64);
+    }
+
+    /// So many instances more are known.
+    pub fn found(&self, instances: usize) {
+        let all = self.instances.fetch_add(instances, Ordering::Relaxed) + instances;
+        self.bar.set_message(format!("{all} instances"));
+    }
+
+    /// Takes the bar away.
+    pub fn end(&self) {
+        self.bar.finish_and_clear();
+    }
 }

@@ -35,6 +35,7 @@ complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "init" -d 'Write a f
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "sync" -d 'Find instances and rewrite the ssh config for them'
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "list" -d 'Show the managed hosts'
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "match" -d 'The Match exec hook that ssh calls before each connection'
+complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "remove" -d 'Take everything of ours away again; ~/.ssh/config is as it was before'
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "policy" -d 'Print the IAM policy that reaching the managed hosts needs'
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "proxy" -d 'The `ProxyCommand` that ssh calls to reach an instance'
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "generate" -d 'Print the man page or shell completions'
@@ -43,6 +44,8 @@ complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "help" -d 'Print thi
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand init" -l profile -d 'AWS profile to find instances with' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand init" -l region -d 'AWS region to look in; may be given several times' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand init" -l tag -d 'Only instances with this tag; may be given several times' -r
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand init" -l sso-session -d 'IAM Identity Center session of ~/.aws/config: all accounts in which you hold the role' -r
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand init" -l role -d 'Role (permission set) for --sso-session; may be given several times, the first one held counts' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand init" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand init" -l home -d 'Keep everything under this folder (`SSH_EIC_HOME`)' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand init" -l state -d 'Keep the state folder under this one (`XDG_STATE_HOME`)' -r -F
@@ -51,9 +54,12 @@ complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand init" -s q -l quiet -d '
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand init" -s h -l help -d 'Print help'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -l source -d 'Ask this source only; may be given several times' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -l if-older-than -d 'Do nothing if the last sync is younger, such as 10m' -r
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -l output -d 'Write one self-contained file for `ssh -F`, paramiko or asyncssh, and touch nothing else; - is stdout' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -l home -d 'Keep everything under this folder (`SSH_EIC_HOME`)' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -l state -d 'Keep the state folder under this one (`XDG_STATE_HOME`)' -r -F
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -l diff -d 'Show what would change as a unified diff, write nothing, and exit 1 if there is a difference'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -l accept-moves -d 'Let names move to instances of other accounts, and to earlier sources'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -l detached -d 'Wait a moment, in the background; for ssh-eic itself'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -s v -l verbose -d 'Say more; twice: the details of what AWS says too'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -s q -l quiet -d 'Say nothing but errors'
@@ -61,6 +67,7 @@ complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -s h -l help -d 'P
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -l home -d 'Keep everything under this folder (`SSH_EIC_HOME`)' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -l state -d 'Keep the state folder under this one (`XDG_STATE_HOME`)' -r -F
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -l live -d 'Ask AWS instead of the index; nothing is written'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -l json -d 'Print JSON'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -l names -d 'Print names only, one a line'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -s v -l verbose -d 'Say more; twice: the details of what AWS says too'
@@ -72,6 +79,13 @@ complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand match" -l state -d 'Keep
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand match" -s v -l verbose -d 'Say more; twice: the details of what AWS says too'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand match" -s q -l quiet -d 'Say nothing but errors'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand match" -s h -l help -d 'Print help'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand remove" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand remove" -l home -d 'Keep everything under this folder (`SSH_EIC_HOME`)' -r -F
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand remove" -l state -d 'Keep the state folder under this one (`XDG_STATE_HOME`)' -r -F
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand remove" -l all -d 'The config file and the push log, too'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand remove" -s v -l verbose -d 'Say more; twice: the details of what AWS says too'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand remove" -s q -l quiet -d 'Say nothing but errors'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand remove" -s h -l help -d 'Print help'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand policy" -l source-ip -d 'Only from this network; may be given several times' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand policy" -l source-vpce -d 'Only through this interface endpoint; may be given several times' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand policy" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
@@ -84,6 +98,12 @@ complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l region -d 'The
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l source -d 'The source in config.toml whose credentials to use' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l profile -d 'The AWS profile whose credentials to use' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l role-arn -d 'A role to assume' -r
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l external-id -d 'What the role\'s trust policy asks for' -r
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l role-session-name -d 'The name of the role\'s session' -r
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l sso-session -d 'The IAM Identity Center session whose role to use' -r
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l sso-account -d 'The account of that role' -r
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l sso-role -d 'That role' -r
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l account -d 'Refuse credentials of any other account' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l home -d 'Keep everything under this folder (`SSH_EIC_HOME`)' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l state -d 'Keep the state folder under this one (`XDG_STATE_HOME`)' -r -F
@@ -120,14 +140,15 @@ complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand worker" -l state -d 'Kee
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand worker" -s v -l verbose -d 'Say more; twice: the details of what AWS says too'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand worker" -s q -l quiet -d 'Say nothing but errors'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand worker" -s h -l help -d 'Print help'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match policy proxy generate worker help" -f -a "init" -d 'Write a first config file, set up ~/.ssh/config, and sync'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match policy proxy generate worker help" -f -a "sync" -d 'Find instances and rewrite the ssh config for them'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match policy proxy generate worker help" -f -a "list" -d 'Show the managed hosts'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match policy proxy generate worker help" -f -a "match" -d 'The Match exec hook that ssh calls before each connection'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match policy proxy generate worker help" -f -a "policy" -d 'Print the IAM policy that reaching the managed hosts needs'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match policy proxy generate worker help" -f -a "proxy" -d 'The `ProxyCommand` that ssh calls to reach an instance'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match policy proxy generate worker help" -f -a "generate" -d 'Print the man page or shell completions'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match policy proxy generate worker help" -f -a "worker" -d 'Asks AWS for a proxy; for ssh-eic itself'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match policy proxy generate worker help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove policy proxy generate worker help" -f -a "init" -d 'Write a first config file, set up ~/.ssh/config, and sync'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove policy proxy generate worker help" -f -a "sync" -d 'Find instances and rewrite the ssh config for them'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove policy proxy generate worker help" -f -a "list" -d 'Show the managed hosts'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove policy proxy generate worker help" -f -a "match" -d 'The Match exec hook that ssh calls before each connection'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove policy proxy generate worker help" -f -a "remove" -d 'Take everything of ours away again; ~/.ssh/config is as it was before'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove policy proxy generate worker help" -f -a "policy" -d 'Print the IAM policy that reaching the managed hosts needs'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove policy proxy generate worker help" -f -a "proxy" -d 'The `ProxyCommand` that ssh calls to reach an instance'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove policy proxy generate worker help" -f -a "generate" -d 'Print the man page or shell completions'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove policy proxy generate worker help" -f -a "worker" -d 'Asks AWS for a proxy; for ssh-eic itself'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove policy proxy generate worker help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and __fish_seen_subcommand_from generate" -f -a "man" -d 'The man page ssh-eic(1)'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and __fish_seen_subcommand_from generate" -f -a "completions" -d 'Completions for a shell'

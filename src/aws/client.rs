@@ -5,6 +5,7 @@
 //! aws-lc's tables, and knows no `HTTPS_PROXY`.
 
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -80,12 +81,21 @@ pub async fn config(profile: Option<&str>, region: Option<&str>, patience: Patie
     Ok(loader.load().await)
 }
 
-/// The HTTP client.
+/// The HTTP client of this process: one trust store, one pool of connections.
 ///
 /// # Errors
 ///
 /// [`Kind::File`] if `AWS_CA_BUNDLE` cannot be read.
 pub fn http_client() -> Result<SharedHttpClient> {
+    static CLIENT: OnceLock<SharedHttpClient> = OnceLock::new();
+    if let Some(client) = CLIENT.get() {
+        return Ok(client.clone());
+    }
+    let client = new_http_client()?;
+    Ok(CLIENT.get_or_init(|| client).clone())
+}
+
+fn new_http_client() -> Result<SharedHttpClient> {
     let context = TlsContext::builder()
         .with_trust_store(trust_store()?)
         .build()

@@ -4,6 +4,7 @@
 //! would sign for every source; a named profile therefore gets the profile's own provider. Credentials are resolved
 //! before any request, which keeps their errors apart from the service's. Nothing here prompts.
 
+use std::path::Path;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
@@ -13,55 +14,37 @@ use aws_config::imds;
 use aws_config::meta::region::RegionProviderChain;
 use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
 use aws_config::provider_config::ProviderConfig;
+use aws_config::sso::SsoCredentialsProvider;
 use aws_config::sts::AssumeRoleProvider;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_smithy_types::error::display::DisplayErrorContext;
-use aws_types::os_shim_internal::{Env, Fs};
-use serde::{Deserialize, Serialize};
 
 use crate::aws::client::{self, Patience};
+use crate::aws::kept;
+use crate::aws::profiles::{Profiles, Settings};
+use crate::core::identity::{Identity, SsoRole, shell_word};
 use crate::error::{Error, Kind, Result};
-use crate::store::config::{Role, Source};
+use crate::store::credentials::Entry;
 
 /// Instance metadata is asked last; off EC2 nobody answers, and the words have to come soon.
 const METADATA_PATIENCE: Duration = Duration::from_millis(600);
 /// For providers that ask servers or run programs.
 const PROVIDER_PATIENCE: Duration = Duration::from_secs(20);
 
-/// Whose credentials to use.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Identity {
-    /// The profile; none: the ambient chain.
-    pub profile: Option<String>,
-    /// A role on top.
-    pub role: Option<Role>,
-    /// The only account that is right.
-    pub account: Option<String>,
-}
-
-impl Identity {
-    /// That of a source.
-    #[must_use]
-    pub fn of(source: &Source) -> Self {
-        Self { profile: source.profile.clone(), role: source.role.clone(), account: source.account.clone() }
-    }
-
-    fn described(&self) -> String {
-        match &self.profile {
-            Some(profile) => format!("profile {profile:?}"),
-            None => match crate::sys::environment::variable("AWS_PROFILE") {
-                Some(profile) => format!("the environment or profile {}", profile.to_string_lossy()),
-                None => "the environment or the default profile".to_owned(),
-            },
+/// The identity in a message.
+#[must_use]
+pub fn described(identity: &Identity) -> String {
+    match (&identity.profile, &identity.sso) {
+        (Some(profile), _) => format!("profile {profile:?}"),
+        (None, Some(SsoRole { session, account, role })) => {
+            format!("role {role:?} in account {account} (SSO session {session:?})")
         }
-    }
-
-    /// `--profile NAME` for a command to type, or nothing.
-    #[must_use]
-    pub fn flag(&self) -> String {
-        self.profile.as_deref().map(|profile| format!(" --profile {profile}")).unwrap_or_default()
+        (None, None) => match crate::sys::environment::variable("AWS_PROFILE") {
+            Some(profile) => format!("the environment or profile {}", profile.to_string_lossy()),
+            None => "the environment or the default profile".to_owned(),
+        },
     }
 }
 
@@ -78,25 +61,36 @@ pub struct Session {
     pub account: Option<String>,
     /// For messages and hints.
     pub identity: Identity,
+    /// Where the credentials are kept between processes.
+    pub kept: Option<Entry>,
 }
 
-/// Resolves credentials and region.
+/// Resolves credentials and region. `cache` is the folder in which temporary credentials are kept, if they are.
 ///
 /// # Errors
 ///
 /// [`Kind::Credentials`] with the command that signs in; [`Kind::Config`] where no region is named anywhere.
-pub async fn open(identity: &Identity, region: Option<&str>, patience: Patience) -> Result<Session> {
+pub async fn open(
+    identity: &Identity,
+    region: Option<&str>,
+    patience: Patience,
+    cache: Option<&Path>,
+) -> Result<Session> {
     let config = client::config(identity.profile.as_deref(), region, patience).await?;
     let region = config.region().map(ToString::to_string).ok_or_else(|| {
-        Error::new(Kind::Config, format!("no region is set for {}", identity.described()))
+        Error::new(Kind::Config, format!("no region is set for {}", described(identity)))
             .hint("set regions = [\"…\"] for the source in config.toml, or region in ~/.aws/config")
     })?;
-    let credentials = resolve(identity, &config).await?;
+    let (credentials, kept) = match cache {
+        Some(folder) => kept::or_fetch(identity, folder, async || resolve(identity, &config).await).await?,
+        None => (resolve(identity, &config).await?, None),
+    };
     let session = Session {
         region,
         access_key: credentials.access_key_id().to_owned(),
         account: credentials.account_id().map(|id| id.as_str().to_owned()),
         identity: identity.clone(),
+        kept,
         config: config.into_builder().credentials_provider(SharedCredentialsProvider::new(credentials)).build(),
     };
     if let (Some(wanted), Some(found)) = (&identity.account, &session.account) {
@@ -114,7 +108,7 @@ pub fn check_account(identity: &Identity, wanted: &str, found: &str) -> Result<(
     if wanted == found {
         return Ok(());
     }
-    Err(Error::new(Kind::Credentials, format!("{} signs for account {found}, not for {wanted}", identity.described()))
+    Err(Error::new(Kind::Credentials, format!("{} signs for account {found}, not for {wanted}", described(identity)))
         .hint("sign in to the right account, or correct account and profile of the source in config.toml"))
 }
 
@@ -172,7 +166,17 @@ fn metadata(config: Option<&ProviderConfig>) -> imds::Client {
 async fn resolve(identity: &Identity, config: &SdkConfig) -> Result<Credentials> {
     let provider_config =
         ProviderConfig::without_region().with_region(config.region().cloned()).with_http_client(client::http_client()?);
-    let base: SharedCredentialsProvider = if let Some(profile) = &identity.profile {
+    let base: SharedCredentialsProvider = if let Some(SsoRole { session, account, role }) = &identity.sso {
+        let session = Profiles::load().await?.sso_session(session)?;
+        let provider = SsoCredentialsProvider::builder()
+            .configure(&provider_config)
+            .account_id(account)
+            .role_name(role)
+            .region(session.region)
+            .start_url(session.start_url)
+            .session_name(session.name);
+        SharedCredentialsProvider::new(provider.build())
+    } else if let Some(profile) = &identity.profile {
         let provider = ProfileFileCredentialsProvider::builder().configure(&provider_config).profile_name(profile);
         SharedCredentialsProvider::new(provider.build())
     } else {
@@ -199,7 +203,7 @@ async fn resolve(identity: &Identity, config: &SdkConfig) -> Result<Credentials>
         Ok(Err(error)) => Err(explain(identity, &error).await),
         Err(_) => Err(Error::new(
             Kind::Credentials,
-            format!("{} gave no credentials within {} s", identity.described(), PROVIDER_PATIENCE.as_secs()),
+            format!("{} gave no credentials within {} s", described(identity), PROVIDER_PATIENCE.as_secs()),
         )
         .hint("see whether its credential_process or sign-in service answers")),
     }
@@ -208,14 +212,17 @@ async fn resolve(identity: &Identity, config: &SdkConfig) -> Result<Credentials>
 /// Says in words why there are no credentials, and what to type.
 async fn explain(identity: &Identity, error: &CredentialsError) -> Error {
     let details = DisplayErrorContext(error).to_string();
-    let settings = ProfileSettings::read(identity.profile.as_deref()).await;
-    let who = identity.described();
+    let settings = match Profiles::load().await {
+        Ok(profiles) => profiles.settings(identity.profile.as_deref()),
+        Err(_) => Settings::unknown(),
+    };
+    let who = described(identity);
     let failed = |message: String| Error::new(Kind::Credentials, message).because(&details);
     if let Some(profile) = &identity.profile
         && !settings.exists
     {
         return failed(format!("there is no AWS profile {profile:?}"))
-            .hint(format!("aws configure --profile {profile}, or correct profile in config.toml"));
+            .hint(format!("aws configure --profile {}, or correct profile in config.toml", shell_word(profile)));
     }
     if settings.mfa {
         return failed(format!("{who} needs an MFA code, which nothing can ask for here"))
@@ -231,8 +238,13 @@ async fn explain(identity: &Identity, error: &CredentialsError) -> Error {
             return error.hint("check the network, VPN and HTTPS_PROXY; -v shows the details").because(&details);
         }
     }
-    if let Some(login) = settings.sso_login(identity) {
-        return failed(format!("the SSO session of {who} has expired or was never signed in")).hint(login);
+    if identity.sso.is_some() && (lower.contains("forbidden") || lower.contains("no access")) {
+        return Error::new(Kind::Denied, format!("you do not hold {who} any more"))
+            .hint("ssh-eic sync, or ask whoever assigns accounts in Identity Center")
+            .because(&details);
+    }
+    if let Some((session, login)) = settings.sso_login(identity) {
+        return failed(format!("{session} has expired or was never signed in")).hint(login);
     }
     if lower.contains("assumerole") || lower.contains("assume role") {
         return failed(format!("{who} cannot assume its role"))
@@ -255,43 +267,4 @@ fn first_cause(error: &CredentialsError) -> String {
         cause = deeper;
     }
     crate::core::handshake::one_line(&cause.to_string())
-}
-
-/// What the profile's section in ~/.aws/config says about signing in.
-#[derive(Debug, Default)]
-struct ProfileSettings {
-    exists: bool,
-    mfa: bool,
-    sso_session: Option<String>,
-    sso: bool,
-}
-
-impl ProfileSettings {
-    async fn read(profile: Option<&str>) -> Self {
-        let files = aws_runtime::env_config::file::EnvConfigFiles::default();
-        let Ok(set) = aws_config::profile::load(&Fs::real(), &Env::real(), &files, None).await else {
-            return Self { exists: true, ..Self::default() };
-        };
-        let name = profile.unwrap_or_else(|| set.selected_profile());
-        let Some(mut section) = set.get_profile(name) else { return Self::default() };
-        let mut settings = Self { exists: true, ..Self::default() };
-        // A role's profile signs in where its source does; a chain of profiles can be a loop by mistake.
-        for _ in 0..8 {
-            settings.mfa |= section.get("mfa_serial").is_some();
-            settings.sso |= section.get("sso_start_url").is_some();
-            settings.sso_session = settings.sso_session.or_else(|| section.get("sso_session").map(str::to_owned));
-            match section.get("source_profile").and_then(|source| set.get_profile(source)) {
-                Some(source) => section = source,
-                None => break,
-            }
-        }
-        settings
-    }
-
-    fn sso_login(&self, identity: &Identity) -> Option<String> {
-        match &self.sso_session {
-            Some(session) => Some(format!("aws sso login --sso-session {session}")),
-            None => self.sso.then(|| format!("aws sso login{}", identity.flag())),
-        }
-    }
 }

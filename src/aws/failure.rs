@@ -8,8 +8,9 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-use crate::aws::credentials::Session;
+use crate::aws::credentials::{Session, described};
 use crate::core::handshake::one_line;
+use crate::core::identity::shell_word;
 use crate::error::{Error, Kind};
 
 /// Whether trying again can help.
@@ -63,6 +64,9 @@ where
                 skew: skew(answer.raw()),
             };
             let (error, retry) = said.explained();
+            if let (Kind::Credentials, Some(kept)) = (error.kind, &session.kept) {
+                kept.forget();
+            }
             Failure { error: error.because(details), retry, code: Some(code) }
         }
         SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => Failure {
@@ -161,7 +165,9 @@ impl Said<'_> {
     }
 
     fn credentials(&self, what: &str) -> Error {
-        let flag = self.session.identity.flag();
+        let identity = &self.session.identity;
+        let login = identity.sso.as_ref().map(|role| format!(" --sso-session {}", shell_word(&role.session)));
+        let flag = login.unwrap_or_else(|| identity.flag());
         Error::new(Kind::Credentials, format!("the AWS credentials of{} {what}", self.identity()))
             .hint(format!("aws sso login{flag}, or renew them where they come from"))
     }
@@ -183,9 +189,10 @@ impl Said<'_> {
 
     fn identity(&self) -> String {
         let key = &self.session.access_key;
-        match &self.session.identity.profile {
-            Some(profile) => format!(" profile {profile:?} (access key {key})"),
-            None => format!(" access key {key}"),
+        let identity = &self.session.identity;
+        match (&identity.profile, &identity.sso) {
+            (None, None) => format!(" access key {key}"),
+            _ => format!(" {} (access key {key})", described(identity)),
         }
     }
 

@@ -15,12 +15,17 @@ use crate::store::config::Source;
 /// Instances a page; AWS's largest.
 const PAGE: i32 = 1000;
 
-/// Every instance that a source asks for in the session's region, with the account that owns it.
+/// Every instance that a source asks for in the session's region, with the account that owns it. `on_page` hears how many
+/// each page brings.
 ///
 /// # Errors
 ///
 /// In the words of [`failure::explain`].
-pub async fn of_source(session: &Session, source: &Source) -> Result<Vec<(String, Instance)>> {
+pub async fn of_source(
+    session: &Session,
+    source: &Source,
+    on_page: &(dyn Fn(usize) + Send + Sync),
+) -> Result<Vec<(String, Instance)>> {
     let client = Client::new(&session.config);
     let mut found = Vec::new();
     let mut next: Option<String> = None;
@@ -33,11 +38,13 @@ pub async fn of_source(session: &Session, source: &Source) -> Result<Vec<(String
             .send()
             .await
             .map_err(|error| failure::explain("ec2:DescribeInstances", "*", session, &error).error)?;
+        let before = found.len();
         for reservation in page.reservations.unwrap_or_default() {
             let owner = reservation.owner_id.unwrap_or_default();
             let instances = reservation.instances.unwrap_or_default();
             found.extend(instances.into_iter().filter_map(read).map(|instance| (owner.clone(), instance)));
         }
+        on_page(found.len() - before);
         next = page.next_token.filter(|token| !token.is_empty());
         if next.is_none() {
             return Ok(found);
@@ -61,8 +68,13 @@ pub async fn by_id(session: &Session, id: &InstanceId) -> std::result::Result<Op
     Ok(instances.filter_map(read).find(|instance| &instance.id == id))
 }
 
+/// All states but the last one.
+const EXISTING: [&str; 5] = ["pending", "running", "shutting-down", "stopping", "stopped"];
+
 fn filters(source: &Source) -> Vec<Filter> {
-    let states = Filter::builder().name("instance-state-name").set_values(Some(source.states.clone())).build();
+    // Also those in states that are not listed: an alias stays with its instance while that exists.
+    let states =
+        Filter::builder().name("instance-state-name").set_values(Some(EXISTING.map(str::to_owned).to_vec())).build();
     let tags = source
         .tags
         .iter()
@@ -74,6 +86,11 @@ fn filters(source: &Source) -> Vec<Filter> {
 fn known_state(name: &str) -> String {
     let known = ["pending", "running", "shutting-down", "terminated", "stopping", "stopped"];
     known.into_iter().find(|&state| state == name).unwrap_or("unknown").to_owned()
+}
+
+/// Letters, digits, dots and dashes: what a terminal and a pattern may see.
+fn is_dns_name(name: &str) -> bool {
+    name.len() <= 253 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b))
 }
 
 /// None for what has no id that we could work with.
@@ -97,6 +114,8 @@ fn read(described: Described) -> Option<Instance> {
         vpc: described.vpc_id.unwrap_or_default(),
         image: described.image_id.unwrap_or_default(),
         windows,
+        launched: described.launch_time.map_or(0, |time| time.secs()),
+        dns: described.private_dns_name.filter(|name| is_dns_name(name)).unwrap_or_default(),
         tags,
     })
 }

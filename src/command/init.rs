@@ -21,7 +21,8 @@ pub fn run(context: &Context, args: &cli::Init) -> Result<Exit> {
     ssh_config::check_owner(&context.paths, rustix::process::geteuid().as_raw())?;
     if files::read(path)?.is_some() {
         ui::note(&format!("{} is there already and stays as it is", path.display()));
-        if args.profile.is_some() || !args.regions.is_empty() || !args.tags.is_empty() {
+        let flags = args.profile.is_some() || args.sso_session.is_some();
+        if flags || !args.regions.is_empty() || !args.tags.is_empty() {
             return Err(Error::new(
                 Kind::Usage,
                 format!("the flags of init are for a new config file; {} exists", path.display()),
@@ -38,7 +39,7 @@ pub fn run(context: &Context, args: &cli::Init) -> Result<Exit> {
         files::replace(path, text.as_bytes(), 0o600)?;
         ui::note(&format!("wrote {}", path.display()));
     }
-    let config = Config::load(path)?;
+    let config = Config::load(path, &context.paths.machine_config)?;
     let report = sync::run(&sync::Run {
         paths: &context.paths,
         config: &config,
@@ -47,6 +48,7 @@ pub fn run(context: &Context, args: &cli::Init) -> Result<Exit> {
         only: None,
         if_older_than: None,
         give_way: false,
+        accept_moves: false,
     })?;
     if report.hosts > 0 {
         let line = ssh_config::include_line(&context.paths)?;
@@ -55,7 +57,7 @@ pub fn run(context: &Context, args: &cli::Init) -> Result<Exit> {
     } else {
         ui::hint(&format!("no instance was found; check regions and tags in {}", path.display()));
     }
-    Ok(Exit::of_sources(report.failures))
+    Ok(Exit::of_sources(&report.failures))
 }
 
 fn first_config(args: &cli::Init) -> String {
@@ -75,9 +77,15 @@ fn first_config(args: &cli::Init) -> String {
         "\"prod\"",
         "AWS profile; left out: the environment's credentials",
     );
+    if let Some(session) = &args.sso_session {
+        let roles: Vec<String> = args.roles.iter().map(|role| string(role)).collect();
+        line("sso_session", Some(string(session)), "", "instead of profile: every account of the session");
+        line("role", Some(format!("[{}]", roles.join(", "))), "", "the first one that you hold in an account");
+        line("accounts", None, "[\"*\"]", "ids or names; exclude_accounts likewise");
+    }
     let regions: Vec<String> = args.regions.iter().map(|region| string(region)).collect();
     let regions = (!regions.is_empty()).then(|| format!("[{}]", regions.join(", ")));
-    line("regions", regions, "[\"eu-west-1\"]", "left out: the profile's region");
+    line("regions", regions, "[\"eu-west-1\"]", "left out: the profile's region; [\"all\"]: every enabled one");
     let mut tags: Vec<(String, Vec<String>)> = Vec::new();
     for (key, value) in &args.tags {
         match tags.iter_mut().find(|(known, _)| known == key) {
@@ -90,8 +98,9 @@ fn first_config(args: &cli::Init) -> String {
     let tags = (!tags.is_empty()).then(|| format!("{{ {} }}", tags.join(", ")));
     line("tags", tags, "{ Environment = \"prod\" }", "only instances with these tags");
     line("alias", None, "\"{Environment}-{Name}\"", "how hosts are called; left out: \"{Name}\"");
-    line("user", None, "\"ubuntu\"", "OS user; the tag ssh-eic:user overrides it for one instance");
+    line("user", None, "\"ubuntu\"", "OS user; left out: by the tag ssh-eic:user, else by the image");
     line("port", None, "22", "SSH port; the tag ssh-eic:port overrides it for one instance");
+    out.push_str("\n# What single hosts have otherwise, by alias; the first that matches counts.\n# [[host]]\n# match = \"prod-db-*\"\n# user = \"deploy\"\n");
     out.push_str("\n[ssh]\n# control_persist = \"10m\"                   # keep connections open for reuse\n");
     out.push_str("\n[sync]\n# refresh = \"15m\"                           # a connection refreshes an older index; \"off\": never\n");
     out
@@ -102,6 +111,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::store::config::{Regions, Who};
 
     #[test]
     fn the_first_config_means_what_the_flags_said() {
@@ -113,19 +123,23 @@ mod tests {
                 ("Role".to_owned(), "db".to_owned()),
                 ("a b".to_owned(), String::new()),
             ],
+            ..cli::Init::default()
         };
         let config = Config::parse(&first_config(&args), Path::new("c")).unwrap();
         let source = &config.sources[0];
-        assert_eq!(source.profile.as_deref(), Some("my prod profile"));
-        assert_eq!(source.regions, ["eu-west-1", "us-east-1"]);
+        assert_eq!(source.who, Who::Profile("my prod profile".to_owned()));
+        assert_eq!(source.regions, Regions::Named(vec!["eu-west-1".to_owned(), "us-east-1".to_owned()]));
         assert_eq!(source.tags["Role"], ["we\"b", "db"]);
         assert_eq!(source.tags["a b"], [""]);
-        let bare = first_config(&cli::Init { profile: None, regions: Vec::new(), tags: Vec::new() });
-        assert_eq!(Config::parse(&bare, Path::new("c")).unwrap().sources[0].profile, None);
+        let bare = first_config(&cli::Init::default());
+        assert_eq!(Config::parse(&bare, Path::new("c")).unwrap().sources[0].who, Who::Ambient);
+        let args = cli::Init { sso_session: Some("corp".into()), roles: vec!["A".into()], ..cli::Init::default() };
+        let config = Config::parse(&first_config(&args), Path::new("c")).unwrap();
+        assert!(matches!(&config.sources[0].who, Who::Accounts(all) if all.session == "corp" && all.roles == ["A"]));
         // Every commented line is a setting that can be uncommented as it stands.
         let all: String = bare
             .lines()
-            .map(|line| line.strip_prefix("# ").filter(|l| l.contains(" = ")).unwrap_or(line))
+            .map(|line| line.strip_prefix("# ").filter(|l| l.contains(" = ") || l.starts_with("[[")).unwrap_or(line))
             .fold(String::new(), |text, line| text + line + "\n");
         assert!(Config::parse(&all, Path::new("c")).is_ok(), "{all}");
     }

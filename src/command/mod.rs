@@ -1,7 +1,9 @@
 //! One file for each subcommand; none uses another.
 
+use std::io::{self, Write};
+
 use crate::connect::worker::Program;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result, reason};
 use crate::store::paths::Paths;
 use crate::sys::environment;
 use crate::ui;
@@ -12,6 +14,7 @@ pub mod list;
 pub mod match_hook;
 pub mod policy;
 pub mod proxy;
+pub mod remove;
 pub mod sync;
 pub mod worker;
 
@@ -35,6 +38,21 @@ impl Context {
     }
 }
 
+/// Writes data to stdout; a reader that has seen enough is no failure.
+///
+/// # Errors
+///
+/// [`crate::error::Kind::File`] if it cannot be written.
+pub fn print(text: &str) -> Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::new(Kind::File, format!("cannot write to stdout: {}", reason(&error))))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// How a command ended when it did not fail: the exit code, and an error that is to be told all the same.
 #[derive(Debug, Default)]
 pub struct Exit {
@@ -51,17 +69,11 @@ impl Exit {
         Self { code, error: None }
     }
 
-    /// The end of a sync in which some sources failed: tells each with one hint for all that share it; the first
-    /// one's kind is the exit code.
+    /// The end of a sync in which some sources failed; the first one's kind is the exit code.
     #[must_use]
-    pub fn of_sources(failures: Vec<Error>) -> Self {
+    pub fn of_sources(failures: &[Error]) -> Self {
         let Some(code) = failures.first().map(|error| error.kind.exit_code()) else { return Self::default() };
-        let mut told: Vec<String> = Vec::new();
-        for mut error in failures {
-            error.hints.retain(|hint| !told.contains(hint));
-            told.extend(error.hints.iter().cloned());
-            ui::error(&error);
-        }
+        failures.iter().for_each(ui::error);
         ui::hint("the hosts of these sources stay as they were");
         Self::code(code)
     }

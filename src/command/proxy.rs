@@ -10,6 +10,7 @@ use crate::connect::opening::{self, Opened, Target};
 use crate::connect::relay;
 use crate::connect::target::{self, Known, Place};
 use crate::connect::worker::{Program, Request};
+use crate::core::identity::{Identity, Role, SsoRole};
 use crate::core::ids::{InstanceId, OsUser};
 use crate::core::intent;
 use crate::error::{Error, Kind, Result};
@@ -67,28 +68,42 @@ fn end(failed: &Failed) -> Exit {
 
 /// Reads what ssh handed over into what a connection needs.
 fn prepare(context: &Context, args: &cli::Proxy, program: &Program, start: Instant) -> Result<(Target, Known)> {
-    let id = InstanceId::parse(&args.instance).ok_or_else(|| {
-        Error::new(Kind::Usage, format!("{:?} is not an instance id", args.instance))
-            .hint("ssh_config hands it over as %k")
-    })?;
+    let Some(id) = InstanceId::parse(&args.instance) else {
+        // Sync writes a block for a bare name that several share, so that it leads here and nowhere else.
+        return Err(target::shared_name(&context.paths, &args.instance)?.unwrap_or_else(|| {
+            Error::new(Kind::Usage, format!("{:?} is not an instance id", args.instance))
+                .hint("ssh_config hands it over as %k; ssh-eic sync, if the name was shared")
+        }));
+    };
     let known = Known::read(&context.paths, &id)?;
     let user = match (&args.user, &known.host) {
         (Some(user), _) => target::os_user(user)?,
         (None, Some(host)) => host.user.clone(),
         (None, None) => OsUser::ec2_user(),
     };
-    let place = Place {
-        region: args.region.clone(),
-        source: args.source.clone(),
-        profile: args.profile.clone(),
-        role_arn: args.role_arn.clone(),
-    };
+    let place = Place { region: args.region.clone(), source: args.source.clone(), identity: identity(args) };
     let patience = patience(&known);
     let (job, address) = target::job(&context.paths, &known, program, &id, user, &place, patience)?;
     // An id typed instead of an alias: the index knows where it is.
     let indexed = known.host.as_ref().and_then(|host| host.address.clone()).filter(|_| args.host == args.instance);
     let host = indexed.unwrap_or_else(|| args.host.clone());
     Ok((Target { host, port: args.port, address, job, start, patience }, known))
+}
+
+/// What the command line says of whose credentials to use.
+fn identity(args: &cli::Proxy) -> Identity {
+    let role = args.role_arn.clone().map(|arn| Role {
+        arn,
+        external_id: args.external_id.clone(),
+        session_name: args.role_session_name.clone(),
+    });
+    let sso = args.sso_session.clone().map(|session| SsoRole {
+        session,
+        account: args.sso_account.clone().unwrap_or_default(),
+        role: args.sso_role.clone().unwrap_or_default(),
+    });
+    let account = args.account.clone().or_else(|| args.sso_account.clone());
+    Identity { profile: args.profile.clone(), sso, role, account }
 }
 
 /// The smaller of `connect_timeout` and ssh's own ConnectTimeout less a second, so that our words come before ssh's.

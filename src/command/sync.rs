@@ -1,13 +1,16 @@
 //! `ssh-eic sync`: find the instances, rewrite the config.
 
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use crate::cli;
-use crate::command::{Context, Exit};
-use crate::discover::sync;
+use crate::command::{Context, Exit, print};
+use crate::discover::sync::{self, Report, Run};
 use crate::error::{Error, Kind, Result};
 use crate::store::config::Config;
+use crate::store::index::Index;
+use crate::store::{files, paths};
 use crate::sys::{detach, environment};
 use crate::ui;
 
@@ -24,9 +27,44 @@ pub fn run(context: &Context, args: &cli::Sync) -> Result<Exit> {
         detach::leave_the_terminal();
         thread::sleep(AFTER_YOU);
     }
-    let config = Config::load(&context.paths.config)?;
-    for name in &args.sources {
-        if config.source(name).is_none() {
+    let config = Config::load(&context.paths.config, &context.paths.machine_config)?;
+    check_names(context, &config, &args.sources)?;
+    let run = Run {
+        paths: &context.paths,
+        config: &config,
+        binary: environment::own_binary()?,
+        flags: context.flags.clone(),
+        only: (!args.sources.is_empty()).then(|| args.sources.clone()),
+        if_older_than: args.if_older_than.map(|seconds| seconds * 1000),
+        give_way: args.detached,
+        accept_moves: args.accept_moves,
+    };
+    if args.diff {
+        let (text, report) = sync::diff(&run)?;
+        print(&text)?;
+        return Ok(if text.is_empty() { end(&report) } else { Exit { code: end(&report).code.max(1), error: None } });
+    }
+    if let Some(path) = &args.output {
+        let (text, report) = sync::standalone(&run)?;
+        write(path, &text)?;
+        return Ok(end(&report));
+    }
+    let report = sync::run(&run)?;
+    if report.skipped {
+        ui::verbose(|| "the last sync is young enough".to_owned());
+    }
+    Ok(end(&report))
+}
+
+fn end(report: &Report) -> Exit {
+    Exit::of_sources(&report.failures)
+}
+
+/// What `--source` names: a source of the config, or one of those that it stands for.
+fn check_names(context: &Context, config: &Config, names: &[String]) -> Result<()> {
+    for name in names.iter().filter(|name| config.source(name).is_none()) {
+        let index = Index::open(&context.paths.index())?;
+        if index.map(|index| index.source(name)).transpose()?.flatten().is_none() {
             let known: Vec<&str> = config.sources.iter().map(|source| source.name.as_str()).collect();
             return Err(Error::new(Kind::Usage, format!("there is no source {name:?}")).hint(format!(
                 "{} has: {}",
@@ -35,17 +73,15 @@ pub fn run(context: &Context, args: &cli::Sync) -> Result<Exit> {
             )));
         }
     }
-    let report = sync::run(&sync::Run {
-        paths: &context.paths,
-        config: &config,
-        binary: environment::own_binary()?,
-        flags: context.flags.clone(),
-        only: (!args.sources.is_empty()).then(|| args.sources.clone()),
-        if_older_than: args.if_older_than.map(|seconds| seconds * 1000),
-        give_way: args.detached,
-    })?;
-    if report.skipped {
-        ui::verbose(|| "the last sync is young enough".to_owned());
+    Ok(())
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    if path == Path::new("-") {
+        return print(text);
     }
-    Ok(Exit::of_sources(report.failures))
+    let path = paths::absolute(path)?;
+    files::replace(&path, text.as_bytes(), 0o600)?;
+    ui::note(&format!("wrote {}: ssh -F {0} NAME", path.display()));
+    Ok(())
 }

@@ -5,16 +5,18 @@
 //! user go through one queue, and throttling slows them all.
 
 use std::fs::File;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use crate::aws::client::{self, Patience};
-use crate::aws::credentials::{self, Identity, Session};
+use crate::aws::credentials::{self, Session, described};
 use crate::aws::failure::{Failure, Retry};
 use crate::aws::{instances, push};
 use crate::core::fleet::Instance;
 use crate::core::freshness::{self, Stamp};
+use crate::core::identity::Identity;
 use crate::core::ids::{InstanceId, OsUser};
 use crate::error::{Error, Kind, Result};
 use crate::store::config::KeyType;
@@ -53,6 +55,8 @@ pub struct Job {
     pub push_log: bool,
     /// How long a push counts, in milliseconds.
     pub window: u64,
+    /// Where temporary credentials are kept, if they are.
+    pub cache: Option<PathBuf>,
 }
 
 impl Job {
@@ -69,6 +73,7 @@ impl Job {
             push_rate: 20.0,
             push_log: true,
             window: clock::push_window(),
+            cache: None,
         }
     }
 
@@ -148,7 +153,7 @@ fn lock(paths: &Paths, job: &Job, deadline: Instant) -> Result<File> {
 
 /// Returns when the request that succeeded was sent, in milliseconds since 1970.
 async fn push_with_retries(paths: &Paths, job: &Job, key: &PublicKey, deadline: Instant) -> Result<u64> {
-    let session = credentials::open(&job.identity, job.region.as_deref(), Patience::PUSH).await?;
+    let session = credentials::open(&job.identity, job.region.as_deref(), Patience::PUSH, job.cache.as_deref()).await?;
     let mut refusals = Refusals::default();
     let mut pause = Duration::from_millis(100);
     loop {
@@ -243,8 +248,8 @@ async fn given_up(session: &Session, job: &Job, failure: Failure, refused_for: D
 pub fn not_there(job: &Job, region: &str) -> Error {
     let name = job.name();
     let account = job.identity.account.as_deref().map(|account| format!(" of account {account}")).unwrap_or_default();
-    let who =
-        job.identity.profile.as_deref().map(|profile| format!(", asked with profile {profile:?}")).unwrap_or_default();
+    let is_named = job.identity.profile.is_some() || job.identity.sso.is_some();
+    let who = if is_named { format!(", asked with {}", described(&job.identity)) } else { String::new() };
     Error::new(Kind::NoHost, format!("{name} is not in {region}{account}{who}"))
         .hint("ssh-eic sync, if it was replaced")
         .gone("gone")

@@ -5,13 +5,15 @@
 
 use std::time::Duration;
 
-use crate::aws::credentials::Identity;
 use crate::connect::push::Job;
 use crate::connect::worker::{Answer, Program, Request};
 use crate::core::fleet::Host;
+use crate::core::identity::Identity;
 use crate::core::ids::{InstanceId, OsUser};
+use crate::core::names::Shared;
+use crate::discover::survey;
 use crate::error::{Error, Kind, Result};
-use crate::store::config::{AddressKind, Config, Role};
+use crate::store::config::{AddressKind, Config, KeyType};
 use crate::store::index::Index;
 use crate::store::paths::Paths;
 
@@ -22,10 +24,8 @@ pub struct Place {
     pub region: Option<String>,
     /// `--source`
     pub source: Option<String>,
-    /// `--profile`
-    pub profile: Option<String>,
-    /// `--role-arn`
-    pub role_arn: Option<String>,
+    /// `--profile`, `--role-arn`, `--sso-session` and what belongs to them.
+    pub identity: Identity,
 }
 
 /// What is known before anything is asked.
@@ -46,7 +46,7 @@ impl Known {
     ///
     /// A config or an index that cannot be read.
     pub fn read(paths: &Paths, id: &InstanceId) -> Result<Self> {
-        let config = Config::load(&paths.config)?;
+        let config = Config::load(&paths.config, &paths.machine_config)?;
         let index = Index::open(&paths.index())?;
         let host = index.as_ref().map(|index| index.host(id.as_str())).transpose()?.flatten();
         Ok(Self { config, index, host })
@@ -76,7 +76,8 @@ pub fn job(
     let label = known.label(id);
     let mut region = place.region.clone();
     let mut source_name = place.source.clone();
-    let explicit = place.profile.is_some() || place.role_arn.is_some() || (region.is_some() && source_name.is_none());
+    let named = Identity { account: None, ..place.identity.clone() } != Identity::default();
+    let explicit = named || (region.is_some() && source_name.is_none());
     if source_name.is_none() && !explicit {
         if let Some(host) = &known.host {
             source_name = Some(host.source.clone());
@@ -87,25 +88,93 @@ pub fn job(
             region = Some(found_in);
         }
     }
-    let limits = |job: Job| Job { push_rate: known.config.push_rate, push_log: known.config.push_log, ..job };
+    let limits = |job: Job| Job {
+        push_rate: known.config.push_rate,
+        push_log: known.config.push_log,
+        cache: survey::cache(paths, &known.config),
+        ..job
+    };
     let Some(name) = source_name else {
-        let role = place.role_arn.clone().map(|arn| Role { arn, external_id: None, session_name: None });
-        let identity = Identity { profile: place.profile.clone(), role, account: None };
+        let identity = place.identity.clone();
         return Ok((limits(Job::new(id.clone(), &label, user, region, identity)), AddressKind::Private));
     };
-    let source = known.config.source(&name).ok_or_else(|| {
+    let Signer { identity, key_type, address } = signer(known, &name)?.ok_or_else(|| {
         Error::new(
             Kind::Config,
             format!("{} has no source {name:?} any more, which {label} came from", paths.config.display()),
         )
         .hint("ssh-eic sync")
     })?;
-    let mut identity = Identity::of(source);
-    let recorded = known.index.as_ref().and_then(|index| index.header.accounts.get(&name).cloned());
-    identity.account = identity.account.or(recorded);
-    let job = Job { key_type: source.key_type, ..Job::new(id.clone(), &label, user, region, identity) };
-    Ok((limits(job), source.address))
+    let job = Job { key_type, ..Job::new(id.clone(), &label, user, region, identity) };
+    Ok((limits(job), address))
 }
+
+/// What a source means for one connection.
+struct Signer {
+    identity: Identity,
+    key_type: KeyType,
+    address: AddressKind,
+}
+
+/// A source as the config has it now, or, where it is one of many that an entry stands for, as the last sync found it.
+fn signer(known: &Known, name: &str) -> Result<Option<Signer>> {
+    let record = known.index.as_ref().map(|index| index.source(name)).transpose()?.flatten();
+    if let Some(source) = known.config.source(name)
+        && let Some(mut identity) = source.identity()
+    {
+        let same = record.filter(|record| Identity { account: None, ..record.identity.clone() } == unpinned(&identity));
+        identity.account = identity.account.or(same.and_then(|record| record.identity.account));
+        return Ok(Some(Signer { identity, key_type: source.key_type, address: source.address }));
+    }
+    let from_config = |record: &crate::store::index::SourceRecord| known.config.source(&record.of).is_some();
+    Ok(record.filter(from_config).map(|record| Signer {
+        identity: record.identity,
+        key_type: record.key_type,
+        address: record.address,
+    }))
+}
+
+fn unpinned(identity: &Identity) -> Identity {
+    Identity { account: None, ..identity.clone() }
+}
+
+/// Why a name that is no instance's connects to nobody, in words.
+///
+/// # Errors
+///
+/// An index that cannot be read.
+pub fn shared_name(paths: &Paths, name: &str) -> Result<Option<Error>> {
+    let Some(index) = Index::open(&paths.index())? else { return Ok(None) };
+    let label = |id: &InstanceId| -> Result<String> {
+        let host = index.host(id.as_str())?;
+        Ok(host.map_or_else(
+            || id.to_string(),
+            |host| format!("{} ({}, {})", host.label(), host.state, host.address.as_deref().unwrap_or("no address")),
+        ))
+    };
+    Ok(match index.shared(name)? {
+        None => None,
+        Some(Shared::By(ids)) => {
+            let mut hosts = ids.iter().take(CANDIDATES).map(label).collect::<Result<Vec<_>>>()?;
+            if ids.len() > CANDIDATES {
+                hosts.push(format!("and {} more", ids.len() - CANDIDATES));
+            }
+            let whose = if ids.len() == 1 { "the name of a group" } else { "the name of several instances" };
+            let error = Error::new(Kind::NoHost, format!("{name} is {whose}: {}", hosts.join(", ")));
+            Some(error.hint("name one of them, or set duplicates = \"newest\" in config.toml"))
+        }
+        Some(Shared::Waits { was, wants, account }) => {
+            let words = format!(
+                "{name} was {} in account {}, and {wants} in account {account} is called so now",
+                was.id, was.account
+            );
+            Some(Error::new(Kind::NoHost, words).hint("ssh-eic sync --accept-moves, if that is right"))
+        }
+    })
+}
+
+/// As many as 400 bytes, all that ssh prints of our words, have room for.
+const CANDIDATES: usize = 5;
 
 fn locate(program: &Program, id: &InstanceId, patience: Duration) -> Result<(String, String)> {
     match program.ask(&Request::Locate(id.clone()), patience)? {

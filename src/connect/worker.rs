@@ -24,9 +24,10 @@ use crate::connect::push::{self, Job};
 use crate::connect::relay::until;
 use crate::core::fleet::Instance;
 use crate::core::ids::InstanceId;
-use crate::discover::{query, sync};
+use crate::discover::{query, survey, sync};
 use crate::error::{Error, Kind, Result};
 use crate::store::config::Config;
+use crate::store::index::Index;
 use crate::store::paths::Paths;
 use crate::ui;
 
@@ -208,18 +209,19 @@ fn answer(paths: &Paths, program: Program, request: Request) -> Result<Answer> {
         }
         Request::Describe(job) => client::run(async {
             let patience = Patience { attempts: 2, ..Patience::PUSH };
-            let session = credentials::open(&job.identity, job.region.as_deref(), patience).await?;
+            let session =
+                credentials::open(&job.identity, job.region.as_deref(), patience, job.cache.as_deref()).await?;
             match instances::by_id(&session, &job.id).await {
                 Ok(instance) => Ok(Answer::Instance(instance.map(Box::new))),
                 Err(failure) if failure.error.kind == Kind::NoHost => Ok(Answer::Instance(None)),
                 Err(failure) => Err(failure.error),
             }
         }),
-        Request::Locate(id) => locate(&Config::load(&paths.config)?, &id),
+        Request::Locate(id) => locate(paths, &id),
         Request::Sync => {
             // The proxy tells what matters; the rest would stand between ssh's own lines.
             ui::set_level(true, 0, None);
-            let config = Config::load(&paths.config)?;
+            let config = Config::load(&paths.config, &paths.machine_config)?;
             let run = sync::Run {
                 paths,
                 config: &config,
@@ -228,6 +230,7 @@ fn answer(paths: &Paths, program: Program, request: Request) -> Result<Answer> {
                 only: None,
                 if_older_than: None,
                 give_way: false,
+                accept_moves: false,
             };
             sync::run(&run).map(|_| Answer::Synced)
         }
@@ -241,8 +244,11 @@ fn answer(paths: &Paths, program: Program, request: Request) -> Result<Answer> {
     }
 }
 
-fn locate(config: &Config, id: &InstanceId) -> Result<Answer> {
-    let (found, failures) = query::locate(&config.sources, id)?;
+fn locate(paths: &Paths, id: &InstanceId) -> Result<Answer> {
+    let config = Config::load(&paths.config, &paths.machine_config)?;
+    let index = Index::open(&paths.index())?;
+    let records = index.as_ref().map(Index::content).transpose()?.unwrap_or_default().sources;
+    let (found, failures) = query::locate(&config.sources, &records, id, survey::cache(paths, &config))?;
     match (found, failures.into_iter().next()) {
         (Some((source, region)), _) => Ok(Answer::Located { source, region }),
         (None, Some(error)) => Err(error),

@@ -39,6 +39,12 @@ pub struct Instance {
     pub image: String,
     /// A Windows instance.
     pub windows: bool,
+    /// When it was launched, seconds since 1970.
+    #[serde(default)]
+    pub launched: i64,
+    /// The private DNS name.
+    #[serde(default)]
+    pub dns: String,
     /// All tags.
     pub tags: BTreeMap<String, String>,
 }
@@ -94,9 +100,26 @@ pub struct Host {
     /// The VPC.
     #[serde(default)]
     pub vpc: String,
+    /// The image.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub image: String,
+    /// The private DNS name.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub dns: String,
+    /// When it was launched, seconds since 1970.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub launched: i64,
+    /// Options of a `[[host]]`, written into `ssh_config` before ours.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, String>,
     /// All tags.
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
 
 impl Host {
@@ -139,6 +162,10 @@ pub mod samples {
             connect_timeout: None,
             az: String::new(),
             vpc: String::new(),
+            image: String::new(),
+            dns: String::new(),
+            launched: 0,
+            options: BTreeMap::new(),
             tags: BTreeMap::new(),
         }
     }

@@ -6,11 +6,12 @@
 //!
 //! The same fleet gives the same bytes. Not here: aliases (`core::alias`), writing (`store`), the Include (`splice`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use crate::core::fleet::Host;
 use crate::core::ids::OsUser;
+use crate::core::pattern;
 
 /// Names on one Host line; ssh's time for a line grows with the square of them.
 const NAMES_A_LINE: usize = 100;
@@ -37,6 +38,18 @@ pub struct Settings {
     pub control_persist: Option<String>,
     /// User and port of an id that the index does not know.
     pub fallback: (OsUser, u16),
+    /// Options that the user wants for all hosts, before ours.
+    pub options: BTreeMap<String, String>,
+    /// Patterns of the aliases that get a block; the others are reached by id.
+    pub hosts: Vec<String>,
+}
+
+impl Settings {
+    /// Whether ssh shall know the host by name.
+    #[must_use]
+    pub fn names(&self, host: &Host) -> bool {
+        host.alias.as_ref().is_some_and(|alias| pattern::matches_list(self.hosts.iter().map(String::as_str), alias))
+    }
 }
 
 /// The three files.
@@ -57,13 +70,20 @@ pub struct OptionSet<'a> {
     region: &'a str,
     user: &'a str,
     port: u16,
+    options: &'a BTreeMap<String, String>,
 }
 
 impl<'a> OptionSet<'a> {
     /// The set that a host belongs to.
     #[must_use]
     pub fn of(host: &'a Host) -> Self {
-        Self { source: &host.source, region: &host.region, user: host.user.as_str(), port: host.port }
+        Self {
+            source: &host.source,
+            region: &host.region,
+            user: host.user.as_str(),
+            port: host.port,
+            options: &host.options,
+        }
     }
 }
 
@@ -90,72 +110,120 @@ pub fn include_line(folder: &str) -> String {
     format!("Include {} {} {}", file("guard"), file("hosts"), file("hook"))
 }
 
-/// Renders all files. `hosts` in the order that the files shall have.
+/// Renders all files. `hosts` in the order that the files shall have; `bare` are the names that several hosts share,
+/// with which our proxy tells who they are.
 #[must_use]
-pub fn files(hosts: &[Host], settings: &Settings) -> Files {
-    Files { guard: guard(), hosts: host_blocks(hosts, settings), hook: hook(hosts, settings) }
+pub fn files(hosts: &[Host], bare: &[String], settings: &Settings) -> Files {
+    Files { guard: guard(), hosts: host_blocks(hosts, bare, settings), hook: hook(hosts, settings) }
 }
 
-const HEADER: &str = "# Written by ssh-eic sync. Changes are overwritten: change config.toml instead.\n";
+impl Files {
+    /// Each with its name, in the order in which they are included.
+    #[must_use]
+    pub fn named(&self) -> [(&'static str, &str); 3] {
+        [("guard", &self.guard), ("hosts", &self.hosts), ("hook", &self.hook)]
+    }
 
-fn guard() -> String {
+    /// All three in one text, for the inline layout.
+    #[must_use]
+    pub fn in_one(&self) -> String {
+        [self.guard.as_str(), &self.hosts, &self.hook].concat()
+    }
+}
+
+/// What each generated file begins with.
+pub(super) const HEADER: &str = "# Written by ssh-eic sync. Changes are overwritten: change config.toml instead.\n";
+
+pub(super) fn guard() -> String {
     // A client before 9.6 does not look at the user name, and %r stands in a shell command below. A backslash would end
     // our quoting in fish only.
     format!("{HEADER}Match user \"*'*,*\\*\"\n    ProxyCommand none\n")
 }
 
-fn host_blocks(hosts: &[Host], settings: &Settings) -> String {
+fn host_blocks(hosts: &[Host], bare: &[String], settings: &Settings) -> String {
     let mut out = HEADER.to_owned();
-    for host in hosts.iter().filter(|host| host.alias.is_some()) {
+    for host in hosts.iter().filter(|host| settings.names(host)) {
         let names: Vec<&str> = host.all_names().collect();
         let address = host.address.as_deref().unwrap_or(host.id.as_str());
         let _ = write!(out, "Host {}\n    HostName {address}\n    HostKeyAlias {}\n", names.join(" "), host.id);
     }
     let mut sets: BTreeMap<OptionSet<'_>, Vec<&str>> = BTreeMap::new();
-    for host in hosts {
+    for host in hosts.iter().filter(|host| settings.names(host)) {
         sets.entry(OptionSet::of(host)).or_default().extend(host.all_names());
     }
     for (set, names) in &sets {
         for line in name_lines(names) {
             let _ = writeln!(out, "Host {line}");
+            options(&mut out, set.options, settings);
             login(&mut out, set.user, set.port);
             let place = format!(" --region {} --source {}", word(set.region), word(set.source));
             shared(&mut out, settings, set.user, &format!("{place} -- %k %h %p"));
         }
     }
+    let bare: Vec<&str> = bare.iter().map(String::as_str).collect();
+    for line in name_lines(&bare) {
+        // No address and no way around our proxy, which says whose name it is and connects to none.
+        let program = program(settings);
+        let _ = write!(
+            out,
+            "Host {line}\n    ProxyCommand {program} proxy -- %n %h %p '%r'\n    ProxyUseFdpass no\n    ControlPath none\n"
+        );
+    }
     id_blocks(&mut out, hosts, settings);
     out
 }
 
+/// What the user wants comes before ours, that of a `[[host]]` before that of all.
+pub(super) fn options(out: &mut String, of_host: &BTreeMap<String, String>, settings: &Settings) {
+    let own: BTreeSet<String> = of_host.keys().map(|keyword| keyword.to_ascii_lowercase()).collect();
+    let general = settings.options.iter().filter(|(keyword, _)| !own.contains(&keyword.to_ascii_lowercase()));
+    for (keyword, value) in of_host.iter().chain(general) {
+        let _ = writeln!(out, "    {keyword} {value}");
+    }
+}
+
+/// User, port and further options of an id.
+type Login<'a> = (&'a str, u16, &'a BTreeMap<String, String>);
+
 /// An instance is reachable as its id, indexed or not; only what differs from the fallback needs its own lines.
 fn id_blocks(out: &mut String, hosts: &[Host], settings: &Settings) {
     let (user, port) = &settings.fallback;
-    let mut others: BTreeMap<(&str, u16), Vec<&str>> = BTreeMap::new();
-    for host in hosts.iter().filter(|host| (&host.user, host.port) != (user, *port)) {
-        others.entry((host.user.as_str(), host.port)).or_default().push(host.id.as_str());
+    let mut others: BTreeMap<Login<'_>, Vec<&str>> = BTreeMap::new();
+    let differs = |host: &&Host| (&host.user, host.port) != (user, *port) || !host.options.is_empty();
+    for host in hosts.iter().filter(differs) {
+        others.entry((host.user.as_str(), host.port, &host.options)).or_default().push(host.id.as_str());
     }
-    for ((user, port), ids) in &others {
+    for ((user, port, of_host), ids) in &others {
         for line in name_lines(ids) {
             let _ = writeln!(out, "Host {line}");
+            for (keyword, value) in *of_host {
+                let _ = writeln!(out, "    {keyword} {value}");
+            }
             login(out, user, *port);
         }
     }
     let _ = writeln!(out, "Host {}", id_patterns(" ", "!i-"));
+    options(out, &BTreeMap::new(), settings);
     login(out, user.as_str(), *port);
     shared(out, settings, user.as_str(), " -- '%k' '%h' %p");
 }
 
-fn login(out: &mut String, user: &str, port: u16) {
+pub(super) fn login(out: &mut String, user: &str, port: u16) {
     let _ = write!(out, "    User {user}\n    Port {port}\n");
 }
 
 /// The options that hosts share. `target` ends what stands before the user in the ProxyCommand; a `--` is in it, since a
 /// user name is somebody else's word and must not be read as a flag of ours.
 fn shared(out: &mut String, settings: &Settings, user: &str, target: &str) {
+    shared_as(out, settings, user, "%k", target);
+}
+
+/// The same with `id` for what names the instance in paths: a token, or a literal.
+pub(super) fn shared_as(out: &mut String, settings: &Settings, user: &str, id: &str, target: &str) {
     let Settings { folder, known_hosts, .. } = settings;
     let own = |name: &str| quoted(&percent_doubled(&format!("{folder}/{name}")));
-    let key = quoted(&format!("{}/keys/%k", percent_doubled(folder)));
-    let control_path = control_path(folder, user.len().max(USUAL_USER));
+    let key = quoted(&format!("{}/keys/{id}", percent_doubled(folder)));
+    let control_path = control_path(folder, id, user.len().max(USUAL_USER));
     let known: Vec<String> = known_hosts.iter().map(|path| quoted(&percent_doubled(path))).collect();
     let known = [vec![own("known_hosts"), own("known_hosts.console")], known].concat().join(" ");
     let program = program(settings);
@@ -180,18 +248,23 @@ fn shared(out: &mut String, settings: &Settings, user: &str, target: &str) {
 }
 
 /// By instance, so that two instances with one private address never share a master.
-fn control_path(folder: &str, longest_user: usize) -> String {
+fn control_path(folder: &str, id: &str, longest_user: usize) -> String {
     let longest_name = "/cm/i-0123456789abcdef0-65535-".len() + longest_user;
     if folder.len() + longest_name > LONGEST_CONTROL_PATH {
         // ssh would refuse to connect at all. There is no token that shortens %k, and %C knows the address only.
         return "none".to_owned();
     }
-    quoted(&format!("{}/cm/%k-%p-%r", percent_doubled(folder)))
+    quoted(&format!("{}/cm/{id}-%p-%r", percent_doubled(folder)))
 }
 
 fn hook(hosts: &[Host], settings: &Settings) -> String {
     let mut out = HEADER.to_owned();
-    let aliases: Vec<&str> = hosts.iter().filter_map(|host| host.alias.as_deref()).collect();
+    let mut aliases: Vec<&str> = Vec::new();
+    for host in hosts.iter().filter(|host| settings.names(host)) {
+        // `Match` does not look at the letters' case: the tag's own spelling needs no entry.
+        let alias = host.alias.as_deref().unwrap_or_default();
+        aliases.extend(host.all_names().filter(|name| *name == alias || !name.eq_ignore_ascii_case(alias)));
+    }
     let program = program(settings);
     let exec = format!("user \"*,!*'*,!*\\*\" exec \"exec {program} match -- '%n' '%r'\"");
     if !aliases.is_empty() {
@@ -256,7 +329,7 @@ fn percent_doubled(text: &str) -> String {
 }
 
 /// One word of a shell command; `check_word` has seen to it that it has no quote.
-fn word(text: &str) -> String {
+pub(super) fn word(text: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
     if !text.is_empty() && text.bytes().all(plain) { text.to_owned() } else { format!("'{}'", percent_doubled(text)) }
 }
@@ -291,12 +364,14 @@ mod tests {
             known_hosts: Vec::new(),
             control_persist: None,
             fallback: (OsUser::ec2_user(), 22),
+            options: BTreeMap::new(),
+            hosts: vec!["*".to_owned()],
         }
     }
 
     #[test]
     fn the_files_are_those_of_the_contract() {
-        let files = files(&[host("prod-web-1", "i-0abc12def34567890", "ec2-user")], &settings());
+        let files = files(&[host("prod-web-1", "i-0abc12def34567890", "ec2-user")], &[], &settings());
         let expected = "\
 Host prod-web-1
     HostName 10.0.3.7
@@ -332,7 +407,7 @@ Host prod-web-1
 
     #[test]
     fn an_id_of_another_user_has_its_own_line_before_the_pattern() {
-        let files = files(&[host("a", "i-0abc12de", "ubuntu"), host("b", "i-0abc12df", "ec2-user")], &settings());
+        let files = files(&[host("a", "i-0abc12de", "ubuntu"), host("b", "i-0abc12df", "ec2-user")], &[], &settings());
         let own = files.hosts.find("Host i-0abc12de\n    User ubuntu\n").expect("lines of its own");
         assert!(own < files.hosts.find("Host i-????????").expect("the pattern"));
         assert!(!files.hosts.contains("Host i-0abc12df"));
@@ -351,7 +426,7 @@ Host prod-web-1
         let mut settings = settings();
         settings.folder = "/home/a b/100%".to_owned();
         settings.binary = "/opt/my tools/50%/ssh-eic".to_owned();
-        let text = files(&[host("a", "i-0abc12de", "ec2-user")], &settings).hosts;
+        let text = files(&[host("a", "i-0abc12de", "ec2-user")], &[], &settings).hosts;
         assert!(text.contains("IdentityFile \"/home/a b/100%%/keys/%k\"\n"), "{text}");
         assert!(text.contains("ProxyCommand '/opt/my tools/50%%/ssh-eic' proxy"), "{text}");
     }

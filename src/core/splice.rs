@@ -1,56 +1,129 @@
-//! Where our one line stands in the user's own ssh config, and how it gets there and out again.
+//! Where our part stands in the user's own ssh config, and how it gets there and out again.
 //!
-//! The `Include` has to come before any Host or Match: behind one it would belong to that block (`ssh_config(5)`). All
-//! other bytes of the file stay as they are.
+//! It is one `Include` line, or a marked block with everything in it. Either has to come before any Host or Match:
+//! behind one it would belong to that block (`ssh_config(5)`). All other bytes of the file stay as they are, and a
+//! block's digest tells whether somebody has changed it by hand.
+
+use std::ops::Range;
+
+use crate::core::digest;
+
+const BEGIN: &str = "# >>> ssh-eic";
+const END: &str = "# <<< ssh-eic";
+
+/// What shall stand in the config.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part<'a> {
+    /// The Include line.
+    Line,
+    /// A block with this text, which ends with a newline.
+    Block(&'a str),
+}
 
 /// What has to happen to the file.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Edit {
-    /// The line stands where it works.
+    /// Our part stands where it works.
     Nothing,
     /// The file's new content.
     Replace(Vec<u8>),
+    /// It cannot be understood, and is not touched.
+    Stop(Trouble),
+}
+
+/// Why a file is not touched. Line numbers are counted from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
     /// The file starts with a byte-order mark, which breaks every ssh call already (readconf.c): nothing to build on.
     ByteOrderMark,
-    /// Somebody has added other files to our line: 1-based number of it. It is theirs to take apart.
-    Edited {
+    /// Somebody has added other files to our line. It is theirs to take apart.
+    EditedLine {
         /// Where the line is.
         line: usize,
     },
-    /// The line stands inside a block: 1-based numbers of it and of the Host or Match line above it.
-    Misplaced {
-        /// Where our line is.
+    /// Somebody has changed what is between the marks.
+    EditedBlock {
+        /// Where the block begins.
         line: usize,
-        /// Where the block starts that it belongs to.
+        /// Where it ends.
+        end: usize,
+    },
+    /// A mark that begins a block without one that ends it.
+    Unclosed {
+        /// Where the mark is.
+        line: usize,
+    },
+    /// A mark that ends a block without one that begins it.
+    Unopened {
+        /// Where the mark is.
+        line: usize,
+    },
+    /// Our part stands inside a block.
+    Misplaced {
+        /// Where our part is.
+        line: usize,
+        /// The Host or Match line that it belongs to.
         block: usize,
     },
 }
 
-/// Plans to have `line` (without its end) in the config, at the very top.
+/// Plans to have `part` in the config, at the very top or where it stands already. `line` is our Include line without
+/// its end.
 #[must_use]
-pub fn insert(config: &[u8], line: &str) -> Edit {
+pub fn insert(config: &[u8], line: &str, part: Part<'_>) -> Edit {
     if config.starts_with(b"\xef\xbb\xbf") {
-        return Edit::ByteOrderMark;
+        return Edit::Stop(Trouble::ByteOrderMark);
     }
-    let mut block = None;
-    for (at, present) in lines(config).enumerate() {
-        if !is_ours(present, line) {
-            if block.is_none() && starts_block(present) {
-                block = Some(at + 1);
+    let found = match find(config, line) {
+        Ok(found) => found,
+        Err(trouble) => return Edit::Stop(trouble),
+    };
+    if let Some(trouble) = found.iter().find_map(|own| own.misplaced) {
+        return Edit::Stop(trouble);
+    }
+    let wanted = match part {
+        Part::Block(body) => block(body).into_bytes(),
+        Part::Line => {
+            let end = if config.windows(2).any(|w| w == b"\r\n") { "\r\n" } else { "\n" };
+            format!("{line}{end}").into_bytes()
+        }
+    };
+    if let [only] = found.as_slice() {
+        let there = &config[only.bytes.clone()];
+        let same = if part == Part::Line { trimmed(there) == line.as_bytes() } else { there == wanted };
+        if same {
+            return Edit::Nothing;
+        }
+    }
+    // Before it there are settings for all hosts at most, so that its place is as good as the top.
+    let at = found.first().map_or(0, |own| own.bytes.start);
+    let before = without(&config[..at], &[]);
+    let after = without(config, &found).split_off(at);
+    Edit::Replace([before, wanted, after].concat())
+}
+
+/// The config without any part of ours.
+///
+/// # Errors
+///
+/// [`Trouble`] where it cannot be told what is ours.
+pub fn remove(config: &[u8], line: &str) -> Result<Vec<u8>, Trouble> {
+    Ok(without(config, &find(config, line)?))
+}
+
+/// The config with empty lines in the place of ours, so that all others keep their numbers; none where it cannot be
+/// told what is ours.
+#[must_use]
+pub fn blanked(config: &[u8], line: &str) -> Option<Vec<u8>> {
+    let mut blanked = config.to_vec();
+    for own in find(config, line).ok()? {
+        for byte in &mut blanked[own.bytes] {
+            if *byte != b'\n' {
+                *byte = b' ';
             }
-            continue;
         }
-        if is_edited(present, line) {
-            return Edit::Edited { line: at + 1 };
-        }
-        return match block {
-            Some(block) => Edit::Misplaced { line: at + 1, block },
-            None if trimmed(present) == line.as_bytes() => Edit::Nothing,
-            None => insert(&remove(config, line), line),
-        };
     }
-    let end = if config.windows(2).any(|w| w == b"\r\n") { "\r\n" } else { "\n" };
-    Edit::Replace([line.as_bytes(), end.as_bytes(), config].concat())
+    Some(blanked)
 }
 
 /// The config with `other` in the place of our line: what ssh would make of it without touching ours.
@@ -60,18 +133,73 @@ pub fn replace_line(config: &[u8], line: &str, other: &str) -> Vec<u8> {
     let one = |present: &[u8]| {
         if is_ours(present, line) { format!("{other}{}", end(present)).into_bytes() } else { present.to_vec() }
     };
-    lines(config).flat_map(one).collect()
+    config.split_inclusive(|&b| b == b'\n').flat_map(one).collect()
 }
 
-/// The config without any line of ours.
-#[must_use]
-pub fn remove(config: &[u8], line: &str) -> Vec<u8> {
-    lines(config).filter(|present| !is_ours(present, line)).flatten().copied().collect()
+/// The block around a text: marks with a digest, and a `Match all` at its end, so that what follows in the user's file
+/// belongs to no host of ours.
+fn block(body: &str) -> String {
+    let inner = format!("{body}Match all\n");
+    format!(
+        "{BEGIN} {} (written by ssh-eic sync: change config.toml instead) >>>\n{inner}{END} <<<\n",
+        digest::of([inner.as_bytes()])
+    )
 }
 
-/// The lines with their ends.
-fn lines(config: &[u8]) -> impl Iterator<Item = &[u8]> {
-    config.split_inclusive(|&b| b == b'\n')
+/// A part of ours in a config.
+struct Own {
+    bytes: Range<usize>,
+    misplaced: Option<Trouble>,
+}
+
+fn find(config: &[u8], line: &str) -> Result<Vec<Own>, Trouble> {
+    let mut found = Vec::new();
+    let mut outer = None;
+    let mut open: Option<(usize, usize, usize)> = None;
+    let mut at = 0;
+    for (number, present) in (1..).zip(config.split_inclusive(|&b| b == b'\n')) {
+        let (start, end) = (at, at + present.len());
+        at = end;
+        let own = |from: usize, first: usize| Own {
+            bytes: from..end,
+            misplaced: outer.map(|block| Trouble::Misplaced { line: first, block }),
+        };
+        match open {
+            Some((first, ..)) if present.starts_with(BEGIN.as_bytes()) => {
+                return Err(Trouble::Unclosed { line: first });
+            }
+            Some((first, from, inner)) if present.starts_with(END.as_bytes()) => {
+                let mark = String::from_utf8_lossy(&config[from..inner]);
+                let body = String::from_utf8_lossy(&config[inner..start]);
+                if mark.split(' ').nth(3) != Some(digest::of([body.as_bytes()]).as_str()) {
+                    return Err(Trouble::EditedBlock { line: first, end: number });
+                }
+                found.push(own(from, first));
+                open = None;
+            }
+            None if present.starts_with(BEGIN.as_bytes()) => open = Some((number, start, end)),
+            None if present.starts_with(END.as_bytes()) => return Err(Trouble::Unopened { line: number }),
+            None if is_edited(present, line) => return Err(Trouble::EditedLine { line: number }),
+            None if is_ours(present, line) => found.push(own(start, number)),
+            None if outer.is_none() && starts_block(present) => outer = Some(number),
+            Some(_) | None => {}
+        }
+    }
+    match open {
+        Some((first, ..)) => Err(Trouble::Unclosed { line: first }),
+        None => Ok(found),
+    }
+}
+
+fn without(config: &[u8], found: &[Own]) -> Vec<u8> {
+    let mut kept = Vec::with_capacity(config.len());
+    let mut at = 0;
+    for own in found {
+        kept.extend_from_slice(&config[at..own.bytes.start]);
+        at = own.bytes.end;
+    }
+    kept.extend_from_slice(&config[at..]);
+    kept
 }
 
 fn trimmed(line: &[u8]) -> &[u8] {
@@ -88,7 +216,7 @@ fn is_ours(present: &[u8], line: &str) -> bool {
 fn is_edited(present: &[u8], line: &str) -> bool {
     let folder = |path: &[u8]| path[..path.iter().rposition(|&b| b == b'/').unwrap_or(0)].to_vec();
     let ours = included(line.as_bytes()).first().map(|first| folder(first)).unwrap_or_default();
-    included(present).iter().any(|path| folder(path) != ours)
+    is_ours(present, line) && included(present).iter().any(|path| folder(path) != ours)
 }
 
 /// The arguments of an Include line, double quotes taken off as readconf.c does; none for any other line.
@@ -122,7 +250,8 @@ fn split_once(text: &[u8], fits: impl Fn(u8) -> bool) -> (&[u8], &[u8]) {
 
 fn starts_block(line: &[u8]) -> bool {
     let line = trimmed(line);
-    let end = line.iter().position(|b| b.is_ascii_whitespace() || *b == b'=').unwrap_or(line.len());
+    let line = line.strip_prefix(b"\"").unwrap_or(line);
+    let end = line.iter().position(|b| b.is_ascii_whitespace() || matches!(b, b'=' | b'"')).unwrap_or(line.len());
     let keyword = &line[..end];
     keyword.eq_ignore_ascii_case(b"host") || keyword.eq_ignore_ascii_case(b"match")
 }
@@ -134,52 +263,101 @@ mod tests {
     use super::*;
 
     const LINE: &str = "Include /home/u/.ssh/eic/guard /home/u/.ssh/eic/hosts /home/u/.ssh/eic/hook";
+    const BODY: &str = "Host web\n    HostName 10.0.0.1\n";
+
+    fn inserted(config: &[u8], part: Part<'_>) -> Vec<u8> {
+        match insert(config, LINE, part) {
+            Edit::Replace(config) => config,
+            other => panic!("{other:?}"),
+        }
+    }
 
     #[test]
     fn the_line_goes_to_the_very_top_in_the_file_s_own_line_ends() {
-        assert_eq!(insert(b"", LINE), Edit::Replace(format!("{LINE}\n").into_bytes()));
-        assert_eq!(insert(b"Host a\r\n", LINE), Edit::Replace(format!("{LINE}\r\nHost a\r\n").into_bytes()));
-        assert_eq!(insert(b"# mine", LINE), Edit::Replace(format!("{LINE}\n# mine").into_bytes()));
+        for (config, expected) in [
+            ("", format!("{LINE}\n")),
+            ("Host a\r\n", format!("{LINE}\r\nHost a\r\n")),
+            ("# mine", format!("{LINE}\n# mine")),
+        ] {
+            assert_eq!(inserted(config.as_bytes(), Part::Line), expected.into_bytes());
+        }
     }
 
     #[test]
-    fn a_line_that_works_stays_where_it_is() {
+    fn what_works_stays_where_it_is() {
         let config = format!("# my config\nUser u\n  {LINE}\nHost a\n");
-        assert_eq!(insert(config.as_bytes(), LINE), Edit::Nothing);
+        assert_eq!(insert(config.as_bytes(), LINE, Part::Line), Edit::Nothing);
+        let with_block = [b"User u\n".as_slice(), block(BODY).as_bytes(), b"Host a\n"].concat();
+        assert_eq!(insert(&with_block, LINE, Part::Block(BODY)), Edit::Nothing);
+        let changed = inserted(&with_block, Part::Block("Host db\n"));
+        assert_eq!(changed, [b"User u\n".as_slice(), block("Host db\n").as_bytes(), b"Host a\n"].concat());
     }
 
     #[test]
-    fn a_line_inside_a_block_is_told_and_not_touched() {
-        let config = format!("User u\nmatch=all\n{LINE}\n");
-        assert_eq!(insert(config.as_bytes(), LINE), Edit::Misplaced { line: 3, block: 2 });
+    fn what_stands_inside_a_block_is_told_and_not_touched() {
+        for own in [format!("{LINE}\n"), block(BODY)] {
+            let config = format!("User u\nmatch=all\n{own}");
+            let trouble = Trouble::Misplaced { line: 3, block: 2 };
+            assert_eq!(insert(config.as_bytes(), LINE, Part::Line), Edit::Stop(trouble));
+            assert_eq!(insert(config.as_bytes(), LINE, Part::Block(BODY)), Edit::Stop(trouble));
+        }
+    }
+
+    #[test]
+    fn damaged_marks_and_edited_blocks_stop_with_their_line() {
+        let own = block(BODY);
+        let (begin, rest) = own.split_once('\n').unwrap();
+        let end = format!("{END} <<<\n");
+        let table = [
+            (format!("A b\n{begin}\nHost x\n"), Trouble::Unclosed { line: 2 }),
+            (format!("{begin}\n{own}"), Trouble::Unclosed { line: 1 }),
+            (format!("Host x\n{end}"), Trouble::Unopened { line: 2 }),
+            (format!("{own}{end}"), Trouble::Unopened { line: 6 }),
+            (format!("{begin}\n    User me\n{rest}"), Trouble::EditedBlock { line: 1, end: 6 }),
+            (own.replace('\n', "\r\n"), Trouble::EditedBlock { line: 1, end: 5 }),
+        ];
+        for (config, trouble) in table {
+            assert_eq!(insert(config.as_bytes(), LINE, Part::Line), Edit::Stop(trouble), "{config}");
+            assert_eq!(insert(config.as_bytes(), LINE, Part::Block(BODY)), Edit::Stop(trouble), "{config}");
+            assert_eq!(remove(config.as_bytes(), LINE), Err(trouble), "{config}");
+        }
     }
 
     #[test]
     fn an_include_of_an_earlier_version_is_replaced() {
         let config = "Include /home/u/.ssh/eic/guard /home/u/.ssh/eic/old\nHost a\n";
-        assert_eq!(insert(config.as_bytes(), LINE), Edit::Replace(format!("{LINE}\nHost a\n").into_bytes()));
+        assert_eq!(inserted(config.as_bytes(), Part::Line), format!("{LINE}\nHost a\n").into_bytes());
     }
 
     #[test]
     fn lines_of_the_user_s_own_are_never_taken_for_ours() {
         let line = "Include \"/home/a b/.ssh/eic/guard\" \"/home/a b/.ssh/eic/hosts\"";
         let own = "Include \"/home/a b/work.conf\"\nHost mine\n    Include \"/home/a c\"\n";
-        assert_eq!(insert(own.as_bytes(), line), Edit::Replace(format!("{line}\n{own}").into_bytes()));
-        assert_eq!(remove(own.as_bytes(), line), own.as_bytes());
+        assert_eq!(insert(own.as_bytes(), line, Part::Line), Edit::Replace(format!("{line}\n{own}").into_bytes()));
+        assert_eq!(remove(own.as_bytes(), line).unwrap(), own.as_bytes());
         let edited = format!("User u\n{LINE} /home/u/.ssh/more\n");
-        assert_eq!(insert(edited.as_bytes(), LINE), Edit::Edited { line: 2 });
+        let trouble = Trouble::EditedLine { line: 2 };
+        assert_eq!(insert(edited.as_bytes(), LINE, Part::Line), Edit::Stop(trouble));
     }
 
     proptest! {
         #[test]
-        fn removing_gives_back_every_byte(config in prop::collection::vec(any::<u8>(), 0..300)) {
-            match insert(&config, LINE) {
-                Edit::Replace(edited) => {
-                    prop_assert_eq!(insert(&edited, LINE), Edit::Nothing);
-                    prop_assert_eq!(remove(&edited, LINE), config);
-                }
-                other => prop_assert!(config.starts_with(b"\xef\xbb\xbf"), "{:?}", other),
+        fn removing_gives_back_every_byte_whatever_the_layouts_were(
+            config in prop::collection::vec(any::<u8>(), 0..300),
+            layouts in prop::collection::vec(any::<bool>(), 1..4),
+        ) {
+            prop_assume!(!config.starts_with(b"\xef\xbb\xbf"));
+            let mut edited = config.clone();
+            for inline in layouts {
+                let part = if inline { Part::Block(BODY) } else { Part::Line };
+                edited = match insert(&edited, LINE, part) {
+                    Edit::Replace(edited) => edited,
+                    Edit::Nothing => edited,
+                    other @ Edit::Stop(_) => return Err(TestCaseError::fail(format!("{other:?}"))),
+                };
+                prop_assert_eq!(insert(&edited, LINE, part), Edit::Nothing);
             }
+            prop_assert_eq!(remove(&edited, LINE), Ok(config));
         }
     }
 }

@@ -2,20 +2,29 @@
 //!
 //! Pure: values in, values out. It is not in `core` because it reads the checked config.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
-use crate::core::alias::{self, Place, Wish};
-use crate::core::fleet::{Host, Instance, Sighting, TAG_IGNORE, TAG_PORT, TAG_USER};
+use crate::core::alias::Subject;
+use crate::core::fleet::{Host, Instance, Sighting, TAG_AUTO_SCALING, TAG_IGNORE, TAG_PORT, TAG_USER};
 use crate::core::ids::{InstanceId, OsUser};
+use crate::core::image;
+use crate::core::names::{self, Holder, Outcome, Past, Shared, Wish};
 use crate::core::pattern;
-use crate::store::config::{AddressKind, Source};
+use crate::store::config::{AddressKind, Duplicates, HostRule, Source};
+use crate::store::images::Images;
 
 /// The hosts, and what the user should know about those that are not among them.
 #[derive(Debug, Default, PartialEq)]
 pub struct Fleet {
     /// In the order of their aliases, those without one last.
     pub hosts: Vec<Host>,
+    /// Bare names that connect to nobody, in all their spellings.
+    pub shared: BTreeMap<String, Shared>,
+    /// Names to remember besides those of the hosts.
+    pub memory: Past,
+    /// What became of the wished names.
+    pub names: Outcome,
     /// Instances skipped for what their tags say, in words.
     pub skipped: Vec<String>,
     /// Windows instances left out.
@@ -24,54 +33,150 @@ pub struct Fleet {
     pub nameless: usize,
 }
 
-/// Builds the fleet from all configured `sources`. `kept` are hosts of the last index whose source could not be asked this time.
+/// What a fleet is built from.
+pub struct Plan<'a> {
+    /// All effective sources in their order, asked or not.
+    pub sources: &'a [Source],
+    /// What single hosts have otherwise.
+    pub rules: &'a [HostRule],
+    /// Names and owners of images.
+    pub images: &'a Images,
+    /// The hosts of the last index, for users of images that could not be asked for.
+    pub old: &'a [Host],
+    /// Who had which name.
+    pub past: Past,
+    /// What stands in the way of a name.
+    pub taken: &'a dyn Fn(&str) -> Option<String>,
+    /// Names may move to other accounts and earlier sources.
+    pub accept_moves: bool,
+    /// Milliseconds since 1970.
+    pub now: u64,
+}
+
+/// Who had which name at the last sync.
 #[must_use]
-pub fn build(sources: &[Source], sightings: Vec<Sighting>, kept: Vec<Host>) -> Fleet {
+pub fn past(hosts: &[Host], memory: Past, synced: u64) -> Past {
+    let mut past = memory;
+    for host in hosts {
+        for name in host.all_names() {
+            let holder = Holder { id: host.id.clone(), account: host.account.clone(), seen: synced };
+            past.insert(name.to_ascii_lowercase(), holder);
+        }
+    }
+    past
+}
+
+/// Builds the fleet. `kept` are hosts of the last index whose source could not be asked this time.
+#[must_use]
+pub fn build(plan: &Plan<'_>, sightings: Vec<Sighting>, kept: Vec<Host>) -> Fleet {
     let mut fleet = Fleet::default();
-    let mut wishes: Vec<Wish> = Vec::new();
-    let mut hosts: BTreeMap<InstanceId, Host> = BTreeMap::new();
     let mut sightings = sightings;
     // An instance seen by two sources belongs to the first.
     sightings.sort_by(|a, b| (a.source, &a.instance.id).cmp(&(b.source, &b.instance.id)));
-    let position = |name: &str| sources.iter().position(|source| source.name == name).unwrap_or(usize::MAX);
+    let position: HashMap<&str, usize> =
+        plan.sources.iter().enumerate().map(|(at, source)| (source.name.as_str(), at)).collect();
+    let kept_at: HashMap<InstanceId, usize> = kept
+        .iter()
+        .map(|host| (host.id.clone(), position.get(host.source.as_str()).copied().unwrap_or(usize::MAX)))
+        .collect();
+    let old: HashMap<&InstanceId, &Host> = plan.old.iter().map(|host| (&host.id, host)).collect();
+    let mut wishes: Vec<Wish> = Vec::new();
+    let mut hosts: BTreeMap<InstanceId, Host> = BTreeMap::new();
+    let mut seen: BTreeSet<InstanceId> = BTreeSet::new();
     for sighting in sightings {
-        let source = &sources[sighting.source];
-        let kept_before =
-            kept.iter().any(|host| host.id == sighting.instance.id && position(&host.source) < sighting.source);
-        if kept_before || hosts.contains_key(&sighting.instance.id) || ignored(source, &sighting.instance) {
+        let Sighting { source: at, instance, .. } = &sighting;
+        let source = &plan.sources[*at];
+        let kept_before = kept_at.get(&instance.id).is_some_and(|before| before < at);
+        if kept_before || seen.contains(&instance.id) || ignored(source, instance) {
             continue;
         }
-        if sighting.instance.windows {
-            fleet.windows += 1;
+        let listed = source.states.contains(&instance.state);
+        seen.insert(instance.id.clone());
+        if instance.windows {
+            fleet.windows += usize::from(listed);
             continue;
         }
-        match host(source, &sighting) {
+        let before = old.get(&instance.id).copied();
+        match host(plan, source, sighting, before) {
             Ok(host) => {
-                let place = Place { source: &source.name, region: &sighting.region, account: &sighting.account };
-                wishes.push(Wish::of(&sighting.instance, &source.alias, place));
-                hosts.insert(host.id.clone(), host);
+                wishes.push(wish(source, *position.get(source.name.as_str()).unwrap_or(&usize::MAX), &host, listed));
+                if listed {
+                    hosts.insert(host.id.clone(), host);
+                }
             }
-            Err(why) => fleet.skipped.push(why),
+            Err(why) if listed => fleet.skipped.push(why),
+            Err(_) => {}
         }
     }
     for host in kept {
-        if !hosts.contains_key(&host.id) {
-            let name = host.names.first().or(host.alias.as_ref()).cloned();
-            wishes.push(Wish { id: host.id.clone(), name, always_suffixed: false });
+        let Some(&at) = position.get(host.source.as_str()) else { continue };
+        if seen.insert(host.id.clone()) {
+            wishes.push(wish(&plan.sources[at], at, &host, true));
             hosts.insert(host.id.clone(), host);
         }
     }
-    let names = alias::assign(&wishes, |_| false);
-    let aliases: BTreeSet<&str> = names.values().map(|names| names.alias.as_str()).collect();
-    for (id, host) in &mut hosts {
-        host.alias = names.get(id).map(|names| names.alias.clone());
-        let spelling = names.get(id).and_then(|names| names.spelling.clone());
-        host.names = spelling.into_iter().filter(|name| !aliases.contains(name.as_str())).collect();
-    }
+    give_names(plan, &mut fleet, &wishes, &mut hosts);
     fleet.nameless = hosts.values().filter(|host| host.alias.is_none()).count();
     fleet.hosts = hosts.into_values().collect();
+    for host in &mut fleet.hosts {
+        apply_rules(plan.rules, host);
+    }
     fleet.hosts.sort_by(|a, b| (a.alias.is_none(), &a.alias, &a.id).cmp(&(b.alias.is_none(), &b.alias, &b.id)));
     fleet
+}
+
+fn wish(source: &Source, rank: usize, host: &Host, listed: bool) -> Wish {
+    let subject = Subject {
+        id: &host.id,
+        az: &host.az,
+        vpc: &host.vpc,
+        source: &source.name,
+        region: &host.region,
+        account: &host.account,
+        account_name: &source.account_name,
+        tags: &host.tags,
+    };
+    Wish {
+        id: host.id.clone(),
+        account: host.account.clone(),
+        name: source.alias.expand(&subject),
+        always_suffixed: host.tags.contains_key(TAG_AUTO_SCALING),
+        rank,
+        newest: source.duplicates == Duplicates::Newest,
+        launched: host.launched,
+        listed,
+    }
+}
+
+fn give_names(plan: &Plan<'_>, fleet: &mut Fleet, wishes: &[Wish], hosts: &mut BTreeMap<InstanceId, Host>) {
+    let mut outcome = names::assign(wishes, &plan.past, plan.taken, plan.accept_moves);
+    for (id, host) in hosts.iter_mut() {
+        let (alias, others) = match outcome.names.get(id) {
+            Some(names) => (Some(names.alias.clone()), names.others.clone()),
+            None => (None, Vec::new()),
+        };
+        (host.alias, host.names) = (alias, others);
+    }
+    let listed: BTreeSet<String> = hosts.values().flat_map(Host::all_names).map(str::to_ascii_lowercase).collect();
+    let listed: BTreeSet<&str> = listed.iter().map(String::as_str).collect();
+    fleet.memory = names::memory(&outcome, wishes, &listed, &plan.past, plan.now);
+    for (spellings, shared) in outcome.shared.values() {
+        fleet.shared.extend(spellings.iter().map(|name| (name.clone(), shared.clone())));
+    }
+    outcome.moves.retain(|one| hosts.contains_key(&one.to));
+    outcome.refused.retain(|(id, ..)| hosts.contains_key(id));
+    fleet.names = outcome;
+}
+
+fn apply_rules(rules: &[HostRule], host: &mut Host) {
+    let Some(alias) = host.alias.clone() else { return };
+    let is_meant = |rule: &&HostRule| pattern::matches_list(rule.patterns.iter().map(String::as_str), &alias);
+    host.options.clear();
+    if let Some(rule) = rules.iter().find(is_meant) {
+        host.user = rule.user.clone().unwrap_or_else(|| host.user.clone());
+        host.port = rule.port.unwrap_or(host.port);
+        host.options.clone_from(&rule.options);
+    }
 }
 
 fn ignored(source: &Source, instance: &Instance) -> bool {
@@ -83,13 +188,14 @@ fn ignored(source: &Source, instance: &Instance) -> bool {
 }
 
 /// A host, or why its tags or address forbid it. Every text that goes on is checked or one of ours.
-fn host(source: &Source, sighting: &Sighting) -> Result<Host, String> {
+fn host(plan: &Plan<'_>, source: &Source, sighting: Sighting, before: Option<&Host>) -> Result<Host, String> {
     let Sighting { instance, region, account, .. } = sighting;
-    let id = &instance.id;
-    let user = match instance.tags.get(TAG_USER) {
-        Some(tag) => OsUser::parse(tag)
+    let id = instance.id;
+    let user = match (instance.tags.get(TAG_USER), &source.user) {
+        (Some(tag), _) => OsUser::parse(tag)
             .ok_or_else(|| format!("{id}: its tag {TAG_USER} is no user name that EC2 Instance Connect takes"))?,
-        None => source.user.clone().unwrap_or_else(OsUser::ec2_user),
+        (None, Some(user)) => user.clone(),
+        (None, None) => of_image(plan.images, &instance.image, before),
     };
     let port = match instance.tags.get(TAG_PORT) {
         Some(tag) => {
@@ -98,9 +204,9 @@ fn host(source: &Source, sighting: &Sighting) -> Result<Host, String> {
         None => source.port,
     };
     let address = match source.address {
-        AddressKind::Private => &instance.private_ip,
-        AddressKind::Ipv6 => &instance.ipv6,
-        AddressKind::Public => &instance.public_ip,
+        AddressKind::Private => instance.private_ip,
+        AddressKind::Ipv6 => instance.ipv6,
+        AddressKind::Public => instance.public_ip,
     };
     let address = match address {
         Some(text) => {
@@ -113,20 +219,35 @@ fn host(source: &Source, sighting: &Sighting) -> Result<Host, String> {
     Ok(Host {
         alias: None,
         names: Vec::new(),
-        id: id.clone(),
+        id,
         address,
         port,
         user,
         source: source.name.clone(),
-        region: region.clone(),
-        account: account.clone(),
-        state: instance.state.clone(),
+        region,
+        account,
+        state: instance.state,
         hook_pushes: false,
         connect_timeout: None,
-        az: instance.az.clone(),
-        vpc: instance.vpc.clone(),
-        tags: instance.tags.clone(),
+        az: instance.az,
+        vpc: instance.vpc,
+        image: instance.image,
+        dns: instance.dns,
+        launched: instance.launched,
+        options: BTreeMap::new(),
+        tags: instance.tags,
     })
+}
+
+/// The user of an image; while AWS does not tell its name, the one that the instance had with the same image.
+fn of_image(images: &Images, id: &str, before: Option<&Host>) -> OsUser {
+    match images.get(id) {
+        Some(known) => image::os_user(known),
+        None => {
+            before.filter(|host| host.image == id && !host.tags.contains_key(TAG_USER)).map(|host| host.user.clone())
+        }
+    }
+    .unwrap_or_else(OsUser::ec2_user)
 }
 
 #[cfg(test)]
@@ -134,10 +255,11 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::core::image::Image;
     use crate::store::config::Config;
 
-    fn sources(text: &str) -> Vec<Source> {
-        Config::parse(text, Path::new("config.toml")).unwrap().sources
+    fn config(text: &str) -> Config {
+        Config::parse(text, Path::new("config.toml")).unwrap()
     }
 
     fn sighting(source: usize, id: &str, tags: &[(&str, &str)]) -> Sighting {
@@ -150,11 +272,31 @@ mod tests {
             public_ip: None,
             az: String::new(),
             vpc: String::new(),
-            image: String::new(),
+            image: "ami-1".to_owned(),
             windows: false,
+            launched: 0,
+            dns: String::new(),
             tags: tags.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
         };
         Sighting { source, region: "eu-west-1".to_owned(), account: "1".to_owned(), instance }
+    }
+
+    fn built(config: &Config, images: &Images, old: &[Host], seen: Vec<Sighting>, kept: Vec<Host>) -> Fleet {
+        let plan = Plan {
+            sources: &config.sources,
+            rules: &config.hosts,
+            images,
+            old,
+            past: past(old, Past::new(), 1),
+            taken: &|_| None,
+            accept_moves: false,
+            now: 2,
+        };
+        build(&plan, seen, kept)
+    }
+
+    fn fleet(text: &str, seen: Vec<Sighting>, kept: Vec<Host>) -> Fleet {
+        built(&config(text), &Images::default(), &kept.clone(), seen, kept)
     }
 
     #[test]
@@ -165,7 +307,7 @@ mod tests {
             sighting(0, "i-00000003", &[("Name", "c"), (TAG_PORT, "0")]),
             sighting(0, "i-00000004", &[("Name", "d"), (TAG_IGNORE, "")]),
         ];
-        let fleet = build(&sources(""), seen, Vec::new());
+        let fleet = fleet("", seen, Vec::new());
         assert_eq!(fleet.hosts.len(), 1);
         assert_eq!((fleet.hosts[0].user.as_str(), fleet.hosts[0].port), ("ubuntu", 2222));
         assert_eq!(fleet.skipped.len(), 2, "{:?}", fleet.skipped);
@@ -173,24 +315,20 @@ mod tests {
     }
 
     #[test]
-    fn the_first_of_two_sources_has_the_instance() {
-        let two = sources("[[source]]\nname = \"a\"\nuser = \"one\"\n[[source]]\nname = \"b\"\nuser = \"two\"\n");
+    fn the_first_of_two_sources_has_the_instance_also_while_it_cannot_be_asked() {
+        let two = "[[source]]\nname = \"a\"\nuser = \"one\"\n[[source]]\nname = \"b\"\nuser = \"two\"\n";
         let seen = vec![sighting(1, "i-00000001", &[("Name", "x")]), sighting(0, "i-00000001", &[("Name", "x")])];
-        let fleet = build(&two, seen, Vec::new());
-        assert_eq!(fleet.hosts.iter().map(|host| host.source.as_str()).collect::<Vec<_>>(), ["a"]);
-    }
-
-    #[test]
-    fn an_instance_stays_with_the_first_source_while_that_cannot_be_asked() {
-        let two = sources("[[source]]\nname = \"a\"\n[[source]]\nname = \"b\"\n");
-        let before = build(&two, vec![sighting(0, "i-00000001", &[("Name", "x")])], Vec::new());
-        let after = build(&two, vec![sighting(1, "i-00000001", &[("Name", "x")])], before.hosts.clone());
+        let before = fleet(two, seen, Vec::new());
+        assert_eq!(before.hosts.iter().map(|host| host.source.as_str()).collect::<Vec<_>>(), ["a"]);
+        let after = fleet(two, vec![sighting(1, "i-00000001", &[("Name", "x")])], before.hosts.clone());
         assert_eq!(after.hosts, before.hosts);
+        let again = fleet(two, Vec::new(), before.hosts.clone());
+        assert_eq!(again.hosts, before.hosts);
     }
 
     #[test]
     fn excluded_means_all_keys_match_as_in_ec2_filters() {
-        let source = &sources("[[source]]\nexclude = { Name = [\"*-fw\", \"x?\"], Env = \"prod\" }\n")[0];
+        let source = &config("[[source]]\nexclude = { Name = [\"*-fw\", \"x?\"], Env = \"prod\" }\n").sources[0];
         let is = |name: &str, env: &str| {
             ignored(source, &sighting(0, "i-00000001", &[("Name", name), ("Env", env)]).instance)
         };
@@ -199,9 +337,39 @@ mod tests {
     }
 
     #[test]
-    fn hosts_of_a_source_that_failed_stay_as_they_were() {
-        let one = build(&sources(""), vec![sighting(0, "i-00000001", &[("Name", "Web")])], Vec::new());
-        let again = build(&sources(""), Vec::new(), one.hosts.clone());
-        assert_eq!(again.hosts, one.hosts);
+    fn the_image_tells_the_user_and_what_was_known_stays_while_it_cannot_be_asked() {
+        let config = config("");
+        let seen = || vec![sighting(0, "i-00000001", &[("Name", "x")])];
+        let mut images = Images::default();
+        let image = Image { name: "debian-12-amd64".to_owned(), owner: String::new() };
+        images.learn(&[], BTreeMap::from([("ami-1".to_owned(), image)]), 1);
+        let known = built(&config, &images, &[], seen(), Vec::new());
+        assert_eq!(known.hosts[0].user.as_str(), "admin");
+        let unknown = built(&config, &Images::default(), &known.hosts, seen(), Vec::new());
+        assert_eq!(unknown.hosts[0].user.as_str(), "admin");
+        assert_eq!(built(&config, &Images::default(), &[], seen(), Vec::new()).hosts[0].user.as_str(), "ec2-user");
+    }
+
+    #[test]
+    fn the_first_rule_that_matches_an_alias_counts() {
+        let text = "[[host]]\nmatch = [\"db-*\", \"!db-9\"]\nuser = \"deploy\"\noptions = { ForwardAgent = \"yes\" }\n[[host]]\nmatch = \"db-*\"\nport = 2222\n";
+        let seen = ["db-1", "db-9", "web"].iter().zip(1..);
+        let seen = seen.map(|(name, n)| sighting(0, &format!("i-0000000{n}"), &[("Name", name)])).collect();
+        let fleet = fleet(text, seen, Vec::new());
+        let told: Vec<_> = fleet.hosts.iter().map(|h| (h.user.as_str(), h.port, h.options.len())).collect();
+        assert_eq!(told, [("deploy", 22, 1), ("ec2-user", 2222, 0), ("ec2-user", 22, 0)]);
+    }
+
+    #[test]
+    fn states_that_are_not_listed_are_not_but_keep_their_name() {
+        let text = "[[source]]\nstates = [\"running\"]\n";
+        let first = fleet(text, vec![sighting(0, "i-00000001", &[("Name", "x")])], Vec::new());
+        let mut stopped = sighting(0, "i-00000001", &[("Name", "x")]);
+        stopped.instance.state = "stopped".to_owned();
+        let seen = vec![stopped, sighting(0, "i-00000002", &[("Name", "x")])];
+        let second = built(&config(text), &Images::default(), &first.hosts, seen, Vec::new());
+        let names: Vec<_> = second.hosts.iter().map(|host| host.alias.as_deref().unwrap()).collect();
+        assert_eq!(names, ["x-000000"]);
+        assert_eq!(second.memory["x"].id.as_str(), "i-00000001");
     }
 }

@@ -2,7 +2,11 @@
 //!
 //! Between the commands and the floors of single effects: `sync`, `init` and the refresh of a connection share it.
 
+pub mod expand;
+pub mod failures;
 pub mod fleet;
 pub mod proof;
 pub mod query;
+pub mod survey;
 pub mod sync;
+pub mod tell;

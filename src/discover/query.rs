@@ -1,110 +1,272 @@
 //! Asking every source in every region at once. One that fails does not stop the others.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::aws::client::{self, Patience};
-use crate::aws::credentials::{self, Identity, Session};
-use crate::aws::instances;
-use crate::core::fleet::Sighting;
+use crate::aws::credentials::{self, Session};
+use crate::aws::{images, instances, regions};
+use crate::core::fleet::{Sighting, TAG_USER};
+use crate::core::identity::Identity;
 use crate::core::ids::InstanceId;
+use crate::core::image::Image;
+use crate::discover::expand;
 use crate::error::{Error, Kind, Result};
-use crate::store::config::Source;
+use crate::store::config::{Regions, Source};
+use crate::store::images::Images;
+use crate::store::index::SourceRecord;
+use crate::ui::Progress;
 
-/// Requests under way at once.
-const AT_ONCE: usize = 16;
+/// Requests under way at once: each waits for AWS most of its time, and sources of different accounts do not share a
+/// limit there.
+const AT_ONCE: usize = 240;
 
 /// What was seen of one source in one region.
 #[derive(Debug)]
 pub struct Seen {
-    /// Position of the source in the config.
+    /// Position of the source in [`Survey::sources`].
     pub source: usize,
     /// The region; none where not even that could be found out.
     pub region: Option<String>,
-    /// The account that signed.
-    pub account: Option<String>,
     /// The instances, or why there are none.
     pub found: Result<Vec<Sighting>>,
+    /// It fails because the account may not use a region that nobody named: no failure of the source.
+    pub only_a_note: bool,
 }
 
-/// Asks all. `known` holds the account of each source at its last sync.
+/// Everything that AWS said.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// All effective sources in the order of the config, asked or not.
+    pub sources: Vec<Source>,
+    /// By position, which of them were asked.
+    pub asked: Vec<bool>,
+    /// The account that each source signed for.
+    pub accounts: BTreeMap<String, String>,
+    /// The regions of each source.
+    pub regions: BTreeMap<String, Vec<String>>,
+    /// What was seen.
+    pub seen: Vec<Seen>,
+    /// Sources of the config that could not be expanded, and why; those of the last sync stand for them, not asked.
+    pub unexpanded: Vec<(String, Error)>,
+    /// Images that were asked for, and what AWS said.
+    pub images: Vec<(Vec<String>, BTreeMap<String, Image>)>,
+    /// Why images could not be asked for, once.
+    pub images_failed: Option<Error>,
+}
+
+/// What a survey needs to know.
+pub struct Question<'a> {
+    /// The sources of the config.
+    pub sources: &'a [Source],
+    /// Whether a source, or the one of the config that it comes from, is asked.
+    pub is_asked: &'a dyn Fn(&Source) -> bool,
+    /// Sources at the last sync.
+    pub records: &'a [SourceRecord],
+    /// Where temporary credentials are kept.
+    pub cache: Option<PathBuf>,
+    /// Images that are known.
+    pub images: &'a Images,
+    /// Milliseconds since 1970.
+    pub now: u64,
+    /// Hears how it goes.
+    pub progress: &'a Progress,
+}
+
+/// Shared by all requests of a survey.
+struct Asking {
+    permits: Semaphore,
+    cache: Option<PathBuf>,
+    progress: Progress,
+    /// Images that are known or being asked for.
+    images: Images,
+    claimed: Mutex<BTreeSet<String>>,
+    now: u64,
+}
+
+/// Asks all.
 ///
 /// # Errors
 ///
-/// [`Kind::Bug`] only; what AWS says is in the answers.
-pub fn all(sources: &[Source], known: &BTreeMap<String, String>) -> Result<Vec<Seen>> {
+/// [`Kind::Bug`] only; what AWS says is in the survey.
+pub fn all(question: &Question<'_>) -> Result<Survey> {
+    crate::sys::limits::many_files();
     client::run(async {
-        let permits = Arc::new(Semaphore::new(AT_ONCE));
+        let mut survey = expanded(question).await;
+        let asking = Arc::new(Asking {
+            permits: Semaphore::new(AT_ONCE),
+            cache: question.cache.clone(),
+            progress: question.progress.clone(),
+            images: question.images.clone(),
+            claimed: Mutex::default(),
+            now: question.now,
+        });
         let mut tasks = JoinSet::new();
-        for (position, source) in sources.iter().enumerate() {
-            let (source, permits) = (source.clone(), Arc::clone(&permits));
-            let known = known.get(&source.name).cloned();
-            tasks.spawn(async move { of_source(position, &source, known, &permits).await });
+        for (position, source) in survey.sources.iter().enumerate().filter(|(at, _)| survey.asked[*at]) {
+            let (source, asking) = (source.clone(), Arc::clone(&asking));
+            let known = question.records.iter().find(|record| record.name == source.name);
+            let known = known.and_then(|record| record.identity.account.clone());
+            asking.progress.more(1);
+            tasks.spawn(async move { Box::pin(of_source(position, source, known, asking)).await });
         }
-        let mut seen: Vec<Seen> = Vec::new();
         while let Some(answers) = tasks.join_next().await {
-            seen.extend(answers.map_err(|error| Error::new(Kind::Bug, "a query ended early").because(error))?);
+            let answer = answers.map_err(|error| Error::new(Kind::Bug, "a query ended early").because(error))?;
+            let name = survey.sources[answer.source].name.clone();
+            survey.accounts.extend(answer.account.map(|account| (name.clone(), account)));
+            survey.regions.insert(name, answer.regions);
+            survey.seen.extend(answer.seen);
+            survey.images.extend(answer.images);
+            survey.images_failed = survey.images_failed.or(answer.images_failed);
         }
-        seen.sort_by(|a, b| (a.source, &a.region).cmp(&(b.source, &b.region)));
-        Ok(seen)
+        survey.seen.sort_by(|a, b| (a.source, &a.region).cmp(&(b.source, &b.region)));
+        Ok(survey)
     })
 }
 
-async fn of_source(position: usize, source: &Source, known: Option<String>, permits: &Arc<Semaphore>) -> Vec<Seen> {
-    let mut identity = Identity::of(source);
-    identity.account = identity.account.or(known);
-    let regions: Vec<Option<&str>> = if source.regions.is_empty() {
-        vec![None]
-    } else {
-        source.regions.iter().map(|region| Some(region.as_str())).collect()
-    };
-    let first = {
-        let _permit = permits.acquire().await;
-        sign_in(&identity, regions[0]).await
-    };
-    let (session, account) = match first {
+async fn expanded(question: &Question<'_>) -> Survey {
+    let mut survey = Survey::default();
+    let own: BTreeSet<&str> =
+        question.sources.iter().filter(|s| s.identity().is_some()).map(|s| s.name.as_str()).collect();
+    for source in question.sources {
+        // Part of a source can be meant by its own name, which only the expansion tells.
+        let wanted = (question.is_asked)(source)
+            || question
+                .records
+                .iter()
+                .any(|r| r.of == source.name && (question.is_asked)(&expand::restored(source, r)));
+        let sources = if wanted { expand::expand(source, &own).await } else { Ok(Vec::new()) };
+        match sources {
+            Ok(mut sources) if wanted => {
+                // Two patterns can match one profile: the first one has it.
+                sources.retain(|one| survey.sources.iter().all(|other| other.name != one.name));
+                let asked = sources.iter().map(|one| (question.is_asked)(one)).collect::<Vec<_>>();
+                survey.asked.extend(asked);
+                survey.sources.extend(sources);
+            }
+            other => {
+                let sources = match source.identity() {
+                    Some(_) => vec![source.clone()],
+                    None => expand::as_recorded(source, question.records),
+                };
+                survey.asked.extend(sources.iter().map(|_| false));
+                survey.sources.extend(sources);
+                survey.unexpanded.extend(other.err().map(|error| (source.name.clone(), error)));
+            }
+        }
+    }
+    survey
+}
+
+/// What one source said in all its regions.
+#[derive(Default)]
+struct Answer {
+    source: usize,
+    account: Option<String>,
+    regions: Vec<String>,
+    seen: Vec<Seen>,
+    images: Vec<(Vec<String>, BTreeMap<String, Image>)>,
+    images_failed: Option<Error>,
+}
+
+async fn of_source(position: usize, source: Source, known: Option<String>, asking: Arc<Asking>) -> Answer {
+    let mut answer = Answer { source: position, ..Answer::default() };
+    let (session, account, regions) = match Box::pin(signed_in(&source, known, &asking)).await {
         Ok(signed) => signed,
         Err(error) => {
             // Nothing of this source can be asked, in whatever region.
-            return vec![Seen { source: position, region: None, account: None, found: Err(error) }];
+            answer.seen.push(Seen { source: position, region: None, found: Err(error), only_a_note: false });
+            asking.progress.done(1);
+            return answer;
         }
     };
+    asking.progress.more(regions.len().saturating_sub(1));
+    let source = Arc::new(source);
     let mut tasks = JoinSet::new();
-    for region in regions {
-        let (mut session, source, permits) = (session.clone(), source.clone(), Arc::clone(permits));
-        if let Some(region) = region {
-            region.clone_into(&mut session.region);
-            session.config = session.config.into_builder().region(aws_config::Region::new(region.to_owned())).build();
-        }
+    for region in &regions {
+        let (mut session, source, asking) = (session.clone(), Arc::clone(&source), Arc::clone(&asking));
+        region.clone_into(&mut session.region);
+        session.config = session.config.into_builder().region(aws_config::Region::new(region.clone())).build();
         let account = account.clone();
-        tasks.spawn(async move {
-            let _permit = permits.acquire().await;
-            of_region(position, &source, &session, &account).await
-        });
+        tasks.spawn(async move { of_region(position, &source, &session, &account, &asking).await });
     }
-    let mut seen = Vec::new();
-    while let Some(one) = tasks.join_next().await {
-        seen.push(one.unwrap_or_else(|error| Seen {
-            source: position,
-            region: None,
-            account: None,
-            found: Err(Error::new(Kind::Bug, "a query ended early").because(error)),
-        }));
+    while let Some(joined) = tasks.join_next().await {
+        match joined {
+            Ok((seen, images)) => {
+                answer.seen.push(seen);
+                match images {
+                    Ok(images) => answer.images.extend(images),
+                    Err(error) => answer.images_failed = Some(error),
+                }
+            }
+            Err(error) => answer.seen.push(Seen {
+                source: position,
+                region: None,
+                found: Err(Error::new(Kind::Bug, "a query ended early").because(error)),
+                only_a_note: false,
+            }),
+        }
     }
-    seen
+    answer.account = Some(account);
+    answer.regions = regions;
+    answer
 }
 
-async fn sign_in(identity: &Identity, region: Option<&str>) -> Result<(Session, String)> {
-    let session = credentials::open(identity, region, Patience::QUERY).await?;
+/// The region of whoever asks which regions there are, where neither profile nor environment names one.
+const ANY_REGION: &str = "us-east-1";
+
+async fn signed_in(source: &Source, known: Option<String>, asking: &Asking) -> Result<(Session, String, Vec<String>)> {
+    let _permit = asking.permits.acquire().await;
+    let mut identity = source.identity().unwrap_or_default();
+    identity.account = identity.account.or(known);
+    let open = |region| credentials::open(&identity, region, Patience::QUERY, asking.cache.as_deref());
+    let session = match &source.regions {
+        Regions::Named(named) => open(named.first().map(String::as_str)).await?,
+        Regions::OfProfile => open(None).await?,
+        Regions::All => match open(None).await {
+            Err(error) if error.kind == Kind::Config => open(Some(ANY_REGION)).await?,
+            session => session?,
+        },
+    };
     let account = credentials::account(&session).await?;
-    Ok((session, account))
+    let regions = match &source.regions {
+        Regions::Named(named) => named.clone(),
+        Regions::OfProfile => vec![session.region.clone()],
+        Regions::All => regions::enabled(&session).await?,
+    };
+    Ok((session, account, regions))
 }
 
-async fn of_region(position: usize, source: &Source, session: &Session, account: &str) -> Seen {
-    let found = instances::of_source(session, source).await.map(|instances| {
+type Described = Result<Option<(Vec<String>, BTreeMap<String, Image>)>>;
+
+async fn of_region(
+    position: usize,
+    source: &Source,
+    session: &Session,
+    account: &str,
+    asking: &Asking,
+) -> (Seen, Described) {
+    let _permit = asking.permits.acquire().await;
+    let progress = asking.progress.clone();
+    let found = instances::of_source(session, source, &move |count| progress.found(count)).await;
+    let images = match &found {
+        Ok(instances) if source.user.is_none() => {
+            let unknown = unknown_images(instances.iter().map(|(_, instance)| instance), asking);
+            if unknown.is_empty() {
+                Ok(None)
+            } else {
+                images::of_ids(session, &unknown).await.map(|found| Some((unknown, found)))
+            }
+        }
+        _ => Ok(None),
+    };
+    asking.progress.done(1);
+    let denied = |error: &Error| matches!(error.kind, Kind::Denied | Kind::Credentials);
+    let only_a_note = source.regions == Regions::All && found.as_ref().is_err_and(denied);
+    let found = found.map(|instances| {
         instances
             .into_iter()
             .map(|(owner, instance)| Sighting {
@@ -115,26 +277,55 @@ async fn of_region(position: usize, source: &Source, session: &Session, account:
             })
             .collect()
     });
-    Seen { source: position, region: Some(session.region.clone()), account: Some(account.to_owned()), found }
+    (Seen { source: position, region: Some(session.region.clone()), found, only_a_note }, images)
+}
+
+/// Images that decide about a user and that nobody has asked for yet.
+fn unknown_images<'a>(
+    instances: impl Iterator<Item = &'a crate::core::fleet::Instance>,
+    asking: &Asking,
+) -> Vec<String> {
+    let open = instances.filter(|instance| !instance.windows && !instance.tags.contains_key(TAG_USER));
+    let wanted: BTreeSet<&String> =
+        open.map(|instance| &instance.image).filter(|id| asking.images.is_unknown(id, asking.now)).collect();
+    let Ok(mut claimed) = asking.claimed.lock() else { return Vec::new() };
+    wanted.into_iter().filter(|id| claimed.insert((*id).clone())).cloned().collect()
 }
 
 /// Source and region of an instance, and what failed while looking for it.
 pub type Located = (Option<(String, String)>, Vec<Error>);
 
-/// Looks for one instance in all sources and regions: the first source that has it, and what failed on the way.
+/// Looks for one instance in all sources and regions: the first source that has it, and what failed on the way. Sources
+/// that stand for many are looked for where the last sync found them.
 ///
 /// # Errors
 ///
 /// [`Kind::Bug`] only.
-pub fn locate(sources: &[Source], id: &InstanceId) -> Result<Located> {
+pub fn locate(
+    sources: &[Source],
+    records: &[SourceRecord],
+    id: &InstanceId,
+    cache: Option<PathBuf>,
+) -> Result<Located> {
+    crate::sys::limits::many_files();
+    let recorded = |source: &Source| -> Vec<Source> {
+        if source.identity().is_some() { vec![source.clone()] } else { expand::as_recorded(source, records) }
+    };
+    let sources: Vec<Source> = sources.iter().flat_map(recorded).collect();
     client::run(async {
+        let cache = Arc::new(cache);
         let mut tasks = JoinSet::new();
         for (position, source) in sources.iter().enumerate() {
-            let regions: Vec<Option<String>> =
-                if source.regions.is_empty() { vec![None] } else { source.regions.iter().cloned().map(Some).collect() };
+            let known = records.iter().find(|record| record.name == source.name).map(|record| &record.regions);
+            let regions: Vec<Option<String>> = match (&source.regions, known) {
+                (Regions::Named(named), _) => named.iter().cloned().map(Some).collect(),
+                (Regions::All, Some(known)) => known.iter().cloned().map(Some).collect(),
+                _ => vec![None],
+            };
             for region in regions {
-                let (identity, id) = (Identity::of(source), id.clone());
-                tasks.spawn(async move { (position, has(&identity, region.as_deref(), &id).await) });
+                let (identity, id) = (source.identity().unwrap_or_default(), id.clone());
+                let cache = Arc::clone(&cache);
+                tasks.spawn(async move { (position, has(&identity, region.as_deref(), &id, cache.as_deref()).await) });
             }
         }
         let mut found: Vec<(usize, String)> = Vec::new();
@@ -153,8 +344,13 @@ pub fn locate(sources: &[Source], id: &InstanceId) -> Result<Located> {
     })
 }
 
-async fn has(identity: &Identity, region: Option<&str>, id: &InstanceId) -> Result<Option<String>> {
-    let session = credentials::open(identity, region, Patience::PUSH).await?;
+async fn has(
+    identity: &Identity,
+    region: Option<&str>,
+    id: &InstanceId,
+    cache: Option<&std::path::Path>,
+) -> Result<Option<String>> {
+    let session = credentials::open(identity, region, Patience::PUSH, cache).await?;
     match instances::by_id(&session, id).await {
         Ok(instance) => Ok(instance.map(|_| session.region)),
         Err(failure) if failure.error.kind == Kind::NoHost => Ok(None),

@@ -1,23 +1,28 @@
-//! One sync: query, build, prove, write; printed as it goes.
+//! One sync: look, render, prove, write; printed as it goes.
 //!
 //! Two runs at once never interleave (a lock), and nothing is written unless the real client has read it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::core::digest;
 use crate::core::fleet::Host;
 use crate::core::ids::OsUser;
 use crate::core::render::{self, Files, Settings};
-use crate::discover::fleet::{self, Fleet};
-use crate::discover::proof;
-use crate::discover::query::{self, Seen};
+use crate::core::standalone;
+use crate::discover::failures::{self, Failed};
+use crate::discover::proof::{self, Claim, Remarks};
+use crate::discover::survey::{self, Found, Look};
+use crate::discover::tell;
 use crate::error::{Error, Kind, Result};
 use crate::store::config::Config;
-use crate::store::index::{self, Header, Index};
+use crate::store::index::{self, Content, Header, Index, SourceRecord};
 use crate::store::paths::Paths;
-use crate::store::{files, keys, ssh_config};
+use crate::store::reach::Reach;
+use crate::store::ssh_config::{self, Planned};
+use crate::store::{credentials, files, keys};
 use crate::sys::{clock, ssh_client};
 use crate::ui;
 
@@ -34,18 +39,20 @@ pub struct Run<'a> {
     pub flags: Vec<(String, String)>,
     /// Only these sources are asked; the hosts of the others stay.
     pub only: Option<Vec<String>>,
-    /// Only if the index is at least this old, in milliseconds.
+    /// Only if the index is at least this old, in milliseconds, or the config is another one.
     pub if_older_than: Option<u64>,
     /// Give way to another sync that is running: what it finds is as good.
     pub give_way: bool,
+    /// Names may move to other accounts and earlier sources.
+    pub accept_moves: bool,
 }
 
 /// What came of it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Report {
     /// Hosts in the config now.
     pub hosts: usize,
-    /// Sources and regions that could not be asked, in words.
+    /// What could not be asked, in words: one error for each cause.
     pub failures: Vec<Error>,
     /// The index was young enough, nothing was done.
     pub skipped: bool,
@@ -59,82 +66,258 @@ pub struct Report {
 pub fn run(run: &Run<'_>) -> Result<Report> {
     let Run { paths, config, .. } = run;
     ssh_config::check_owner(paths, rustix::process::geteuid().as_raw())?;
-    let Some(_lock) = lock(run)? else {
-        return Ok(Report { hosts: 0, failures: Vec::new(), skipped: true });
+    let Some(_lock) = lock(paths, run.give_way)? else {
+        return Ok(Report { skipped: true, ..Report::default() });
     };
     let old = Index::open(&paths.index())?;
     if let (Some(limit), Some(old)) = (run.if_older_than, &old)
         && clock::now().saturating_sub(old.header.synced) < limit
+        && old.header.made_from == config.digest
     {
-        return Ok(Report { hosts: old.hosts()?.len(), failures: Vec::new(), skipped: true });
+        return Ok(Report { hosts: old.hosts()?.len(), skipped: true, ..Report::default() });
     }
-    ssh_client::check_version()?;
-    let old_hosts = old.as_ref().map(Index::hosts).transpose()?.unwrap_or_default();
-    let old_accounts = old.as_ref().map(|old| old.header.accounts.clone()).unwrap_or_default();
+    let mut work = Work::look(run, old.as_ref(), true)?;
+    let trial = files::trial_folder(&paths.eic)?;
+    let remarks = work.prove(trial.path())?;
+    drop(trial);
+    work.write()?;
+    work.sweep();
+    tell::fleet(&work.found);
+    tell::ssh_config(&work.reach, &work.found.fleet.hosts, remarks.as_ref());
+    tell::which_config(paths);
+    Ok(Report {
+        hosts: work.found.fleet.hosts.len(),
+        failures: failures::by_cause(std::mem::take(&mut work.found.failed)),
+        skipped: false,
+    })
+}
 
-    let progress = ui::spinner(format!("asking AWS for the instances of {}", names(run)));
-    let asked: Vec<_> = config.sources.iter().filter(|source| is_asked(run, &source.name)).cloned().collect();
-    let seen = query::all(&asked, &old_accounts)?;
-    progress.finish_and_clear();
+/// What a sync would change, as a unified diff; nothing is written.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn diff(run: &Run<'_>) -> Result<(String, Report)> {
+    ssh_config::check_owner(run.paths, rustix::process::geteuid().as_raw())?;
+    let old = Index::open(&run.paths.index())?;
+    let mut work = Work::look(run, old.as_ref(), false)?;
+    let trial = files::trial_folder(&std::env::temp_dir())?;
+    let remarks = work.prove(trial.path())?;
+    let mut text = String::new();
+    for Change { path, before, after } in work.changes()? {
+        text.push_str(&tell::unified(&path, before.as_deref(), after.as_deref()));
+    }
+    tell::fleet(&work.found);
+    tell::ssh_config(&work.reach, &work.found.fleet.hosts, remarks.as_ref());
+    let failures = failures::by_cause(std::mem::take(&mut work.found.failed));
+    Ok((text, Report { hosts: work.found.fleet.hosts.len(), failures, skipped: false }))
+}
 
-    let mut accounts = old_accounts;
-    accounts.retain(|name, _| config.source(name).is_some());
-    let mut failures = Vec::new();
-    let mut sightings = Vec::new();
-    let mut unseen: Vec<(String, Option<String>)> = Vec::new();
-    for Seen { source, region, account, found } in seen {
-        let name = asked[source].name.clone();
-        if let Some(account) = account {
-            accounts.insert(name.clone(), account);
+/// One self-contained config for `ssh -F`; nothing else is touched.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn standalone(run: &Run<'_>) -> Result<(String, Report)> {
+    let old = Index::open(&run.paths.index())?;
+    let mut work = Work::look(run, old.as_ref(), false)?;
+    let found = &work.found;
+    let identity = |name: &str| found.records.iter().find(|record| record.name == name).map(|one| &one.identity);
+    let text = standalone::render(&found.fleet.hosts, &work.settings, &identity);
+    let trial = files::trial_folder(&std::env::temp_dir())?;
+    let path = trial.path().join("config");
+    files::replace(&path, text.as_bytes(), 0o600)?;
+    ssh_client::resolve(&path, found.fleet.hosts.first().map_or("localhost", Host::label))?;
+    tell::fleet(found);
+    let failures = failures::by_cause(std::mem::take(&mut work.found.failed));
+    Ok((text, Report { hosts: work.found.fleet.hosts.len(), failures, skipped: false }))
+}
+
+/// A file as it is and as it would be; none: absent.
+struct Change {
+    path: PathBuf,
+    before: Option<Vec<u8>>,
+    after: Option<Vec<u8>>,
+}
+
+/// A sync in its course.
+struct Work<'a> {
+    run: &'a Run<'a>,
+    old: Option<Header>,
+    old_hosts: Vec<Host>,
+    reach: Reach,
+    found: Found,
+    settings: Settings,
+    generated: Files,
+    planned: Planned,
+    proven: String,
+}
+
+impl<'a> Work<'a> {
+    fn look(run: &'a Run<'a>, old: Option<&Index>, keep_images: bool) -> Result<Self> {
+        let Run { paths, config, .. } = run;
+        ssh_client::check_version()?;
+        let content = old.map(Index::content).transpose()?.unwrap_or_default();
+        let old_hosts = content.hosts.clone();
+        let reach = Reach::read(paths, &ssh_config::include_line(paths)?);
+        let found = survey::look(&Look {
+            paths,
+            config,
+            only: run.only.as_deref(),
+            accept_moves: run.accept_moves,
+            keep_images,
+            reach: &reach,
+            old: content,
+            synced: old.map_or(0, |old| old.header.synced),
+        })?;
+        if found.fleet.hosts.is_empty() && old_hosts.is_empty() && !found.failed.is_empty() {
+            return Err(only_failures(found.failed));
         }
-        match found {
-            Ok(found) => sightings.extend(found),
-            Err(error) => {
-                failures.push(in_source(error, &name));
-                unseen.push((name, region));
+        let settings = settings(run)?;
+        let bare = bare(&found, &settings);
+        let generated = render::files(&found.fleet.hosts, &bare, &settings);
+        let planned = ssh_config::plan(paths, config.layout, &generated)?;
+        let old = old.map(|old| old.header.clone());
+        Ok(Self { run, old, old_hosts, reach, found, settings, generated, planned, proven: String::new() })
+    }
+
+    /// Proves what differs from what was proven last; none where nothing does.
+    fn prove(&mut self, trial: &Path) -> Result<Option<Remarks>> {
+        self.proven = self.digest();
+        if self.old.as_ref().is_some_and(|old| old.proven == self.proven) {
+            let before: BTreeMap<_, _> = self.old_hosts.iter().map(|host| (&host.id, host)).collect();
+            for host in &mut self.found.fleet.hosts {
+                if let Some(before) = before.get(&host.id) {
+                    host.hook_pushes = before.hook_pushes;
+                    host.connect_timeout = before.connect_timeout;
+                }
             }
+            return Ok(None);
+        }
+        let bare = bare(&self.found, &self.settings);
+        let claim = Claim {
+            paths: self.run.paths,
+            config: self.run.config,
+            generated: &self.generated,
+            settings: &self.settings,
+            bare: &bare,
+            own: self.planned.before.as_deref().unwrap_or_default(),
+            reach: &self.reach,
+            trial,
+        };
+        proof::prove(&claim, &mut self.found.fleet.hosts).map(Some)
+    }
+
+    /// Of everything that decides about the proof: what was rendered, and what the user has written.
+    fn digest(&self) -> String {
+        let blocks = format!("{:?}", self.reach.blocks);
+        let generated = self.generated.named().map(|(_, text)| text.as_bytes());
+        let others = [self.planned.after.as_slice(), blocks.as_bytes(), env!("CARGO_PKG_VERSION").as_bytes()];
+        digest::of(generated.into_iter().chain(others))
+    }
+
+    /// Index first, since an indexed host without its block is only not there yet.
+    fn write(&mut self) -> Result<()> {
+        let Run { paths, config, only, .. } = self.run;
+        let refresh = config.refresh.map(|refresh| refresh.as_secs());
+        // An index is as old as its oldest part.
+        let complete = self.found.failed.is_empty() && only.is_none();
+        let synced = if complete { clock::now() } else { self.old.as_ref().map_or(0, |old| old.synced) };
+        let header = Header::new(synced, config.push, refresh, config.digest.clone(), self.proven.clone());
+        files::make_private_folder(&paths.eic.join("cm"))?;
+        files::make_private_folder(&paths.keys())?;
+        let fleet = &mut self.found.fleet;
+        let content = Content {
+            hosts: std::mem::take(&mut fleet.hosts),
+            sources: std::mem::take(&mut self.found.records),
+            shared: std::mem::take(&mut fleet.shared),
+            memory: std::mem::take(&mut fleet.memory),
+        };
+        index::write(&paths.index(), &header, &content)?;
+        (fleet.hosts, fleet.shared, self.found.records) = (content.hosts, content.shared, content.sources);
+        let added = self.planned.before.is_none() || !self.is_in_place();
+        if ssh_config::write(paths, config.layout, &self.generated, &self.planned)? && added {
+            ui::note(&format!("added our part to {}", paths.ssh_config.display()));
+        }
+        Ok(())
+    }
+
+    fn is_in_place(&self) -> bool {
+        matches!(ssh_config::without_us(self.run.paths), Ok(Some(_)))
+    }
+
+    /// Every file that would be written or removed: as it is, and as it would be.
+    fn changes(&self) -> Result<Vec<Change>> {
+        let Run { paths, config, .. } = self.run;
+        let inline = config.layout == crate::store::config::Layout::Inline;
+        let mut changes = vec![Change {
+            path: paths.ssh_config.clone(),
+            before: self.planned.before.clone(),
+            after: Some(self.planned.after.clone()),
+        }];
+        for (name, text) in self.generated.named() {
+            let path = paths.eic.join(name);
+            let before = files::read(&path)?;
+            changes.push(Change { path, before, after: (!inline).then(|| text.as_bytes().to_vec()) });
+        }
+        Ok(changes)
+    }
+
+    /// Removes what nobody will come back for; that it could not be is no failure of a sync.
+    fn sweep(&self) {
+        let Run { paths, .. } = self.run;
+        let known: HashSet<_> = self.found.fleet.hosts.iter().map(|host| &host.id).collect();
+        if let Err(error) = keys::sweep(paths, &|id| known.contains(id), clock::now()) {
+            ui::verbose(|| error.message);
+        }
+        if let Err(error) = credentials::sweep(&paths.credentials(), DAY) {
+            ui::verbose(|| format!("cannot read {}: {error}", paths.credentials().display()));
+        }
+        let mut folders = vec![paths.eic.clone(), paths.state.clone(), paths.cache.clone()];
+        folders.extend(paths.ssh_config.parent().map(Path::to_owned));
+        folders.extend(paths.ssh_config.canonicalize().ok().and_then(|path| path.parent().map(Path::to_owned)));
+        for folder in folders {
+            files::sweep_temporaries(&folder);
         }
     }
-    if sightings.is_empty() && old_hosts.is_empty() && !failures.is_empty() {
-        for other in failures.drain(1..) {
-            ui::error(&other);
-        }
-        return Err(failures.swap_remove(0));
+}
+
+const DAY: Duration = Duration::from_hours(24);
+
+/// Nothing was found, and nothing was there before: the first failure is the error, the others are told.
+fn only_failures(failed: Vec<Failed>) -> Error {
+    let mut causes = failures::by_cause(failed);
+    for other in causes.drain(1..) {
+        ui::error(&other);
     }
-    let kept = old_hosts.into_iter().filter(|host| is_kept(run, host, &unseen)).collect();
-    // Positions are those of the whole config: earlier sources win, asked or not.
-    let position = |name: &str| config.sources.iter().position(|source| source.name == name).unwrap_or(usize::MAX);
-    for sighting in &mut sightings {
-        sighting.source = position(&asked[sighting.source].name);
-    }
-    let mut fleet = fleet::build(&config.sources, sightings, kept);
-    let refresh = config.refresh.map(|refresh| refresh.as_secs());
-    // An index is as old as its oldest part.
-    let complete = failures.is_empty() && run.only.is_none();
-    let synced = if complete { clock::now() } else { old.as_ref().map_or(0, |old| old.header.synced) };
-    let header = Header::new(synced, config.push, refresh, accounts);
-    let settings = settings(run)?;
-    apply(paths, &settings, &header, &mut fleet)?;
-    if let Err(error) = keys::sweep(paths, &|id| fleet.hosts.iter().any(|host| &host.id == id), clock::now()) {
-        ui::verbose(|| error.message);
-    }
-    tell(&fleet);
-    tell_which_config(paths);
-    Ok(Report { hosts: fleet.hosts.len(), failures, skipped: false })
+    causes.swap_remove(0)
+}
+
+/// Bare names that get a block.
+fn bare(found: &Found, settings: &Settings) -> Vec<String> {
+    let named = |name: &&String| {
+        let lower = name.to_ascii_lowercase();
+        crate::core::pattern::matches_list(settings.hosts.iter().map(String::as_str), &lower)
+    };
+    found.fleet.shared.keys().filter(named).cloned().collect()
 }
 
 /// How long a sync waits for another one before it says so.
 const LOCK_PATIENCE: Duration = Duration::from_mins(1);
 
-/// None: another sync is running and this one gives way to it.
-fn lock(run: &Run<'_>) -> Result<Option<File>> {
-    files::make_private_folder(&run.paths.state)?;
-    let path = run.paths.sync_lock();
+/// The lock of all that write. None: another sync is running and this one gives way to it.
+///
+/// # Errors
+///
+/// [`Kind::File`] if it cannot be had.
+pub fn lock(paths: &Paths, give_way: bool) -> Result<Option<File>> {
+    files::make_private_folder(&paths.state)?;
+    let path = paths.sync_lock();
     let file = files::open_lock(&path).map_err(|error| Error::file("open", &path, &error))?;
     if files::wait_for(&file, Duration::ZERO) {
         return Ok(Some(file));
     }
-    if run.give_way {
+    if give_way {
         return Ok(None);
     }
     ui::verbose(|| "another sync is running: waiting for it".to_owned());
@@ -145,34 +328,8 @@ fn lock(run: &Run<'_>) -> Result<Option<File>> {
         .hint("look for a stopped ssh-eic sync (ps -o pid,stat,args), and end it"))
 }
 
-fn names(run: &Run<'_>) -> String {
-    let names: Vec<&str> =
-        run.config.sources.iter().map(|source| source.name.as_str()).filter(|name| is_asked(run, name)).collect();
-    match names.len() {
-        0..=3 => names.join(", "),
-        more => format!("{more} sources"),
-    }
-}
-
-fn is_asked(run: &Run<'_>, name: &str) -> bool {
-    run.only.as_ref().is_none_or(|only| only.iter().any(|one| one == name))
-}
-
-/// Hosts of a source that was not asked or gave no answer stay as they were.
-fn is_kept(run: &Run<'_>, host: &Host, unseen: &[(String, Option<String>)]) -> bool {
-    let unanswered = |(name, region): &(String, Option<String>)| {
-        *name == host.source && region.as_ref().is_none_or(|region| *region == host.region)
-    };
-    run.config.source(&host.source).is_some() && (!is_asked(run, &host.source) || unseen.iter().any(unanswered))
-}
-
-fn in_source(mut error: Error, name: &str) -> Error {
-    error.message = format!("source {name:?}: {}", error.message);
-    error
-}
-
 fn settings(run: &Run<'_>) -> Result<Settings> {
-    let written = |path: &std::path::Path, what: &str| {
+    let written = |path: &Path, what: &str| {
         let text = path.to_str().ok_or_else(|| "it is not UTF-8".to_owned());
         text.and_then(|text| render::check_path(text).map(|()| text.to_owned()))
             .map_err(|why| Error::new(Kind::File, format!("{what} {}: {why}", path.display())))
@@ -188,60 +345,13 @@ fn settings(run: &Run<'_>) -> Result<Settings> {
             fallback.and_then(|source| source.user.clone()).unwrap_or_else(OsUser::ec2_user),
             fallback.map_or(22, |source| source.port),
         ),
+        options: run.config.options.clone(),
+        hosts: run.config.named.clone(),
     })
 }
 
-/// Proves and writes: index first, since an indexed host without its block is only not there yet.
-fn apply(paths: &Paths, settings: &Settings, header: &Header, fleet: &mut Fleet) -> Result<()> {
-    let generated: Files = render::files(&fleet.hosts, settings);
-    let findings = proof::prove(paths, rustix::process::geteuid().as_raw(), &generated, &fleet.hosts, settings)?;
-    proof::apply(&findings, &mut fleet.hosts);
-    for (alias, finding) in &findings {
-        if finding.overridden {
-            ui::warning(&format!(
-                "another ProxyCommand or ProxyJump in your ssh config wins for {alias} and its like; the hook pushes for them"
-            ));
-        }
-    }
-    files::make_private_folder(&paths.eic.join("cm"))?;
-    files::make_private_folder(&paths.keys())?;
-    index::write(&paths.index(), header, &fleet.hosts)?;
-    ssh_config::write_generated(&paths.eic, &generated)?;
-    if ssh_config::include(paths, rustix::process::geteuid().as_raw())? {
-        ui::note(&format!("added the Include to {}", paths.ssh_config.display()));
-    }
-    Ok(())
-}
-
-/// Where ssh will not find what was written by itself.
-fn tell_which_config(paths: &Paths) {
-    let same = |a: &Path, b: &Path| a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b);
-    if let Some(read) = ssh_client::default_config().filter(|read| !same(read, &paths.ssh_config)) {
-        let (read, own) = (read.display(), paths.ssh_config.display());
-        ui::warning(&format!("ssh reads {read}, by the user database, and not {own}"));
-        ui::hint(&format!("ssh -F {own} NAME"));
-    }
-}
-
-fn tell(fleet: &Fleet) {
-    for why in &fleet.skipped {
-        ui::warning(&format!("left out {why}"));
-    }
-    if fleet.windows > 0 {
-        ui::note(&format!("left out {}", counted(fleet.windows, "Windows instance")));
-    }
-    if fleet.nameless > 0 {
-        ui::note(&format!("reachable by id only, without a name: {}", counted(fleet.nameless, "instance")));
-    }
-    let mut by_source: BTreeMap<&str, usize> = BTreeMap::new();
-    for host in &fleet.hosts {
-        *by_source.entry(&host.source).or_default() += 1;
-    }
-    for (source, hosts) in by_source {
-        ui::note(&format!("{} from {source}", counted(hosts, "host")));
-    }
-}
-
-fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+/// The record of a source by its name.
+#[must_use]
+pub fn record<'r>(records: &'r [SourceRecord], name: &str) -> Option<&'r SourceRecord> {
+    records.iter().find(|record| record.name == name)
 }

@@ -118,6 +118,33 @@ pub fn replace_record(path: &Path, content: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// A folder for trials inside `parent`, gone with the value.
+///
+/// # Errors
+///
+/// Names the parent.
+pub fn trial_folder(parent: &Path) -> Result<tempfile::TempDir> {
+    make_private_folder(parent)?;
+    tempfile::Builder::new()
+        .prefix(".ssh-eic-trial-")
+        .tempdir_in(parent)
+        .map_err(|error| Error::file("write a trial config in", parent, &error))
+}
+
+/// How old a temporary of ours has to be, so that none is taken away from a process that is writing it.
+const LEFT_OVER: Duration = Duration::from_hours(1);
+
+/// Removes temporaries of processes that were killed.
+pub fn sweep_temporaries(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let old = entry.metadata().and_then(|metadata| metadata.modified());
+        let old = old.is_ok_and(|time| time.elapsed().is_ok_and(|passed| passed > LEFT_OVER));
+        if old && entry.file_name().to_string_lossy().starts_with(".ssh-eic-") {
+            let _ = fs::remove_dir_all(entry.path()).or_else(|_| fs::remove_file(entry.path()));
+        }
+    }
+}
+
 /// Opens a lock file without locking it.
 ///
 /// # Errors

@@ -2,23 +2,33 @@
 //!
 //! A text file. Line 1 is a header as JSON; each further line is a key, a tab and a value as JSON, sorted by key in
 //! byte order. A key is an alias, a second name or an instance id; the value is a [`Host`] or the alias that has it.
-//! A lookup is a binary search over line starts, a dozen short reads whatever the size.
+//! Keys with a first character that no name can have are for other things: `@` a source, `=` a bare name that several
+//! hosts share, `~` a name that is remembered. A lookup is a binary search over line starts, a dozen short reads
+//! whatever the size.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::core::fleet::Host;
+use crate::core::identity::Identity;
+use crate::core::names::{Holder, Past, Shared};
 use crate::error::{Error, Kind, Result};
-use crate::store::config::PushMode;
+use crate::store::config::{AddressKind, KeyType, PushMode};
 use crate::store::files;
 
 /// Format of the file; another one is read as no index, and the next sync writes it anew.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// What keys of other things begin with; no name can have these.
+const SOURCE: char = '@';
+const SHARED: char = '=';
+const REMEMBERED: char = '~';
 /// Bytes read at a time: a line and the one before it, mostly.
 const BLOCK: usize = 1024;
 
@@ -32,20 +42,56 @@ pub struct Header {
     pub push: PushMode,
     /// How old it may be before a connection starts a sync, in seconds; none: as old as it likes.
     pub refresh: Option<u64>,
-    /// The account of each source at its last sync.
+    /// A digest of the config that it was made from: another one makes it old.
     #[serde(default)]
-    pub accounts: BTreeMap<String, String>,
+    pub made_from: String,
+    /// A digest of all that was proven with the client last.
+    #[serde(default)]
+    pub proven: String,
+}
+
+/// A source as it was at the last sync: whose credentials a connection to its hosts uses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceRecord {
+    /// Its name, which stands in the generated config.
+    pub name: String,
+    /// The source of the config file that it came from.
+    pub of: String,
+    /// The account's name in Identity Center.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub account_name: String,
+    /// Whose credentials; the account is the one that was found.
+    pub identity: Identity,
+    /// Which address counts.
+    pub address: AddressKind,
+    /// How keys are made.
+    pub key_type: KeyType,
+    /// The regions that were asked.
+    pub regions: Vec<String>,
+}
+
+/// Everything that an index holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Content {
+    /// In any order.
+    pub hosts: Vec<Host>,
+    /// In any order.
+    pub sources: Vec<SourceRecord>,
+    /// Each bare name in all its spellings.
+    pub shared: BTreeMap<String, Shared>,
+    /// Names of instances that are not listed, or gone.
+    pub memory: Past,
 }
 
 impl Header {
     /// The header of an index written at `synced`.
     #[must_use]
-    pub fn new(synced: u64, push: PushMode, refresh: Option<u64>, accounts: BTreeMap<String, String>) -> Self {
-        Self { version: VERSION, synced, push, refresh, accounts }
+    pub fn new(synced: u64, push: PushMode, refresh: Option<u64>, made_from: String, proven: String) -> Self {
+        Self { version: VERSION, synced, push, refresh, made_from, proven }
     }
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Value {
     Alias(String),
@@ -89,6 +135,9 @@ impl Index {
     ///
     /// [`Kind::File`] if the file cannot be read or is damaged.
     pub fn host(&self, name: &str) -> Result<Option<Host>> {
+        if name.starts_with([SOURCE, SHARED, REMEMBERED]) {
+            return Ok(None);
+        }
         match self.value(name)? {
             None => Ok(None),
             Some(Value::Host(host)) => Ok(Some(*host)),
@@ -99,7 +148,25 @@ impl Index {
         }
     }
 
-    fn value(&self, key: &str) -> Result<Option<Value>> {
+    /// The source of that name at the last sync.
+    ///
+    /// # Errors
+    ///
+    /// As [`Index::host`].
+    pub fn source(&self, name: &str) -> Result<Option<SourceRecord>> {
+        self.value(&format!("{SOURCE}{name}"))
+    }
+
+    /// Who shares that bare name.
+    ///
+    /// # Errors
+    ///
+    /// As [`Index::host`].
+    pub fn shared(&self, name: &str) -> Result<Option<Shared>> {
+        self.value(&format!("{SHARED}{name}"))
+    }
+
+    fn value<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
         let line = self.search(key.as_bytes()).map_err(|error| damaged().because(error))?;
         line.map(|line| serde_json::from_slice(&line).map_err(|error| damaged().because(error))).transpose()
     }
@@ -146,17 +213,38 @@ impl Index {
     ///
     /// [`Kind::File`] if the file cannot be read or is damaged.
     pub fn hosts(&self) -> Result<Vec<Host>> {
-        let mut content = vec![0; usize::try_from(self.length).unwrap_or(usize::MAX)];
-        self.file.read_exact_at(&mut content, 0).map_err(|error| damaged().because(error))?;
-        let mut hosts = Vec::new();
-        for line in content.split(|&b| b == b'\n').skip(1).filter(|line| !line.is_empty()) {
-            let value = line.splitn(2, |&b| b == b'\t').nth(1).ok_or_else(damaged)?;
-            if let Value::Host(host) = serde_json::from_slice(value).map_err(|error| damaged().because(error))? {
-                hosts.push(*host);
+        self.content().map(|content| content.hosts)
+    }
+
+    /// Everything; the hosts in the order of their aliases, those without one last.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::File`] if the file cannot be read or is damaged.
+    pub fn content(&self) -> Result<Content> {
+        let mut bytes = vec![0; usize::try_from(self.length).unwrap_or(usize::MAX)];
+        self.file.read_exact_at(&mut bytes, 0).map_err(|error| damaged().because(error))?;
+        let mut content = Content::default();
+        for line in bytes.split(|&b| b == b'\n').skip(1).filter(|line| !line.is_empty()) {
+            let at = line.iter().position(|&b| b == b'\t').ok_or_else(damaged)?;
+            let (key, value) = (String::from_utf8_lossy(&line[..at]), &line[at + 1..]);
+            let mut letters = key.chars();
+            match (letters.next(), letters.as_str()) {
+                (Some(SOURCE), _) => content.sources.push(read(value)?),
+                (Some(SHARED), name) => {
+                    content.shared.insert(name.to_owned(), read(value)?);
+                }
+                (Some(REMEMBERED), name) => {
+                    content.memory.insert(name.to_owned(), read(value)?);
+                }
+                // An entry that only leads to another one is a text and no object: nothing to parse.
+                _ if value.first() == Some(&b'"') => {}
+                _ => content.hosts.push(read(value)?),
             }
         }
+        let hosts = &mut content.hosts;
         hosts.sort_by(|a, b| (a.alias.is_none(), &a.alias, &a.id).cmp(&(b.alias.is_none(), &b.alias, &b.id)));
-        Ok(hosts)
+        Ok(content)
     }
 }
 
@@ -178,23 +266,31 @@ fn line_at(file: &File, start: u64, length: u64) -> io::Result<Option<Vec<u8>>> 
     Ok((!line.is_empty()).then_some(line))
 }
 
+fn read<T: DeserializeOwned>(value: &[u8]) -> Result<T> {
+    serde_json::from_slice(value).map_err(|error| damaged().because(error))
+}
+
 fn damaged() -> Error {
     Error::new(Kind::File, "the instance index is damaged").hint("ssh-eic sync")
 }
 
 /// Renders an index.
 #[must_use]
-pub fn render(header: &Header, hosts: &[Host]) -> Vec<u8> {
-    let mut lines: BTreeMap<&str, Value> = BTreeMap::new();
-    for host in hosts {
-        let main = host.label();
-        lines.insert(main, Value::Host(Box::new(host.clone())));
+pub fn render(header: &Header, content: &Content) -> Vec<u8> {
+    // Keys and where their values come from; the values themselves are written one at a time.
+    let mut lines: BTreeMap<Cow<'_, str>, Entry<'_>> = BTreeMap::new();
+    for host in &content.hosts {
+        lines.insert(host.label().into(), Entry::Host(host));
     }
-    for host in hosts {
+    for host in &content.hosts {
         for name in host.all_names().chain([host.id.as_str()]) {
-            lines.entry(name).or_insert_with(|| Value::Alias(host.label().to_owned()));
+            lines.entry(name.into()).or_insert(Entry::Alias(host.label()));
         }
     }
+    let special = |first: char, name: &str| Cow::Owned(format!("{first}{name}"));
+    lines.extend(content.sources.iter().map(|source| (special(SOURCE, &source.name), Entry::Source(source))));
+    lines.extend(content.shared.iter().map(|(name, shared)| (special(SHARED, name), Entry::Shared(shared))));
+    lines.extend(content.memory.iter().map(|(name, held)| (special(REMEMBERED, name), Entry::Held(held))));
     let mut out = json(header);
     for (key, value) in lines {
         out.push(b'\n');
@@ -204,6 +300,16 @@ pub fn render(header: &Header, hosts: &[Host]) -> Vec<u8> {
     }
     out.push(b'\n');
     out
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Entry<'a> {
+    Alias(&'a str),
+    Host(&'a Host),
+    Source(&'a SourceRecord),
+    Shared(&'a Shared),
+    Held(&'a Holder),
 }
 
 fn json(value: &impl Serialize) -> Vec<u8> {
@@ -216,8 +322,8 @@ fn json(value: &impl Serialize) -> Vec<u8> {
 /// # Errors
 ///
 /// Names the file; the old index is then whole.
-pub fn write(path: &Path, header: &Header, hosts: &[Host]) -> Result<()> {
-    files::replace(path, &render(header, hosts), 0o600).map(|_| ())
+pub fn write(path: &Path, header: &Header, content: &Content) -> Result<()> {
+    files::replace(path, &render(header, content), 0o600).map(|_| ())
 }
 
 #[cfg(test)]
@@ -232,25 +338,51 @@ mod tests {
         Host { names, tags, ..samples::host(alias.as_deref(), &format!("i-{n:017x}"), "ec2-user") }
     }
 
+    fn others() -> Content {
+        let id = samples::host(None, "i-0abc12de", "u").id;
+        let source = SourceRecord {
+            name: "prod".to_owned(),
+            of: "corp".to_owned(),
+            account_name: String::new(),
+            identity: Identity { profile: Some("p".to_owned()), ..Identity::default() },
+            address: AddressKind::Ipv6,
+            key_type: KeyType::Rsa,
+            regions: vec!["eu-west-1".to_owned()],
+        };
+        let holder = Holder { id: id.clone(), account: "1".to_owned(), seen: 3 };
+        Content {
+            hosts: Vec::new(),
+            sources: vec![source],
+            shared: BTreeMap::from([("web".to_owned(), Shared::By(vec![id]))]),
+            memory: Past::from([("old".to_owned(), holder)]),
+        }
+    }
+
     #[test]
     fn every_name_finds_its_host_and_no_other_does() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("index");
         for count in [0_usize, 1, 2, 3, 10, 500] {
             let hosts: Vec<Host> = (0..count).map(|n| host(n, "long tag value \n\t\" é")).collect();
-            let header = Header::new(7, PushMode::Auto, Some(900), BTreeMap::new());
-            write(&path, &header, &hosts).unwrap();
+            let header = Header::new(7, PushMode::Auto, Some(900), "digest".to_owned(), String::new());
+            let content = Content { hosts, ..others() };
+            write(&path, &header, &content).unwrap();
+            let hosts = &content.hosts;
             let index = Index::open(&path).unwrap().expect("an index");
             assert_eq!(index.header, header);
-            for host in &hosts {
+            for host in hosts {
                 for name in host.all_names().chain([host.id.as_str()]) {
                     assert_eq!(index.host(name).unwrap().as_ref(), Some(host), "{name} of {count}");
                 }
             }
-            for absent in ["", "a", "web-", "web-1x", "zzz", "i-", "Web-1", "{", "\t", "~"] {
+            for absent in ["", "a", "web-", "web-1x", "zzz", "i-", "Web-1", "{", "\t", "~", "@prod", "=web", "~old"] {
                 assert_eq!(index.host(absent).unwrap(), None, "{absent:?} of {count}");
             }
-            assert_eq!(index.hosts().unwrap().len(), count);
+            let read = index.content().unwrap();
+            assert_eq!((read.hosts.len(), Content { hosts: Vec::new(), ..read }), (count, others()));
+            assert_eq!(index.source("prod").unwrap().as_ref(), Some(&others().sources[0]));
+            assert_eq!(index.shared("web").unwrap().as_ref(), others().shared.get("web"));
+            assert_eq!((index.source("x").unwrap(), index.shared("prod").unwrap()), (None, None));
         }
     }
 

@@ -1,9 +1,12 @@
 //! Our files on disk: one module a file or kind of file, nothing but that file in each.
 
 pub mod config;
+pub mod credentials;
 pub mod files;
+pub mod images;
 pub mod index;
 pub mod keys;
 pub mod paths;
 pub mod pushes;
+pub mod reach;
 pub mod ssh_config;

@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 use crate::core::ids::{InstanceId, OsUser};
 use crate::error::{Error, Result};
 
+/// What an administrator gives to all users.
+const MACHINE_WIDE: &str = "/etc/ssh-eic/config.toml";
+
 /// The values of the environment that decide about paths.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
@@ -27,6 +30,8 @@ pub struct Environment {
 pub struct Paths {
     /// `config.toml`.
     pub config: PathBuf,
+    /// The one for the whole machine, under the user's.
+    pub machine_config: PathBuf,
     /// The user's own ssh config, which gets the Include.
     pub ssh_config: PathBuf,
     /// The folder of generated config, keys, `known_hosts` and control sockets.
@@ -47,6 +52,7 @@ impl Paths {
         if let Some(home) = absolute(&environment.own_home) {
             return Some(Self {
                 config: absolute(&environment.config).unwrap_or_else(|| home.join("config.toml")),
+                machine_config: MACHINE_WIDE.into(),
                 ssh_config: home.join("ssh_config"),
                 state: home.join("state"),
                 cache: home.join("cache"),
@@ -62,6 +68,7 @@ impl Paths {
         Some(Self {
             config: absolute(&environment.config)
                 .unwrap_or_else(|| under(&environment.config_home, ".config").join("config.toml")),
+            machine_config: MACHINE_WIDE.into(),
             ssh_config: home.join(".ssh/config"),
             eic: home.join(".ssh/eic"),
             state: under(&environment.state_home, ".local/state"),
@@ -92,6 +99,24 @@ impl Paths {
     #[must_use]
     pub fn refresh_stamp(&self) -> PathBuf {
         self.state.join("refresh")
+    }
+
+    /// What of the user's own did not exist before us, so that `remove` can leave nothing behind.
+    #[must_use]
+    pub fn created(&self) -> PathBuf {
+        self.state.join("created")
+    }
+
+    /// Names and owners of images.
+    #[must_use]
+    pub fn images(&self) -> PathBuf {
+        self.cache.join("images.json")
+    }
+
+    /// Temporary credentials.
+    #[must_use]
+    pub fn credentials(&self) -> PathBuf {
+        self.cache.join("credentials")
     }
 
     /// When the next push of this user may go out.

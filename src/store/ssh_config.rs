@@ -1,4 +1,4 @@
-//! The ssh config on disk: the three generated files, and the Include in the user's own.
+//! The ssh config on disk: the generated files, and our part in the user's own.
 //!
 //! What stands in them is `core::render`'s and `core::splice`'s. ssh refuses every connection if an included file is
 //! writable by others or owned by a stranger (readconf.c), so that is looked at before anything is written.
@@ -9,10 +9,20 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::core::render::{self, Files};
-use crate::core::splice::{self, Edit};
+use crate::core::splice::{self, Edit, Part, Trouble};
 use crate::error::{Error, Kind, Result};
+use crate::store::config::Layout;
 use crate::store::files;
 use crate::store::paths::Paths;
+
+/// The user's config as it is and as it shall be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planned {
+    /// None where there is no file.
+    pub before: Option<Vec<u8>>,
+    /// With our part in it.
+    pub after: Vec<u8>,
+}
 
 /// Writes the generated files into `folder`. Returns whether any of them changed.
 ///
@@ -23,56 +33,189 @@ pub fn write_generated(folder: &Path, generated: &Files) -> Result<bool> {
     files::make_private_folder(folder)?;
     let mut changed = false;
     // Routing first: a host whose hook is not there yet is pushed for by its proxy, never sent elsewhere.
-    for (name, content) in [("guard", &generated.guard), ("hosts", &generated.hosts), ("hook", &generated.hook)] {
+    for (name, content) in generated.named() {
         changed |= files::replace(&folder.join(name), content.as_bytes(), 0o600)?;
     }
     Ok(changed)
 }
 
-/// Sees to it that the user's config includes ours at its top. Returns whether it was changed.
+/// Plans our part of the user's config; nothing is written.
 ///
 /// # Errors
 ///
-/// [`Kind::File`] if it cannot be written or is not safe for ssh, [`Kind::Config`] if our line stands inside a block.
-pub fn include(paths: &Paths, effective_uid: u32) -> Result<bool> {
-    let planned = with_include(paths, effective_uid)?;
-    if let Some(folder) = paths.ssh_config.parent() {
-        files::make_private_folder(folder)?;
-    }
-    files::replace(&paths.ssh_config, &planned, 0o600)
+/// [`Kind::File`] if it cannot be read or is not safe for ssh, [`Kind::Config`] with the line if it cannot be understood.
+pub fn plan(paths: &Paths, layout: Layout, generated: &Files) -> Result<Planned> {
+    let path = &paths.ssh_config;
+    let before = files::read(path)?;
+    let config = before.as_deref().unwrap_or_default();
+    let line = include_line(paths)?;
+    let body = generated.in_one();
+    let part = match layout {
+        Layout::Include => Part::Line,
+        Layout::Inline => Part::Block(&body),
+    };
+    let after = match splice::insert(config, &line, part) {
+        Edit::Nothing => config.to_vec(),
+        Edit::Replace(content) => content,
+        Edit::Stop(trouble) => return Err(explained(trouble, path)),
+    };
+    Ok(Planned { before, after })
 }
 
-/// What the user's config will be with our Include in it; nothing is written.
+/// Writes both, in the order in which neither is missed in between. Returns whether the user's config was changed.
 ///
 /// # Errors
 ///
-/// As [`include`].
-pub fn with_include(paths: &Paths, effective_uid: u32) -> Result<Vec<u8>> {
-    let path = &paths.ssh_config;
-    check_owner(paths, effective_uid)?;
-    let config = files::read(path)?.unwrap_or_default();
-    match splice::insert(&config, &include_line(paths)?) {
-        Edit::Nothing => Ok(config),
-        Edit::Replace(content) => Ok(content),
-        Edit::Edited { line } => Err(Error::new(
-            Kind::Config,
-            format!("{}:{line}: other files have been added to our Include", path.display()),
-        )
-        .hint("give them an Include line of their own")),
-        Edit::ByteOrderMark => Err(Error::new(
-            Kind::Config,
-            format!("{} starts with a byte-order mark, with which ssh refuses every connection", path.display()),
-        )
-        .hint(format!("sed -i '1s/^\\xef\\xbb\\xbf//' {}", path.display()))),
-        Edit::Misplaced { line, block } => Err(Error::new(
-            Kind::Config,
-            format!(
-                "{}:{line}: our Include stands inside the block of line {block}, where it has no effect",
-                path.display()
-            ),
-        )
-        .hint(format!("delete line {line} and run ssh-eic sync: it goes to the top of the file"))),
+/// [`Kind::File`] naming the file; a config that may not be written is told with what to put there by hand.
+pub fn write(paths: &Paths, layout: Layout, generated: &Files, planned: &Planned) -> Result<bool> {
+    if layout == Layout::Include {
+        write_generated(&paths.eic, generated)?;
     }
+    let changed = planned.before.as_ref() != Some(&planned.after);
+    if changed {
+        write_config(paths, planned).map_err(|error| match (layout, include_line(paths)) {
+            (Layout::Include, Ok(line)) => error.hint(format!("or put this at its top yourself: {line}")),
+            _ => error,
+        })?;
+    }
+    if layout == Layout::Inline {
+        for (name, _) in generated.named() {
+            remove_file(&paths.eic.join(name))?;
+        }
+    }
+    Ok(changed)
+}
+
+fn write_config(paths: &Paths, planned: &Planned) -> Result<()> {
+    let path = &paths.ssh_config;
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.uid() != rustix::process::geteuid().as_raw() => {
+            let words = format!("{} belongs to user id {} and is not changed", path.display(), metadata.uid());
+            return Err(Error::new(Kind::File, words).hint("run it as the user who owns it"));
+        }
+        Ok(metadata) if metadata.mode() & 0o200 == 0 => {
+            let words =
+                format!("{} is read-only (mode {:o}) and is not changed", path.display(), metadata.mode() & 0o777);
+            return Err(Error::new(Kind::File, words).hint(format!("chmod u+w {}", path.display())));
+        }
+        _ => {}
+    }
+    if planned.before.is_none() {
+        remember_created(paths)?;
+    }
+    if let Some(folder) = path.parent() {
+        files::make_private_folder(folder)?;
+    }
+    files::replace(path, &planned.after, 0o600).map(drop)
+}
+
+/// Notes that the config, and perhaps its folder, are there because of us.
+fn remember_created(paths: &Paths) -> Result<()> {
+    let mut text = "config\n".to_owned();
+    // The folder of generated files is below it mostly, and may be made first.
+    let folder = paths.ssh_config.parent().filter(|folder| **folder != *paths.eic);
+    let others = folder
+        .and_then(|folder| fs::read_dir(folder).ok())
+        .map(|entries| entries.flatten().filter(|entry| entry.path() != paths.eic).count());
+    if others.is_none_or(|others| others == 0) {
+        text.push_str("folder\n");
+    }
+    files::make_private_folder(&paths.state)?;
+    files::replace(&paths.created(), text.as_bytes(), 0o600).map(drop)
+}
+
+/// What the user's config would be without us; none where there is nothing of ours in it.
+///
+/// # Errors
+///
+/// As [`plan`].
+pub fn without_us(paths: &Paths) -> Result<Option<Vec<u8>>> {
+    let path = &paths.ssh_config;
+    let Some(config) = files::read(path)? else { return Ok(None) };
+    let rest = splice::remove(&config, &include_line(paths)?).map_err(|trouble| explained(trouble, path))?;
+    Ok((rest != config).then_some(rest))
+}
+
+/// Gives the user's config back as it was, byte for byte: a file that was not there before us is removed.
+///
+/// # Errors
+///
+/// As [`write`].
+pub fn give_back(paths: &Paths) -> Result<bool> {
+    let Some(rest) = without_us(paths)? else { return Ok(false) };
+    let created = files::read(&paths.created())?.unwrap_or_default();
+    let is_created = |what: &str| String::from_utf8_lossy(&created).lines().any(|line| line == what);
+    if rest.is_empty() && is_created("config") {
+        remove_file(&paths.ssh_config)?;
+    } else {
+        let planned = Planned { before: Some(Vec::new()), after: rest };
+        write_config(paths, &planned)?;
+    }
+    Ok(true)
+}
+
+/// Removes the folder of the config if it is empty and was not there before us.
+///
+/// # Errors
+///
+/// If the record of it cannot be read.
+pub fn give_back_folder(paths: &Paths) -> Result<()> {
+    let created = files::read(&paths.created())?.unwrap_or_default();
+    if let Some(folder) = paths.ssh_config.parent()
+        && String::from_utf8_lossy(&created).lines().any(|line| line == "folder")
+    {
+        // Whatever else is in it by now is not ours to remove.
+        let _ = fs::remove_dir(folder);
+    }
+    Ok(())
+}
+
+fn remove_file(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::file("remove", path, &error)),
+        _ => Ok(()),
+    }
+}
+
+fn explained(trouble: Trouble, path: &Path) -> Error {
+    let file = path.display();
+    let (at, words, hint) = match trouble {
+        Trouble::EditedLine { line } => (
+            line,
+            "other files have been added to our Include".to_owned(),
+            "give them an Include line of their own".to_owned(),
+        ),
+        Trouble::EditedBlock { line, end } => (
+            line,
+            format!("the block of ssh-eic, which ends in line {end}, has been changed by hand"),
+            format!(
+                "move what you need into [[host]] or [ssh] options of config.toml, delete lines {line} to {end}, and run it again"
+            ),
+        ),
+        Trouble::Unclosed { line } => (
+            line,
+            "a block of ssh-eic begins here and does not end".to_owned(),
+            "delete what is left of the block, with its mark, and run it again".to_owned(),
+        ),
+        Trouble::Unopened { line } => (
+            line,
+            "a block of ssh-eic ends here that has not begun".to_owned(),
+            "delete what is left of the block, with its mark, and run it again".to_owned(),
+        ),
+        Trouble::Misplaced { line, block } => (
+            line,
+            format!("what ssh-eic wrote stands inside the block of line {block}, where it has no effect"),
+            format!("delete it (line {line}) and run ssh-eic sync: it goes to the top of the file"),
+        ),
+        Trouble::ByteOrderMark => {
+            return Error::new(
+                Kind::Config,
+                format!("{file} starts with a byte-order mark, with which ssh refuses every connection"),
+            )
+            .hint(format!("sed -i '1s/^\\xef\\xbb\\xbf//' {file}"));
+        }
+    };
+    Error::new(Kind::Config, format!("{file}:{at}: {words}; nothing was changed")).hint(hint)
 }
 
 /// The line that includes our files.
@@ -99,15 +242,23 @@ pub fn include_line(paths: &Paths) -> Result<String> {
 /// [`Kind::File`] naming the place, its owner and what to do.
 pub fn check_owner(paths: &Paths, effective_uid: u32) -> Result<()> {
     let config = paths.ssh_config.as_path();
-    let places =
-        [paths.home.as_deref(), config.parent(), Some(config), paths.config.parent(), Some(paths.state.as_path())];
+    let places = [
+        paths.home.as_deref(),
+        config.parent(),
+        Some(config),
+        paths.config.parent(),
+        Some(paths.state.as_path()),
+        Some(paths.eic.as_path()),
+    ];
     for place in places.into_iter().flatten() {
         let metadata = match fs::metadata(place) {
             Ok(metadata) => metadata,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(Error::file("look at", place, &error)),
         };
-        if metadata.uid() != effective_uid {
+        // A config of root's is one that an administrator gives: ssh takes it, and it may include us already.
+        let owners: &[u32] = if place == config { &[effective_uid, 0] } else { &[effective_uid] };
+        if !owners.contains(&metadata.uid()) {
             return Err(Error::new(
                 Kind::File,
                 format!("{} belongs to user id {}, not to you ({effective_uid})", place.display(), metadata.uid()),

@@ -4,5 +4,6 @@ pub mod caller;
 pub mod clock;
 pub mod detach;
 pub mod environment;
+pub mod limits;
 pub mod signals;
 pub mod ssh_client;

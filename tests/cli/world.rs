@@ -28,7 +28,7 @@ impl World {
     }
 
     pub(crate) fn in_form(form: Form) -> Self {
-        let mut sandbox = Sandbox::start(Options { form, dir: None }).expect("a sandbox");
+        let mut sandbox = Sandbox::start(Options { form, ..Options::default() }).expect("a sandbox");
         sandbox.path_with(binary().parent().expect("a folder"));
         let web1 = sandbox.add(Instance::new("prod-web-1").address("10.0.3.7")).expect("prod-web-1");
         let web2 = sandbox.add(Instance::new("prod-web-2").address("10.0.3.8")).expect("prod-web-2");

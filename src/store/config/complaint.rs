@@ -14,9 +14,10 @@ pub(super) struct Complaint<'a> {
 }
 
 impl Complaint<'_> {
-    /// About the source table at this position.
-    pub(super) fn in_source(self, position: usize) -> Self {
-        let is_table = |line: &str| line.trim_start().starts_with("[[source]]");
+    /// About the table of that name at this position.
+    pub(super) fn in_table(self, name: &str, position: usize) -> Self {
+        let header = format!("[[{name}]]");
+        let is_table = |line: &str| line.trim_start().starts_with(&header);
         let from =
             self.text.lines().enumerate().filter(|(_, line)| is_table(line)).nth(position).map_or(0, |(at, _)| at);
         Self { from, ..self }

@@ -4,45 +4,59 @@
 //! the wrong form, or promised but not built yet stops everything with its line; nothing is silently ignored.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::core::alias::Template;
+use crate::core::digest;
+use crate::core::identity::{Identity, Role, SsoRole};
 use crate::core::ids::OsUser;
-use crate::core::{duration, render};
 use crate::error::{Error, Kind, Result};
 use crate::store::files;
 
+mod check;
 mod complaint;
 mod raw;
+#[cfg(test)]
+mod tests;
 
 use complaint::{Complaint, syntax_error};
-use raw::{OneOrMany, Raw, RawSource, refuse_unbuilt};
-
-/// Promised for whole machines, and not to be overlooked where it is.
-const MACHINE_WIDE: &str = "/etc/ssh-eic/config.toml";
+use raw::Raw;
 
 /// A checked configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// At least one, earlier ones win.
+    /// At least one, earlier ones win. A source can stand for many: see [`Who`].
     pub sources: Vec<Source>,
+    /// What single hosts have otherwise; the first that matches counts.
+    pub hosts: Vec<HostRule>,
     /// Who pushes.
     pub push: PushMode,
     /// Further `known_hosts` files for ssh.
     pub known_hosts: Vec<String>,
+    /// Patterns of the aliases that get a Host block.
+    pub named: Vec<String>,
+    /// Where the generated config stands.
+    pub layout: Layout,
     /// The value for ControlPersist lines, if wanted.
     pub control_persist: Option<String>,
+    /// Options for all hosts, written before ours.
+    pub options: BTreeMap<String, String>,
     /// Age of the index at which a connection starts a detached sync; none: never.
     pub refresh: Option<Duration>,
     /// The most that reaching an instance may take.
     pub connect_timeout: Duration,
     /// Pushes a second over all processes of the user.
     pub push_rate: f64,
+    /// Keep temporary credentials between processes.
+    pub credential_cache: bool,
     /// Keep `pushes.jsonl`.
     pub push_log: bool,
+    /// A digest of the files that it was read from.
+    pub digest: String,
 }
 
 /// Where instances come from.
@@ -50,14 +64,18 @@ pub struct Config {
 pub struct Source {
     /// Unique.
     pub name: String,
-    /// The AWS profile whose identity signs; none: the ambient chain.
-    pub profile: Option<String>,
+    /// The source of the config file that it was made from: itself, a pattern or an SSO session.
+    pub of: String,
+    /// Whose credentials.
+    pub who: Who,
+    /// The name of the account in Identity Center; else empty.
+    pub account_name: String,
     /// A role assumed on top.
     pub role: Option<Role>,
     /// Credentials of any other account are refused.
     pub account: Option<String>,
-    /// Empty: the profile's region.
-    pub regions: Vec<String>,
+    /// Where to look.
+    pub regions: Regions,
     /// AND over keys, OR over values.
     pub tags: BTreeMap<String, Vec<String>>,
     /// Instances to leave out; the same pattern language as `tags`.
@@ -72,19 +90,76 @@ pub struct Source {
     pub port: u16,
     /// Which address ssh connects to.
     pub address: AddressKind,
+    /// What a bare name that several share does.
+    pub duplicates: Duplicates,
     /// How keys are made.
     pub key_type: KeyType,
 }
 
-/// A role to assume.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Role {
-    /// Its ARN.
-    pub arn: String,
-    /// What its trust policy may ask for.
-    pub external_id: Option<String>,
-    /// Shown in CloudTrail.
-    pub session_name: Option<String>,
+/// Whose credentials a source uses, as far as the config file says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Who {
+    /// The SDK's own chain.
+    Ambient,
+    /// One AWS profile.
+    Profile(String),
+    /// Every profile that matches: one source for each.
+    Profiles(String),
+    /// Every account of an SSO session that offers a role: one source for each.
+    Accounts(Accounts),
+    /// One role in one account of an SSO session.
+    Sso(SsoRole),
+}
+
+/// Which accounts of an SSO session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accounts {
+    /// The `[sso-session NAME]`.
+    pub session: String,
+    /// Patterns of ids or names.
+    pub only: Vec<String>,
+    /// Patterns of ids or names that are left out.
+    pub exclude: Vec<String>,
+    /// The first one that the person holds.
+    pub roles: Vec<String>,
+}
+
+/// Where a source looks for instances.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Regions {
+    /// In the region of the profile.
+    OfProfile,
+    /// In these.
+    Named(Vec<String>),
+    /// In every one that is enabled in the account.
+    All,
+}
+
+impl Source {
+    /// The identity, for a source that stands for one.
+    #[must_use]
+    pub fn identity(&self) -> Option<Identity> {
+        let (profile, sso) = match &self.who {
+            Who::Ambient => (None, None),
+            Who::Profile(profile) => (Some(profile.clone()), None),
+            Who::Sso(role) => (None, Some(role.clone())),
+            Who::Profiles(_) | Who::Accounts(_) => return None,
+        };
+        Some(Identity { profile, sso, role: self.role.clone(), account: self.account.clone() })
+    }
+}
+
+/// What a person would have put in a Host block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostRule {
+    /// Patterns of aliases, also negated ones.
+    pub patterns: Vec<String>,
+    /// The OS user.
+    pub user: Option<OsUser>,
+    /// The port.
+    pub port: Option<u16>,
+    /// Options, written before ours.
+    pub options: BTreeMap<String, String>,
 }
 
 /// Who pushes the key.
@@ -99,8 +174,28 @@ pub enum PushMode {
     Auto,
 }
 
-/// Which of an instance's addresses ssh connects to.
+/// Where the generated config stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Layout {
+    /// In files of its own, behind one line in the user's.
+    Include,
+    /// In a marked block of the user's.
+    Inline,
+}
+
+/// What a bare name that several instances share does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Duplicates {
+    /// Lists them.
+    List,
+    /// Connects to the one that was launched last.
+    Newest,
+}
+
+/// Which of an instance's addresses ssh connects to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AddressKind {
     /// Private IPv4.
@@ -122,25 +217,19 @@ pub enum KeyType {
 }
 
 impl Config {
-    /// Reads the file, or gives the defaults where there is none.
+    /// Reads the user's file over the machine's; the defaults where there is neither.
     ///
     /// # Errors
     ///
-    /// [`Kind::Config`] with file, line and what to write instead; [`Kind::File`] if it cannot be read.
-    pub fn load(path: &Path) -> Result<Self> {
-        let machine_wide = Path::new(MACHINE_WIDE).exists();
-        match files::read(path)? {
-            None if machine_wide => {
-                Err(Error::new(Kind::Config, format!("{MACHINE_WIDE} is not supported by this version"))
-                    .hint(format!("copy it to {}", path.display())))
-            }
-            None => Self::parse("", path),
-            Some(bytes) => {
-                let text = String::from_utf8(bytes)
-                    .map_err(|_| Error::new(Kind::Config, format!("{}: not UTF-8 text", path.display())))?;
-                Self::parse(&text, path)
-            }
-        }
+    /// [`Kind::Config`] with file, line and what to write instead; [`Kind::File`] if one cannot be read, or others could
+    /// have written it: it decides about the user's credentials and command lines.
+    pub fn load(path: &Path, machine: &Path) -> Result<Self> {
+        let of_machine = text(machine)?;
+        let own = text(path)?.unwrap_or_default();
+        let digest = digest::of([of_machine.as_deref().unwrap_or("").as_bytes(), own.as_bytes()]);
+        let of_machine = of_machine.map(|text| parsed(&text, machine)).transpose()?;
+        let config = Self::merged(&own, path, of_machine)?;
+        Ok(Self { digest, ..config })
     }
 
     /// Checks the text of a file. `path` is for messages.
@@ -149,208 +238,40 @@ impl Config {
     ///
     /// [`Kind::Config`], as [`Config::load`].
     pub fn parse(text: &str, path: &Path) -> Result<Self> {
-        let raw: Raw = toml::from_str(text).map_err(|error| syntax_error(text, path, &error))?;
-        let complain = Complaint { text, path, from: 0 };
-        refuse_unbuilt(&raw, &complain)?;
-        let written = if raw.source.is_empty() { vec![RawSource::default()] } else { raw.source };
-        let mut sources: Vec<Source> = Vec::new();
-        for (position, one) in written.into_iter().enumerate() {
-            let complain = complain.in_source(position);
-            let source = checked(one.over(&raw.defaults), &complain)?;
-            if sources.iter().any(|other| other.name == source.name) {
-                let name = &source.name;
-                return Err(complain.about("name", format!("two sources are named {name:?}; give one another name")));
-            }
-            sources.push(source);
-        }
-        let duration = |key: &str, value: Option<String>, default: u64| match value {
-            None => Ok(Duration::from_secs(default)),
-            Some(value) => duration::seconds(&value)
-                .map(Duration::from_secs)
-                .ok_or_else(|| complain.about(key, format!("{key}: {value:?} is no time such as \"8s\" or \"15m\""))),
-        };
-        let refresh = match raw.sync.refresh.as_deref() {
-            Some("off") => None,
-            _ => Some(duration("refresh", raw.sync.refresh, 900)?),
-        };
-        let connect_timeout = duration("connect_timeout", raw.limits.connect_timeout, 8)?;
-        if connect_timeout.is_zero() {
-            return Err(complain.about("connect_timeout", "connect_timeout: it has to be 1s at least"));
-        }
-        let push_rate = raw.limits.push_rate.unwrap_or(20.0);
-        if !(0.1..=1000.0).contains(&push_rate) {
-            return Err(complain.about("push_rate", "push_rate: it has to be between 0.1 and 1000 a second"));
-        }
-        if let Some(value) = &raw.ssh.control_persist
-            && !matches!(value.as_str(), "yes" | "no")
-            && duration::seconds(value).is_none()
-        {
-            return Err(
-                complain.about("control_persist", format!("control_persist: {value:?} is no time such as \"10m\""))
-            );
-        }
-        let known_hosts = raw.ssh.known_hosts.unwrap_or_default();
-        for path in &known_hosts {
-            render::check_path(path)
-                .map_err(|why| complain.about("known_hosts", format!("known_hosts: {path:?}: {why}")))?;
-        }
-        Ok(Self {
-            sources,
-            push: raw.ssh.push.unwrap_or(PushMode::Auto),
-            known_hosts,
-            control_persist: raw.ssh.control_persist,
-            refresh,
-            connect_timeout,
-            push_rate,
-            push_log: raw.limits.push_log.unwrap_or(true),
-        })
+        Self::merged(text, path, None)
     }
 
-    /// The source of that name.
+    fn merged(text: &str, path: &Path, machine: Option<Raw>) -> Result<Self> {
+        let raw = parsed(text, path)?;
+        let raw = match machine {
+            Some(machine) => raw.over(machine),
+            None => raw,
+        };
+        check::config(raw, Complaint { text, path, from: 0 })
+    }
+
+    /// The source of that name, as it stands in the file.
     #[must_use]
     pub fn source(&self, name: &str) -> Option<&Source> {
         self.sources.iter().find(|source| source.name == name)
     }
 }
 
-fn checked(raw: RawSource, complain: &Complaint<'_>) -> Result<Source> {
-    let name = raw.name.or_else(|| raw.profile.clone()).unwrap_or_else(|| "default".to_owned());
-    render::check_word(&name).map_err(|why| complain.about("name", format!("source name {name:?}: {why}")))?;
-    let alias = raw.alias.as_deref().unwrap_or("{Name}");
-    let alias = Template::parse(alias).map_err(|why| complain.about("alias", format!("alias {alias:?}: {why}")))?;
-    let user = match raw.user.as_deref() {
-        None => None,
-        Some(user) => Some(OsUser::parse(user).ok_or_else(|| {
-            complain.about("user", format!("user: {user:?} is not a user name that EC2 Instance Connect takes"))
-        })?),
-    };
-    if raw.port == Some(0) {
-        return Err(complain.about("port", "port: 0 is no port"));
-    }
-    let regions = raw.regions.unwrap_or_default();
-    for region in &regions {
-        let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        if region.is_empty() || !region.bytes().all(fits) {
-            return Err(complain.about("regions", format!("regions: {region:?} is not a region such as \"eu-west-1\"")));
-        }
-    }
-    if let Some(account) = raw.account.as_deref()
-        && !(account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit()))
-    {
-        return Err(complain.about("account", format!("account: {account:?} is not an account id of 12 digits")));
-    }
-    let states = raw.states.unwrap_or_else(|| vec!["running".to_owned(), "stopped".to_owned()]);
-    for state in &states {
-        if !["pending", "running", "stopping", "stopped", "shutting-down"].contains(&state.as_str()) {
-            return Err(complain
-                .about("states", format!("states: {state:?} is not a state of an instance that can be reached")));
-        }
-    }
-    if raw.role_arn.is_none() && (raw.external_id.is_some() || raw.role_session_name.is_some()) {
-        return Err(complain.about("external_id", "external_id and role_session_name need a role_arn"));
-    }
-    let role = raw.role_arn.map(|arn| Role { arn, external_id: raw.external_id, session_name: raw.role_session_name });
-    Ok(Source {
-        name,
-        profile: raw.profile,
-        role,
-        account: raw.account,
-        regions,
-        tags: lists(raw.tags),
-        exclude: lists(raw.exclude),
-        states,
-        alias,
-        user,
-        port: raw.port.unwrap_or(22),
-        address: raw.address.unwrap_or(AddressKind::Private),
-        key_type: raw.key_type.unwrap_or(KeyType::Ed25519),
-    })
+/// The text of a config file that nobody else could have written; none where there is none.
+fn text(path: &Path) -> Result<Option<String>> {
+    let Some(bytes) = files::read(path)? else { return Ok(None) };
+    let metadata = fs::metadata(path).map_err(|error| Error::file("look at", path, &error))?;
+    files::check_trusted(path, &metadata)?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| Error::new(Kind::Config, format!("{}: not UTF-8 text", path.display())))?;
+    Ok(Some(text))
 }
 
-fn lists(tags: Option<BTreeMap<String, OneOrMany>>) -> BTreeMap<String, Vec<String>> {
-    let list = |value| match value {
-        OneOrMany::One(one) => vec![one],
-        OneOrMany::Many(many) => many,
-    };
-    tags.unwrap_or_default().into_iter().map(|(key, value)| (key, list(value))).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn refusal(text: &str) -> String {
-        let error = Config::parse(text, Path::new("config.toml")).expect_err(text);
-        assert_eq!(error.kind, Kind::Config);
-        std::iter::once(error.message).chain(error.hints).collect::<Vec<_>>().join(" | ")
-    }
-
-    #[test]
-    fn no_file_means_one_ambient_source() {
-        let config = Config::parse("", Path::new("config.toml")).unwrap();
-        assert_eq!(config.sources.len(), 1);
-        let source = &config.sources[0];
-        assert_eq!((source.name.as_str(), source.profile.as_deref(), source.port), ("default", None, 22));
-        assert_eq!(config.connect_timeout, Duration::from_secs(8));
-        assert_eq!(config.refresh, Some(Duration::from_mins(15)));
-    }
-
-    #[test]
-    fn defaults_fill_what_a_source_leaves_out() {
-        let text = "[defaults]\nport = 2222\nregions = [\"eu-west-1\"]\n[[source]]\nprofile = \"a\"\n[[source]]\nprofile = \"b\"\nport = 22\n";
-        let config = Config::parse(text, Path::new("config.toml")).unwrap();
-        let ports: Vec<u16> = config.sources.iter().map(|source| source.port).collect();
-        assert_eq!(ports, [2222, 22]);
-        assert_eq!(config.sources[1].regions, ["eu-west-1"]);
-    }
-
-    #[test]
-    fn errors_name_line_and_nearest_key() {
-        let table = [
-            ("[[source]]\nprofil = \"x\"", "config.toml:2: unknown field `profil`", "did you mean \"profile\"?"),
-            ("[limits]\nconnect_timeout = \"soon\"", "config.toml:2: connect_timeout", "is no time"),
-            ("[[source]]\nuser = \"a\"\n[[source]]\nname = \"b\"\nuser = \"a b\"", "config.toml:5: user", "takes"),
-            ("[[source]]\nport = 0", "config.toml:2: port", "no port"),
-            ("[limits]\nconnect_timeout = \"0\"", "config.toml:2", "1s at least"),
-            ("[[source]]\nport = 70000", "config.toml:2", "70000"),
-            ("[[source]]\nuser = \"a b\"", "config.toml:2: user", "EC2 Instance Connect takes"),
-            ("[[source]]\n\nname = \"a'b\"", "config.toml:3: source name", "cannot be written"),
-            ("[[source]]\nalias = \"x\"", "config.toml:2: alias", "names no field"),
-            ("[[source]]\nname = \"a\"\n[[source]]\nname = \"a\"", "config.toml:4", "two sources are named \"a\""),
-            ("[ssh]\npush = \"always\"", "config.toml:2", "unknown variant"),
-            ("x = [", "config.toml:1", ""),
-        ];
-        for (text, line, words) in table {
-            let refusal = refusal(text);
-            assert!(refusal.starts_with(line) && refusal.contains(words), "{text}\n{refusal}");
-        }
-    }
-
-    #[test]
-    fn what_is_not_built_yet_is_refused_and_not_ignored() {
-        for text in [
-            "[[source]]\nroute = \"endpoint\"",
-            "[[source]]\nuser = \"auto\"",
-            "[[source]]\nalias = \"{account_name}-{Name}\"",
-            "[[source]]\nroute = \"jump:bastion\"",
-            "[defaults]\nsso_session = \"corp\"",
-            "[[source]]\nprofile = \"corp-*\"",
-            "[[source]]\nregions = [\"all\"]",
-            "[[source]]\nduplicates = \"newest\"",
-            "[ssh]\nhost_keys = \"console\"",
-            "[ssh]\nlayout = \"inline\"",
-            "[ssh]\noptions = { Compression = \"yes\" }",
-            "[ssh]\nhosts = [\"prod-*\"]",
-            "[[host]]\nmatch = \"x\"",
-            "[limits]\ncredential_cache = true",
-        ] {
-            assert!(refusal(text).contains("not supported by this version"), "{text}");
-        }
-        for text in [
-            "[[source]]\nroute = \"direct\"",
-            "[ssh]\nlayout = \"include\"\nhost_keys = \"accept-new\"\nhosts = [\"*\"]",
-        ] {
-            assert!(Config::parse(text, Path::new("c")).is_ok(), "{text}");
-        }
-    }
+/// One file, checked by itself, so that what is wrong in it is told with its own name and line.
+fn parsed(text: &str, path: &Path) -> Result<Raw> {
+    let raw: Raw = toml::from_str(text).map_err(|error| syntax_error(text, path, &error))?;
+    let complain = Complaint { text, path, from: 0 };
+    raw::refuse_unbuilt(&raw, &complain)?;
+    check::config(raw.clone(), complain)?;
+    Ok(raw)
 }

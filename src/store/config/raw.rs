@@ -1,22 +1,23 @@
-//! The config as it is typed: every key of the contract, the defaults of `[defaults]`, and the refusal of what is
-//! promised and not built yet.
+//! The config as it is typed: every key of the contract, the defaults of `[defaults]`, a user's file over a machine's,
+//! and the refusal of what is promised and not built yet.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
 use super::complaint::Complaint;
-use super::{AddressKind, KeyType, PushMode};
+use super::{AddressKind, Duplicates, KeyType, Layout, PushMode};
 use crate::error::Result;
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Raw {
     #[serde(default)]
     pub(super) defaults: RawSource,
     #[serde(default)]
     pub(super) source: Vec<RawSource>,
-    pub(super) host: Option<toml::Value>,
+    #[serde(default)]
+    pub(super) host: Vec<RawHost>,
     #[serde(default)]
     pub(super) ssh: RawSsh,
     #[serde(default)]
@@ -47,8 +48,21 @@ pub(super) struct RawSource {
     pub(super) port: Option<u16>,
     pub(super) address: Option<AddressKind>,
     pub(super) route: Option<String>,
-    pub(super) duplicates: Option<String>,
+    pub(super) duplicates: Option<Duplicates>,
     pub(super) key_type: Option<KeyType>,
+}
+
+/// What a person would have put in a Host block.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawHost {
+    #[serde(rename = "match")]
+    pub(super) patterns: OneOrMany,
+    pub(super) user: Option<String>,
+    pub(super) port: Option<u16>,
+    pub(super) route: Option<String>,
+    pub(super) host_keys: Option<String>,
+    pub(super) options: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -58,25 +72,34 @@ pub(super) enum OneOrMany {
     Many(Vec<String>),
 }
 
-#[derive(Debug, Default, Deserialize)]
+impl OneOrMany {
+    pub(super) fn list(self) -> Vec<String> {
+        match self {
+            Self::One(one) => vec![one],
+            Self::Many(many) => many,
+        }
+    }
+}
+
+#[derive(Debug, Default, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawSsh {
     pub(super) push: Option<PushMode>,
     pub(super) host_keys: Option<String>,
     pub(super) known_hosts: Option<Vec<String>>,
     pub(super) hosts: Option<Vec<String>>,
-    pub(super) layout: Option<String>,
+    pub(super) layout: Option<Layout>,
     pub(super) control_persist: Option<String>,
-    pub(super) options: Option<toml::Value>,
+    pub(super) options: Option<BTreeMap<String, String>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawSync {
     pub(super) refresh: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawLimits {
     pub(super) connect_timeout: Option<String>,
@@ -115,58 +138,60 @@ impl RawSource {
     }
 }
 
+impl Raw {
+    /// A user's file over a machine's: key by key, except that sources and hosts of the machine come behind the user's,
+    /// and a source of the user's replaces one of the same name.
+    pub(super) fn over(self, machine: Self) -> Self {
+        let name = |source: &RawSource| source.own_name();
+        let own: Vec<Option<String>> = self.source.iter().map(name).collect();
+        let further = machine.source.into_iter().filter(|source| !own.contains(&source.own_name()));
+        Self {
+            defaults: self.defaults.over(&machine.defaults),
+            source: self.source.iter().cloned().chain(further).collect(),
+            host: self.host.into_iter().chain(machine.host).collect(),
+            ssh: RawSsh {
+                push: self.ssh.push.or(machine.ssh.push),
+                host_keys: self.ssh.host_keys.or(machine.ssh.host_keys),
+                known_hosts: self.ssh.known_hosts.or(machine.ssh.known_hosts),
+                hosts: self.ssh.hosts.or(machine.ssh.hosts),
+                layout: self.ssh.layout.or(machine.ssh.layout),
+                control_persist: self.ssh.control_persist.or(machine.ssh.control_persist),
+                options: self.ssh.options.or(machine.ssh.options),
+            },
+            sync: RawSync { refresh: self.sync.refresh.or(machine.sync.refresh) },
+            limits: RawLimits {
+                connect_timeout: self.limits.connect_timeout.or(machine.limits.connect_timeout),
+                push_rate: self.limits.push_rate.or(machine.limits.push_rate),
+                credential_cache: self.limits.credential_cache.or(machine.limits.credential_cache),
+                push_log: self.limits.push_log.or(machine.limits.push_log),
+            },
+        }
+    }
+}
+
+impl RawSource {
+    /// The name that it has without any defaults.
+    pub(super) fn own_name(&self) -> Option<String> {
+        self.name.clone().or_else(|| self.profile.clone()).or_else(|| self.sso_session.clone())
+    }
+}
+
 /// What the contract promises and this version does not do yet is refused where a config asks for it.
 pub(super) fn refuse_unbuilt(raw: &Raw, complain: &Complaint<'_>) -> Result<()> {
-    let unbuilt = |key: &str, what: &str| {
-        Err(complain.about(key, format!("{what} is not supported by this version")).hint("leave it out for now"))
+    let check = |complain: &Complaint<'_>, key: &str, value: Option<&String>, built: &str| match value {
+        Some(value) if value != built => Err(complain
+            .about(key, format!("{key} = {value:?} is not supported by this version"))
+            .hint("leave it out for now")),
+        _ => Ok(()),
     };
-    if raw.host.is_some() {
-        return Err(complain.about("[[host]]", "[[host]] is not supported by this version"));
+    check(complain, "host_keys", raw.ssh.host_keys.as_ref(), "accept-new")?;
+    for (position, host) in raw.host.iter().enumerate() {
+        let complain = complain.in_table("host", position);
+        check(&complain, "host_keys", host.host_keys.as_ref(), "accept-new")?;
+        check(&complain, "route", host.route.as_ref(), "direct")?;
     }
-    if raw.ssh.options.is_some() {
-        return unbuilt("options", "[ssh] options");
+    for (position, source) in raw.source.iter().enumerate() {
+        check(&complain.in_table("source", position), "route", source.route.as_ref(), "direct")?;
     }
-    if raw.ssh.hosts.as_ref().is_some_and(|hosts| hosts.len() != 1 || hosts[0] != "*") {
-        return unbuilt("hosts", "hosts other than [\"*\"]");
-    }
-    for (key, value, built) in [("host_keys", &raw.ssh.host_keys, "accept-new"), ("layout", &raw.ssh.layout, "include")]
-    {
-        match value.as_deref() {
-            None => {}
-            Some(value) if value == built => {}
-            Some(value) => return unbuilt(key, &format!("{key} = {value:?}")),
-        }
-    }
-    if raw.limits.credential_cache == Some(true) {
-        return unbuilt("credential_cache", "the credential cache");
-    }
-    for source in raw.source.iter().chain([&raw.defaults]) {
-        for (key, asked) in [
-            ("sso_session", source.sso_session.is_some()),
-            ("accounts", source.accounts.is_some()),
-            ("exclude_accounts", source.exclude_accounts.is_some()),
-            ("role", source.role.is_some()),
-        ] {
-            if asked {
-                return unbuilt(key, key);
-            }
-        }
-        if source.regions.as_ref().is_some_and(|regions| regions.iter().any(|region| region == "all")) {
-            return unbuilt("regions", "regions = [\"all\"]");
-        }
-        if source.profile.as_ref().is_some_and(|profile| profile.contains(['*', '?'])) {
-            return unbuilt("profile", "a pattern of profiles");
-        }
-        if source.user.as_deref() == Some("auto") {
-            return unbuilt("user", "finding the user by the image (user = \"auto\")");
-        }
-        for (key, value, built) in [("route", &source.route, "direct"), ("duplicates", &source.duplicates, "list")] {
-            if let Some(value) = value.as_deref()
-                && value != built
-            {
-                return unbuilt(key, &format!("{key} = {value:?}"));
-            }
-        }
-    }
-    Ok(())
+    check(complain, "route", raw.defaults.route.as_ref(), "direct")
 }

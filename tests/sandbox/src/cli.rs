@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::sandbox::Form;
+use crate::options::{Form, Options};
 use crate::{demo, hand, server};
 
 /// A stand-in for AWS with instances played by the real sshd; without a command, a shell inside one.
@@ -15,6 +15,9 @@ struct Cli {
     /// 127.0.0.1 and `ssh -F` even where namespaces are possible.
     #[arg(long, global = true)]
     loopback: bool,
+    /// The stand-in speaks TLS, with a certificate that only the commands inside trust.
+    #[arg(long, global = true)]
+    tls: bool,
     /// The folder of the ssh-eic program [default: where sandbox is].
     #[arg(long, global = true, value_name = "DIR")]
     bin: Option<PathBuf>,
@@ -47,14 +50,17 @@ enum Command {
 /// Whatever stops the command, in words for a person.
 pub fn run() -> io::Result<()> {
     let cli = Cli::parse();
-    let form = if cli.loopback { Form::Loopback } else { Form::detect() };
+    let options = || {
+        let form = if cli.loopback { Form::Loopback } else { Form::detect() };
+        Options { form, tls: cli.tls, ..Options::default() }
+    };
     match cli.command {
         Some(Command::Serve { dir, remove }) => {
             let form = if cli.loopback { Form::Loopback } else { Form::Namespaces };
-            server::serve(&dir, form, remove)
+            server::serve(&dir, form, cli.tls, remove)
         }
-        Some(Command::Demo) => demo::run(form, cli.bin),
+        Some(Command::Demo) => demo::run(options(), cli.bin),
         Some(Command::Hand(order)) => hand::obey(order),
-        None => hand::run(form, cli.bin),
+        None => hand::run(options(), cli.bin),
     }
 }

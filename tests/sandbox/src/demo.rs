@@ -10,15 +10,17 @@ use std::process::Stdio;
 use crate::control::Call;
 use crate::fleet;
 use crate::model::Instance;
+use crate::options::{Form, Options};
 use crate::program;
-use crate::sandbox::{Form, Sandbox};
+use crate::sandbox::Sandbox;
 
 /// Shows everything and cleans up.
-pub(crate) fn run(form: Form, bin: Option<PathBuf>) -> io::Result<()> {
+pub(crate) fn run(options: Options, bin: Option<PathBuf>) -> io::Result<()> {
     let Some(bin) = fleet::program_folder(bin)? else {
         return Err(io::Error::other("no ssh-eic program there: name its folder with --bin"));
     };
-    let sandbox = fleet::start(form, Some(&bin))?;
+    let form = options.form;
+    let sandbox = fleet::start(options, Some(&bin))?;
     introduce(form);
     let script = Script::new(form);
     step(&sandbox, "ssh-eic init --profile prod --region eu-west-1", 0)?;

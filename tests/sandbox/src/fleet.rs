@@ -4,11 +4,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::model::{Instance, Network, STAGING_ACCOUNT, STAGING_REGION, State, UBUNTU};
-use crate::sandbox::{Form, Options, Sandbox};
+use crate::options::{Form, Options};
+use crate::sandbox::Sandbox;
 
 /// Starts a sandbox with the fleet and with the folder of ssh-eic on PATH.
-pub(crate) fn start(form: Form, bin: Option<&Path>) -> io::Result<Sandbox> {
-    let mut sandbox = Sandbox::start(Options { form, dir: None })?;
+pub(crate) fn start(options: Options, bin: Option<&Path>) -> io::Result<Sandbox> {
+    let form = options.form;
+    let mut sandbox = Sandbox::start(options)?;
     if let Some(bin) = bin {
         sandbox.path_with(bin);
     }

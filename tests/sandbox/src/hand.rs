@@ -12,7 +12,8 @@ use crate::control::{Request, Response, Switches, ask};
 use crate::fleet;
 use crate::inside::Inside;
 use crate::model::{Change, Instance, Network, State};
-use crate::sandbox::{Form, Sandbox};
+use crate::options::{Form, Options};
+use crate::sandbox::Sandbox;
 
 /// Tells orders which sandbox is meant.
 const DIR_VARIABLE: &str = "SANDBOX_DIR";
@@ -100,9 +101,9 @@ pub(crate) enum Order {
 }
 
 /// Starts a sandbox with a shell in it, or without a terminal keeps it until stdin ends.
-pub(crate) fn run(form: Form, bin: Option<PathBuf>) -> io::Result<()> {
+pub(crate) fn run(options: Options, bin: Option<PathBuf>) -> io::Result<()> {
     let bin = fleet::program_folder(bin)?;
-    let mut sandbox = fleet::start(form, bin.as_deref())?;
+    let mut sandbox = fleet::start(options, bin.as_deref())?;
     if let Some(own) = std::env::current_exe()?.parent() {
         sandbox.path_with(own);
     }

@@ -27,22 +27,28 @@ pub(crate) type Credentials = BTreeMap<String, Credential>;
 ///
 /// The access keys are random: in the loopback form whoever knows one can push a key, and log in as the current user.
 pub(crate) fn create(dir: &Path) -> io::Result<Credentials> {
-    let aws = dir.join("home/.aws");
-    DirBuilder::new().recursive(true).mode(0o700).create(&aws)?;
-    let (mut config, mut secrets) = (Vec::new(), Vec::new());
+    let home = dir.join("home");
+    DirBuilder::new().recursive(true).mode(0o700).create(home.join(".aws"))?;
     let mut credentials = Credentials::new();
     for (profile, account, region) in PROFILES {
-        let credential = Credential::long_lived(&format!("AKIA{}", random_word()?), account, "alice");
-        let section = if profile == "default" { profile } else { &format!("profile {profile}") };
-        config.push(format!("[{section}]\nregion = {region}\n\n"));
-        let (key, secret) = (&credential.access_key_id, &credential.secret_access_key);
-        secrets.push(format!("[{profile}]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\n\n"));
-        credentials.insert(profile.into(), credential);
+        credentials.insert(profile.into(), add_profile(&home, profile, account, region)?);
     }
-    fs::write(aws.join("config"), config.concat())?;
-    write_private(&aws.join("credentials"), secrets.concat().as_bytes())?;
     write_private(&dir.join(CREDENTIALS), &serde_json::to_vec(&credentials)?)?;
     Ok(credentials)
+}
+
+/// Appends a profile to the AWS files, with a fresh access key.
+pub(crate) fn add_profile(home: &Path, profile: &str, account: &str, region: &str) -> io::Result<Credential> {
+    let credential = Credential::long_lived(&format!("AKIA{}", random_word()?), account, "alice");
+    let section = if profile == "default" { profile } else { &format!("profile {profile}") };
+    let (key, secret) = (&credential.access_key_id, &credential.secret_access_key);
+    let append = |name: &str, text: String| {
+        let mut options = OpenOptions::new();
+        options.append(true).create(true).mode(0o600).open(home.join(".aws").join(name))?.write_all(text.as_bytes())
+    };
+    append("config", format!("[{section}]\nregion = {region}\n\n"))?;
+    append("credentials", format!("[{profile}]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\n\n"))?;
+    Ok(credential)
 }
 
 /// The access keys that [`create`] made.

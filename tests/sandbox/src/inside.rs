@@ -8,8 +8,8 @@ use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
+use crate::options::Form;
 use crate::program::{SYSTEM_PATH, user_name};
-use crate::sandbox::Form;
 
 /// What the server tells once it is ready, also in `DIR/ready.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -17,6 +17,9 @@ pub(crate) struct Ready {
     pub(crate) pid: i32,
     pub(crate) form: Form,
     pub(crate) endpoint: String,
+    /// The authority behind the endpoint's certificate, if it is one of TLS.
+    #[serde(default)]
+    pub(crate) ca: Option<PathBuf>,
 }
 
 /// The file that holds [`Ready`].
@@ -68,6 +71,9 @@ impl Inside {
             ("LANG", "C.UTF-8"),
             ("AWS_ENDPOINT_URL", &self.ready.endpoint),
         ]);
+        if let Some(ca) = &self.ready.ca {
+            command.env("AWS_CA_BUNDLE", ca);
+        }
         if self.ready.form == Form::Loopback {
             // The machine's own network is in reach, and with it perhaps a metadata service.
             command.env("AWS_EC2_METADATA_DISABLED", "true");

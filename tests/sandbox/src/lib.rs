@@ -5,6 +5,7 @@
 //! address and starts a real `sshd -i` for each connection.
 //!
 //! - `sandbox`: starting the server, talking to it, running programs inside
+//! - `options`: what it is started with
 //! - `model`: instances and images, as tests describe them
 //! - `identity`: access keys and SSO sign-ins
 //! - `control`: what the library and the server say to each other, and the switches
@@ -28,6 +29,7 @@ mod home;
 mod identity;
 mod inside;
 mod model;
+mod options;
 mod program;
 mod sandbox;
 mod server;
@@ -38,4 +40,5 @@ pub use model::{
     ACCOUNT, AMAZON_LINUX, Change, Console, DEBIAN, Image, Instance, Network, REGION, RHEL, STAGING_ACCOUNT,
     STAGING_REGION, State, UBUNTU, WINDOWS,
 };
-pub use sandbox::{Form, Options, Sandbox};
+pub use options::{Form, Options};
+pub use sandbox::Sandbox;

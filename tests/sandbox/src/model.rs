@@ -74,7 +74,8 @@ pub enum Network {
     Blackhole,
     /// Accepts and never sends a byte.
     Silent,
-    /// On another network: whoever else has the address is played instead (overlapping VPCs).
+    /// On another network: whoever else has the address is played instead (overlapping VPCs). In the loopback form it
+    /// takes no port, so there can be any number of such instances.
     Away,
 }
 

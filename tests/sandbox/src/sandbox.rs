@@ -11,59 +11,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
 use crate::control::{Call, Request, Response, Switches, ask};
 use crate::identity::{Credential, SignIn};
 use crate::model::{Change, Image, Instance};
+use crate::options::{Form, Options};
 use crate::{
     home,
     inside::{Inside, Ready},
     program,
 };
-
-/// How the instances get their addresses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Form {
-    /// Private network and mount namespaces (Linux, root): real 10.x addresses, port 22, OS users.
-    Namespaces,
-    /// 127.0.0.1, a port for each instance by tag, the current user only: `ssh -F $HOME/.ssh/config`.
-    Loopback,
-}
-
-impl Form {
-    /// [`Form::Namespaces`] where this process may make them, else [`Form::Loopback`].
-    #[must_use]
-    pub fn detect() -> Self {
-        let possible = cfg!(target_os = "linux")
-            && rustix::process::geteuid().is_root()
-            && Command::new("unshare")
-                .args(["-n", "-m", "--propagation", "private", "true"])
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .status()
-                .is_ok_and(|status| status.success());
-        if possible { Self::Namespaces } else { Self::Loopback }
-    }
-}
-
-/// How to start a sandbox.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// [`Form::detect`] by default.
-    pub form: Form,
-    /// An existing, empty folder to use and keep; by default a temporary one.
-    pub dir: Option<PathBuf>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { form: Form::detect(), dir: None }
-    }
-}
 
 /// A running sandbox.
 #[derive(Debug)]
@@ -81,15 +39,26 @@ impl Sandbox {
     /// # Errors
     /// If the folder cannot be made or the server does not come up; the text holds what the server said.
     pub fn start(options: Options) -> io::Result<Self> {
-        let temporary = match options.dir {
+        let Options { form, dir, tls, server } = options;
+        let temporary = match dir {
             Some(_) => None,
             None => Some(tempfile::Builder::new().prefix("sbx-").tempdir_in("/tmp")?),
         };
-        let dir = temporary.as_ref().map_or_else(|| options.dir.unwrap_or_default(), |t| t.path().to_owned());
-        let dir = dir.canonicalize()?;
+        let dir = dir.or_else(|| temporary.as_ref().map(|t| t.path().to_owned())).unwrap_or_default().canonicalize()?;
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o755))?;
         let credentials = home::create(&dir)?;
-        let (server, ready) = spawn(&dir, options.form, temporary.is_some())?;
+        let program = server.map_or_else(program::sandbox_binary, Ok)?;
+        let mut serve = match form {
+            Form::Loopback => Command::new(&program),
+            Form::Namespaces => {
+                let mut command = Command::new("unshare");
+                command.args(["-n", "-m", "--propagation", "private", "--"]).arg(&program);
+                command
+            }
+        };
+        serve.arg("serve").args((form == Form::Loopback).then_some("--loopback")).args(tls.then_some("--tls"));
+        serve.args(temporary.is_some().then_some("--remove"));
+        let (server, ready) = spawn(serve, &dir)?;
         let inside = Inside::new(&dir, ready)?;
         Ok(Self { server, inside, dir, credentials, temporary })
     }
@@ -112,6 +81,12 @@ impl Sandbox {
         &self.inside.ready.endpoint
     }
 
+    /// The authority that signed the stand-in's certificate (PEM), if AWS is served over TLS.
+    #[must_use]
+    pub fn ca(&self) -> Option<&Path> {
+        self.inside.ready.ca.as_deref()
+    }
+
     /// The form it was started in.
     #[must_use]
     pub fn form(&self) -> Form {
@@ -124,10 +99,25 @@ impl Sandbox {
         self.inside.ready.pid
     }
 
-    /// The access key of one of the profiles `default`, `prod` and `staging`; it differs from sandbox to sandbox.
+    /// The access key of one of the profiles `default`, `prod` and `staging`, or of one that was added; it differs from
+    /// sandbox to sandbox.
     #[must_use]
     pub fn credential(&self, profile: &str) -> Option<&Credential> {
         self.credentials.get(profile)
+    }
+
+    /// Adds a profile with a long-lived access key of an account to `~/.aws/config` and `~/.aws/credentials`.
+    ///
+    /// # Errors
+    /// If there is such a profile, its files cannot be written, or the server is gone.
+    pub fn add_profile(&mut self, name: &str, account: &str, region: &str) -> io::Result<()> {
+        if self.credentials.contains_key(name) {
+            return Err(io::Error::other(format!("profile {name} is there already")));
+        }
+        let credential = home::add_profile(&self.inside.home, name, account, region)?;
+        self.add_credential(credential.clone())?;
+        self.credentials.insert(name.to_owned(), credential);
+        Ok(())
     }
 
     /// Puts a folder in front of PATH, for later commands.
@@ -333,23 +323,13 @@ fn unexpected(response: &Response) -> io::Error {
     io::Error::other(format!("unexpected answer {response:?}"))
 }
 
-fn spawn(dir: &Path, form: Form, temporary: bool) -> io::Result<(Child, Ready)> {
-    let binary = program::sandbox_binary()?;
-    let mut command = match form {
-        Form::Loopback => Command::new(&binary),
-        Form::Namespaces => {
-            let mut command = Command::new("unshare");
-            command.args(["-n", "-m", "--propagation", "private", "--"]).arg(&binary);
-            command
-        }
-    };
-    command.arg("serve").arg("--dir").arg(dir).current_dir("/");
-    command.args((form == Form::Loopback).then_some("--loopback")).args(temporary.then_some("--remove"));
+fn spawn(mut serve: Command, dir: &Path) -> io::Result<(Child, Ready)> {
+    serve.arg("--dir").arg(dir).current_dir("/");
     // Ctrl-C in a terminal is not for the server: it ends when we do.
-    command.process_group(0);
+    serve.process_group(0);
     let log = dir.join("server.log");
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(File::create(&log)?);
-    let mut server = command.spawn()?;
+    serve.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(File::create(&log)?);
+    let mut server = serve.spawn()?;
     let mut line = String::new();
     if let Some(stdout) = server.stdout.take() {
         BufReader::new(stdout).read_line(&mut line)?;

@@ -141,6 +141,20 @@ fn namespaces_give_every_address_port_22_and_hide_the_real_home() {
 }
 
 #[test]
+fn off_namespaces_an_instance_gets_its_port_when_it_comes_home() {
+    let sandbox = start(Form::Loopback);
+    let id = sandbox.add(Instance::new("web").network(Network::Away)).unwrap();
+    let listen = || sandbox.instances().unwrap().pop().unwrap().listen;
+    assert_eq!(listen(), 22, "none of its own yet");
+    sandbox.update(&id, Change { network: Some(Network::Ok), ..Change::default() }).unwrap();
+    assert_ne!(listen(), 22);
+    let (_, public) = key(&sandbox);
+    sandbox.accept_key(&id, &login(&sandbox), &public, Duration::from_mins(1)).unwrap();
+    let output = ssh(&sandbox, &id, &login(&sandbox), &[], "echo $SSH_EIC_INSTANCE");
+    assert!(said(&output).starts_with(&id), "{}", said(&output));
+}
+
+#[test]
 fn nothing_is_left_behind() {
     for form in forms() {
         let sandbox = start(form);

@@ -57,7 +57,7 @@ pub(super) fn check_ids(context: &Context<'_>, ids: &[String]) -> Result<(), Fau
     let state = context.world.lock();
     let caller = &context.caller;
     let own =
-        |id: &&String| state.instance(id).is_some_and(|i| i.account == caller.account && i.region == caller.region);
+        |id: &&String| state.fleet.get(id).is_some_and(|i| i.account == caller.account && i.region == caller.region);
     let unknown: Vec<&str> = ids.iter().filter(|id| !own(id)).map(String::as_str).collect();
     let message = match unknown.as_slice() {
         [] => return Ok(()),
@@ -142,7 +142,7 @@ fn describe_regions(context: &Context<'_>) -> String {
 fn console_output(context: &Context<'_>) -> Result<String, Fault> {
     let id = context.params.get("InstanceId").map_or("", String::as_str);
     check_ids(context, &[id.to_owned()])?;
-    let instance = context.world.lock().instance(id).cloned().unwrap_or_default();
+    let instance = context.world.lock().fleet.get(id).cloned().unwrap_or_default();
     let keys = console_keys(context.world, &instance);
     let (key, fingerprint) = keys.map_err(|error| Fault::new(500, "InternalError", error.to_string()))?;
     let block = |prefix: &str| {

@@ -24,7 +24,7 @@ fn push(context: &Context<'_>) -> Result<String, Fault> {
     let ttl = {
         let state = context.world.lock();
         let caller = &context.caller;
-        let instance = state.instance(id).filter(|i| i.account == caller.account && i.region == caller.region);
+        let instance = state.fleet.get(id).filter(|i| i.account == caller.account && i.region == caller.region);
         let Some(instance) = instance else {
             let message = format!("The instance ID '{id}' does not exist");
             return Err(Fault::new(400, "EC2InstanceNotFoundException", message));

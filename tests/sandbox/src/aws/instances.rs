@@ -1,5 +1,7 @@
 //! `DescribeInstances`: ids, filters, paging, and one instance in XML.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -10,7 +12,8 @@ use super::xml::Xml;
 use super::{Context, Params, sts};
 use crate::model::{Instance, State};
 
-/// Which part of the result to send.
+/// Which part of the result to send. The start is a position among all instances of the account and region, matching
+/// or not: what lies before it is never looked at again.
 struct Page {
     start: usize,
     size: usize,
@@ -21,25 +24,34 @@ pub(super) fn describe(context: &Context<'_>) -> Result<String, Fault> {
     let page = page(&context.params)?;
     let ids = numbered(&context.params, "InstanceId");
     check_ids(context, &ids)?;
-    let caller = &context.caller;
-    let state = context.world.lock();
-    let mut matching = state
-        .instances
+    let candidates = candidates(context, &ids, page.start);
+    let mut matching = candidates
         .iter()
-        .filter(|i| i.account == caller.account && i.region == caller.region)
-        .filter(|i| ids.is_empty() || ids.contains(&i.id))
-        .filter(|i| filters.iter().all(|filter| filter.accepts(&values(i, &filter.name).unwrap_or_default())))
-        .skip(page.start);
+        .enumerate()
+        .filter(|(_, i)| filters.iter().all(|filter| filter.accepts(&values(i, &filter.name).unwrap_or_default())));
     let mut xml = Xml::new();
     xml.element("reservationSet", |xml| {
-        for instance in matching.by_ref().take(page.size) {
+        for (_, instance) in matching.by_ref().take(page.size) {
             write_reservation(xml, instance);
         }
     });
-    if matching.next().is_some() {
-        xml.text("nextToken", &format!("{TOKEN_PREFIX}{}", page.start + page.size));
+    if let Some((next, _)) = matching.next() {
+        xml.text("nextToken", &format!("{TOKEN_PREFIX}{}", page.start + next));
     }
     Ok(xml.finish())
+}
+
+/// The instances asked for by id, or all of the caller's account and region. They are taken out of the lock: rendering
+/// a thousand of them must not keep other requests waiting.
+fn candidates(context: &Context<'_>, ids: &[String], start: usize) -> Vec<Arc<Instance>> {
+    let state = context.world.lock();
+    if ids.is_empty() {
+        return state.fleet.of(&context.caller.account, &context.caller.region, start);
+    }
+    let mut ids = ids.to_vec();
+    ids.sort_unstable();
+    ids.dedup();
+    ids.iter().filter_map(|id| state.fleet.get(id).cloned()).collect()
 }
 
 /// Tokens are opaque to clients; these look the part.

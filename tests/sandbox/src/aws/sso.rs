@@ -9,7 +9,8 @@ use crate::program::random_word;
 use crate::server::Request;
 
 const SESSION_S: i64 = 3600;
-const PAGE: usize = 100;
+/// The most that `max_result` may ask for, and what a page has without it.
+const MAX_PAGE: usize = 100;
 
 /// The portal's and OIDC's actions are told by their paths.
 pub(super) fn classify(request: &Request) -> Option<(Service, &'static str)> {
@@ -82,9 +83,12 @@ fn role_credentials(context: &Context<'_>, account: &Account, role: &str) -> Res
 
 fn page(context: &Context<'_>, name: &str, list: Vec<Value>) -> Result<String, Fault> {
     let number = |name: &str| context.params.get(name).map(|text| text.parse::<usize>());
-    let invalid = |_| Fault::new(400, "InvalidRequestException", "Invalid request");
-    let size = number("max_result").transpose().map_err(invalid)?.unwrap_or(PAGE).clamp(1, PAGE);
-    let start = number("next_token").transpose().map_err(invalid)?.unwrap_or_default();
+    let invalid = || Fault::new(400, "InvalidRequestException", "Invalid request");
+    let size = number("max_result").transpose().map_err(|_| invalid())?.unwrap_or(MAX_PAGE);
+    if !(1..=MAX_PAGE).contains(&size) {
+        return Err(invalid());
+    }
+    let start = number("next_token").transpose().map_err(|_| invalid())?.unwrap_or_default();
     let next = (start + size < list.len()).then(|| (start + size).to_string());
     let items: Vec<Value> = list.into_iter().skip(start).take(size).collect();
     Ok(json!({name: items, "nextToken": next}).to_string())

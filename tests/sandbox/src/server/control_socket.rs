@@ -45,7 +45,10 @@ fn answer(world: &Arc<World>, request: Request) -> io::Result<Response> {
         Request::Add(instances) => return world.add(instances).map(Response::Ids),
         Request::Update { id, change } => world.update(&id, *change)?,
         Request::Remove(id) => world.remove(&id)?,
-        Request::Instances => return Ok(Response::Instances(world.lock().instances.clone())),
+        Request::Instances => {
+            let all = world.lock().fleet.all().to_vec();
+            return Ok(Response::Instances(all.into_iter().map(Arc::unwrap_or_clone).collect()));
+        }
         Request::Switches(switches) => {
             let mut state = world.lock();
             for key in switches.throttle.keys() {

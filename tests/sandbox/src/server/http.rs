@@ -1,13 +1,15 @@
 //! A small HTTP/1.1 server: keep-alive, bodies by Content-Length, a thread for each connection, any stream.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpStream};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::World;
+use super::network::{BACKLOG, listener};
 use crate::aws;
 
 const MAX_HEADERS: usize = 64;
@@ -76,19 +78,32 @@ fn decode(text: &str) -> String {
 }
 
 /// Serves the AWS stand-in on a free port of 127.0.0.1 and returns its URL.
-pub(super) fn listen(world: Arc<World>) -> io::Result<String> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let endpoint = format!("http://{}", listener.local_addr()?);
+pub(super) fn listen(world: Arc<World>, tls: Option<Arc<ServerConfig>>) -> io::Result<String> {
+    let listener = listener((Ipv4Addr::LOCALHOST, 0).into(), BACKLOG)?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let endpoint = format!("{scheme}://{}", listener.local_addr()?);
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            let world = Arc::clone(&world);
+            let (world, tls) = (Arc::clone(&world), tls.clone());
             std::thread::spawn(move || {
                 let _ = stream.set_nodelay(true);
-                let _ = serve(&world, stream);
+                let _ = match tls {
+                    None => serve(&world, stream),
+                    Some(config) => serve_tls(&world, config, stream),
+                };
             });
         }
     });
     Ok(endpoint)
+}
+
+/// The same over TLS, with the goodbye that clients tell a cut connection by.
+fn serve_tls(world: &World, config: Arc<ServerConfig>, stream: TcpStream) -> io::Result<()> {
+    let connection = ServerConnection::new(config).map_err(io::Error::other)?;
+    let mut stream = StreamOwned::new(connection, stream);
+    serve(world, &mut stream)?;
+    stream.conn.send_close_notify();
+    stream.flush()
 }
 
 /// Answers the requests of one connection until it ends or is to be dropped.

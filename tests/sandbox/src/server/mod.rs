@@ -2,11 +2,13 @@
 //! every sshd that it started with it.
 
 mod control_socket;
+mod fleet;
 mod http;
 mod keys;
 mod namespace;
 mod network;
 mod sshd;
+mod tls;
 mod world;
 
 use std::fs;
@@ -24,10 +26,10 @@ pub(crate) use sshd::console_keys;
 pub(crate) use world::{Counters, World};
 
 use crate::inside::{READY, Ready};
-use crate::sandbox::Form;
+use crate::options::Form;
 
 /// Runs until the parent is gone or a signal comes; `remove` deletes the folder at the end.
-pub(crate) fn serve(dir: &Path, form: Form, remove: bool) -> io::Result<()> {
+pub(crate) fn serve(dir: &Path, form: Form, tls: bool, remove: bool) -> io::Result<()> {
     let (signals, wake) = UnixStream::pair()?;
     for signal in [SIGTERM, SIGINT, SIGHUP] {
         signal_hook::low_level::pipe::register(signal, wake.try_clone()?)?;
@@ -38,11 +40,13 @@ pub(crate) fn serve(dir: &Path, form: Form, remove: bool) -> io::Result<()> {
     }
     let (world, acceptor) = World::new(dir.to_owned(), form)?;
     let world = Arc::new(world);
-    let endpoint = http::listen(Arc::clone(&world))?;
+    let tls = tls.then(|| tls::furnish(dir)).transpose()?;
+    let endpoint = http::listen(Arc::clone(&world), tls.as_ref().map(|tls| Arc::clone(&tls.config)))?;
     control_socket::listen(Arc::clone(&world))?;
     acceptor.start(Arc::clone(&world))?;
     keys::expire_in_background(Arc::clone(&world));
-    let ready = Ready { pid: rustix::process::getpid().as_raw_nonzero().get(), form, endpoint };
+    let ready =
+        Ready { pid: rustix::process::getpid().as_raw_nonzero().get(), form, endpoint, ca: tls.map(|tls| tls.ca) };
     announce(dir, &ready)?;
     wait_for_the_end(&signals);
     world.children.kill_all();

@@ -18,10 +18,10 @@ use rustix::net::{AddressFamily, SocketType, sockopt};
 
 use super::{World, sshd};
 use crate::model::{Instance, Network, State};
-use crate::sandbox::Form;
+use crate::options::Form;
 
-/// Connections that may wait for the acceptor.
-const BACKLOG: i32 = 4096;
+/// Connections that may wait to be accepted.
+pub(super) const BACKLOG: i32 = 4096;
 
 /// What a listener is for: a port for all addresses, or one instance.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,10 +79,10 @@ impl Net {
     }
 
     /// Opens and closes sockets until they are what these instances need; returns when that is in effect.
-    pub(super) fn reconcile(&self, form: Form, instances: &[Instance]) -> io::Result<()> {
+    pub(super) fn reconcile(&self, form: Form, instances: &[Arc<Instance>]) -> io::Result<()> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let holes: Vec<SocketAddr> =
-            instances.iter().filter(|i| i.network == Network::Blackhole).filter_map(socket_address).collect();
+            instances.iter().filter(|i| i.network == Network::Blackhole).filter_map(|i| socket_address(i)).collect();
         let wanted = wanted_listeners(form, instances);
         inner.black_holes.retain(|address, _| holes.contains(address));
         let before = inner.listeners.len();
@@ -144,7 +144,7 @@ fn socket_address(instance: &Instance) -> Option<SocketAddr> {
     Some((instance.address.parse::<IpAddr>().ok()?, instance.listen).into())
 }
 
-fn wanted_listeners(form: Form, instances: &[Instance]) -> BTreeMap<Purpose, SocketAddr> {
+fn wanted_listeners(form: Form, instances: &[Arc<Instance>]) -> BTreeMap<Purpose, SocketAddr> {
     let answering = instances.iter().filter(|i| matches!(i.network, Network::Ok | Network::Silent));
     match form {
         Form::Loopback => {
@@ -159,7 +159,7 @@ fn wanted_listeners(form: Form, instances: &[Instance]) -> BTreeMap<Purpose, Soc
 }
 
 /// A listening socket that shares its port with more and less specific ones.
-fn listener(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
+pub(super) fn listener(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = rustix::net::socket(family, SocketType::STREAM, None)?;
     rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
@@ -212,7 +212,7 @@ fn play(world: &World, purpose: &Purpose, stream: TcpStream) {
     let instance = {
         let state = world.lock();
         let found = match (purpose, stream.local_addr()) {
-            (Purpose::Instance(id), _) => state.instance(id),
+            (Purpose::Instance(id), _) => state.fleet.get(id),
             (Purpose::Port(port), Ok(local)) => state.at(local.ip().to_canonical(), *port),
             (Purpose::Port(_), Err(_)) => None,
         };

@@ -13,8 +13,8 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 use super::World;
 use crate::model::Instance;
+use crate::options::Form;
 use crate::program::{SYSTEM_PATH, find};
-use crate::sandbox::Form;
 
 const HOST_KEY: &str = "ssh_host_ed25519_key";
 /// The public key of the first boot, which the console output keeps for ever.
@@ -49,7 +49,7 @@ fn prepare(world: &World, instance: &Instance) -> io::Result<PathBuf> {
 
 /// Prepares every instance.
 pub(super) fn prepare_all(world: &World) -> io::Result<()> {
-    let instances = world.lock().instances.clone();
+    let instances = world.lock().fleet.all().to_vec();
     instances.iter().try_for_each(|instance| prepare(world, instance).map(drop))
 }
 

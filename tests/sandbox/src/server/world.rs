@@ -1,14 +1,15 @@
 //! Everything that the server knows, behind one lock; what concerns the network follows each change before it is answered.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use jiff::Timestamp;
 
+use super::fleet::Fleet;
 use super::keys::Keys;
 use super::network::{Acceptor, Net};
 use super::sshd::{Children, Prepared};
@@ -16,7 +17,7 @@ use super::{namespace, sshd};
 use crate::control::{Call, Switches, Throttle};
 use crate::identity::{Credential, SignIn};
 use crate::model::{Change, Image, Instance, Network, State as InstanceState, images};
-use crate::sandbox::Form;
+use crate::options::Form;
 use crate::{home, program};
 
 /// The server's state and its sockets.
@@ -35,8 +36,7 @@ pub(crate) struct World {
 /// What AWS would know.
 #[derive(Debug, Default)]
 pub(crate) struct State {
-    pub(crate) instances: Vec<Instance>,
-    index: HashMap<String, usize>,
+    pub(crate) fleet: Fleet,
     pub(crate) images: HashMap<String, Image>,
     pub(crate) credentials: HashMap<String, Credential>,
     pub(crate) sign_ins: HashMap<String, SignIn>,
@@ -75,33 +75,38 @@ impl World {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn add(&self, new: Vec<Instance>) -> io::Result<Vec<String>> {
-        let mut completed = Vec::with_capacity(new.len());
+    pub(super) fn add(&self, mut new: Vec<Instance>) -> io::Result<Vec<String>> {
         let mut state = self.lock();
-        for mut instance in new {
-            state.complete(&mut instance);
-            if state.index.contains_key(&instance.id) {
+        let mut taken = HashSet::with_capacity(new.len());
+        for instance in &mut new {
+            state.complete(instance);
+            if state.fleet.get(&instance.id).is_some() || !taken.insert(instance.id.clone()) {
                 return Err(io::Error::other(format!("instance {} is there already", instance.id)));
             }
-            completed.push(instance);
         }
-        for instance in &mut completed {
-            match self.form {
-                Form::Loopback => {
-                    instance.address = "127.0.0.1".into();
-                    instance.listen = self.net.reserve(&instance.id)?;
-                    instance.tags.insert("ssh-eic:port".into(), instance.listen.to_string());
-                    instance.tags.entry("ssh-eic:user".into()).or_insert_with(|| self.user.clone());
-                }
-                Form::Namespaces => {}
-            }
+        if self.form == Form::Loopback {
+            new.iter_mut().try_for_each(|instance| self.give_port(instance))?;
         }
-        self.route(&completed)?;
-        let ids = completed.iter().map(|instance| instance.id.clone()).collect();
-        state.instances.extend(completed);
-        state.reindex();
-        self.net.reconcile(self.form, &state.instances)?;
+        self.route(&new)?;
+        let ids = new.iter().map(|instance| instance.id.clone()).collect();
+        for instance in new {
+            state.fleet.push(instance);
+        }
+        self.net.reconcile(self.form, state.fleet.all())?;
         Ok(ids)
+    }
+
+    /// Plays an instance on a port of 127.0.0.1 and says so in its tags. One that is away needs none, which leaves
+    /// room for more instances than there are ports.
+    fn give_port(&self, instance: &mut Instance) -> io::Result<()> {
+        if instance.network == Network::Away {
+            return Ok(());
+        }
+        instance.address = "127.0.0.1".into();
+        instance.listen = self.net.reserve(&instance.id)?;
+        instance.tags.insert("ssh-eic:port".into(), instance.listen.to_string());
+        instance.tags.entry("ssh-eic:user".into()).or_insert_with(|| self.user.clone());
+        Ok(())
     }
 
     /// Makes the instances' addresses local where they are not.
@@ -116,8 +121,7 @@ impl World {
 
     pub(super) fn update(&self, id: &str, change: Change) -> io::Result<()> {
         let mut state = self.lock();
-        let &index = state.index.get(id).ok_or_else(|| unknown(id))?;
-        let instance = &mut state.instances[index];
+        let instance = state.fleet.get_mut(id).ok_or_else(|| unknown(id))?;
         let Change { state: new_state, address, public_address, ipv6, network, image, console, tags, listen, .. } =
             change;
         if let Some(new) = new_state {
@@ -133,6 +137,9 @@ impl World {
         set(&mut instance.network, network);
         set(&mut instance.image, image);
         set(&mut instance.console, console);
+        if self.form == Form::Loopback && instance.address != "127.0.0.1" {
+            self.give_port(instance)?;
+        }
         for (key, value) in tags {
             match value {
                 Some(value) => instance.tags.insert(key, value),
@@ -141,7 +148,7 @@ impl World {
         }
         let instance = instance.clone();
         self.route(std::slice::from_ref(&instance))?;
-        self.net.reconcile(self.form, &state.instances)?;
+        self.net.reconcile(self.form, state.fleet.all())?;
         drop(state);
         if instance.state != InstanceState::Running {
             self.children.kill(id);
@@ -151,10 +158,10 @@ impl World {
 
     pub(super) fn remove(&self, id: &str) -> io::Result<()> {
         let mut state = self.lock();
-        let &index = state.index.get(id).ok_or_else(|| unknown(id))?;
-        state.instances.remove(index);
-        state.reindex();
-        self.net.reconcile(self.form, &state.instances)?;
+        if !state.fleet.remove(id) {
+            return Err(unknown(id));
+        }
+        self.net.reconcile(self.form, state.fleet.all())?;
         drop(state);
         self.children.kill(id);
         sshd::forget(self, id);
@@ -173,20 +180,16 @@ fn unknown(id: &str) -> io::Error {
 }
 
 impl State {
-    pub(crate) fn instance(&self, id: &str) -> Option<&Instance> {
-        self.index.get(id).map(|&index| &self.instances[index])
-    }
-
     /// Who is played at an address: somebody running before anybody else.
-    pub(super) fn at(&self, address: IpAddr, port: u16) -> Option<&Instance> {
+    pub(super) fn at(&self, address: IpAddr, port: u16) -> Option<&Arc<Instance>> {
         let address = address.to_string();
-        let here = |i: &&Instance| {
+        let here = |i: &&Arc<Instance>| {
             i.listen == port
                 && i.network != Network::Away
                 && i.state != InstanceState::Terminated
                 && [&i.address, &i.public_address, &i.ipv6].contains(&&address)
         };
-        let mut found = self.instances.iter().filter(here);
+        let mut found = self.fleet.all().iter().filter(here);
         let first = found.clone().next();
         found.find(|i| i.state == InstanceState::Running).or(first)
     }
@@ -195,10 +198,6 @@ impl State {
     pub(crate) fn next_request(&mut self) -> u64 {
         self.requests += 1;
         self.requests
-    }
-
-    fn reindex(&mut self) {
-        self.index = self.instances.iter().enumerate().map(|(index, i)| (i.id.clone(), index)).collect();
     }
 
     /// Fills in what a test left open.

@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 use sandbox::{Form, Options, Sandbox};
 
 pub(crate) fn start(form: Form) -> Sandbox {
-    Sandbox::start(Options { form, dir: None }).expect("the sandbox starts")
+    Sandbox::start(Options { form, ..Options::default() }).expect("the sandbox starts")
 }
 
 /// Both forms, or the one that is possible here. In CI, root must be able to make namespaces.

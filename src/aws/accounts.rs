@@ -1,0 +1,117 @@
+//! Which accounts an SSO session reaches, and the role that the person holds in each (ListAccounts, ListAccountRoles of
+//! IAM Identity Center).
+
+use std::sync::Arc;
+
+use aws_credential_types::provider::token::ProvideToken;
+use aws_sdk_sso::Client;
+use aws_smithy_types::error::display::DisplayErrorContext;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::aws::client::{self, Patience};
+use crate::aws::profiles::Profiles;
+use crate::core::identity::{SsoRole, shell_word};
+use crate::core::pattern;
+use crate::error::{Error, Kind, Result};
+use crate::store::config::Accounts;
+
+/// Requests to the portal at once: it throttles sooner than EC2.
+const AT_ONCE: usize = 8;
+
+/// A role in an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// What signs.
+    pub role: SsoRole,
+    /// The account's name.
+    pub account_name: String,
+}
+
+/// The accounts that `wanted` means, in the order of their ids, each with the first of its roles that the person holds.
+///
+/// # Errors
+///
+/// [`Kind::Credentials`] with the command that signs in; [`Kind::Config`] for a session that ~/.aws/config does not have;
+/// else what the portal says.
+pub async fn held(wanted: &Accounts) -> Result<Vec<Held>> {
+    let session = Profiles::load().await?.sso_session(&wanted.session)?;
+    let config = client::config(None, Some(session.region.as_ref()), Patience::QUERY).await?;
+    let login = || format!("aws sso login --sso-session {}", shell_word(&session.name));
+    let token = session.token_provider(&config).await.provide_token().await.map_err(|error| {
+        let words = format!("the SSO session {:?} has expired or was never signed in", session.name);
+        Error::new(Kind::Credentials, words).hint(login()).because(DisplayErrorContext(&error))
+    })?;
+    let token: Arc<str> = token.token().into();
+    let client = Client::new(&config);
+    let mut accounts = Vec::new();
+    let mut pages = client.list_accounts().access_token(&*token).max_results(100).into_paginator().send();
+    while let Some(page) = pages.next().await {
+        let page = page.map_err(|error| refused("sso:ListAccounts", &session.name, &error))?;
+        for account in page.account_list.unwrap_or_default() {
+            let (id, name) = (account.account_id.unwrap_or_default(), account.account_name.unwrap_or_default());
+            let is = |patterns: &[String]| {
+                patterns.iter().any(|one| pattern::matches(one, &id) || pattern::matches(one, &name))
+            };
+            if is(&wanted.only) && !is(&wanted.exclude) && is_account(&id) {
+                accounts.push((id, name));
+            }
+        }
+    }
+    let permits = Arc::new(Semaphore::new(AT_ONCE));
+    let mut tasks = JoinSet::new();
+    for (account, name) in accounts {
+        let (client, token, permits) = (client.clone(), Arc::clone(&token), Arc::clone(&permits));
+        let (wanted, session) = (wanted.roles.clone(), session.name.clone());
+        tasks.spawn(async move {
+            let _permit = permits.acquire().await;
+            let offered = roles(&client, &token, &account, &session).await?;
+            let first = wanted.into_iter().find(|role| offered.contains(role));
+            Ok(first.map(|role| Held { role: SsoRole { session, account, role }, account_name: name }))
+        });
+    }
+    let mut held: Vec<Held> = Vec::new();
+    while let Some(joined) = tasks.join_next().await {
+        let one: Result<Option<Held>> =
+            joined.map_err(|error| Error::new(Kind::Bug, "a query ended early").because(error))?;
+        held.extend(one?);
+    }
+    held.sort_by(|a, b| a.role.account.cmp(&b.role.account));
+    Ok(held)
+}
+
+fn is_account(id: &str) -> bool {
+    id.len() == 12 && id.bytes().all(|b| b.is_ascii_digit())
+}
+
+async fn roles(client: &Client, token: &str, account: &str, session: &str) -> Result<Vec<String>> {
+    let mut roles = Vec::new();
+    let asked = client.list_account_roles().access_token(token).account_id(account).max_results(100);
+    let mut pages = asked.into_paginator().send();
+    while let Some(page) = pages.next().await {
+        let page = page.map_err(|error| refused("sso:ListAccountRoles", session, &error))?;
+        roles.extend(page.role_list.unwrap_or_default().into_iter().filter_map(|role| role.role_name));
+    }
+    Ok(roles)
+}
+
+fn refused<E>(action: &str, session: &str, error: &aws_sdk_sso::error::SdkError<E>) -> Error
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let status = error.raw_response().map(|response| response.status().as_u16());
+    let told = match status {
+        Some(401) => {
+            Error::new(Kind::Credentials, format!("the SSO session {session:?} has expired or was signed out"))
+                .hint(format!("aws sso login --sso-session {}", shell_word(session)))
+        }
+        Some(403) => Error::new(Kind::Denied, format!("Identity Center denies {action} to the session {session:?}"))
+            .hint("ask whoever assigns accounts in Identity Center"),
+        Some(status) => {
+            Error::new(Kind::Unavailable, format!("{action}: Identity Center failed ({status})")).hint("try again")
+        }
+        None => Error::new(Kind::Unavailable, format!("{action}: Identity Center could not be reached"))
+            .hint("check the network, VPN and HTTPS_PROXY; -v shows the details"),
+    };
+    told.because(DisplayErrorContext(error))
+}

@@ -1,0 +1,197 @@
+//! What the AWS config files say: profiles, SSO sessions, and a digest of everything that decides about credentials.
+
+use std::path::PathBuf;
+
+use aws_config::sso::SsoTokenProvider;
+use aws_config::{Region, SdkConfig};
+use aws_runtime::env_config::section::EnvConfigSections;
+use aws_types::os_shim_internal::{Env, Fs};
+
+use crate::core::digest;
+use crate::core::identity::{Identity, shell_word};
+use crate::error::{Error, Kind, Result};
+use crate::sys::environment::variable;
+
+/// The files, as the SDK reads them.
+#[derive(Debug)]
+pub struct Profiles(EnvConfigSections);
+
+/// Where an SSO session signs in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SsoSession {
+    /// Its name.
+    pub name: String,
+    /// The portal.
+    pub start_url: String,
+    /// The portal's region.
+    pub region: Region,
+}
+
+/// What a profile's section says about signing in.
+#[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "four independent facts of a file")]
+pub struct Settings {
+    /// There is such a profile.
+    pub exists: bool,
+    /// It asks for an MFA code.
+    pub mfa: bool,
+    /// It assumes a role.
+    pub role: bool,
+    sso_session: Option<String>,
+    sso: bool,
+}
+
+impl Profiles {
+    /// Reads the files.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Config`] if they cannot be read.
+    pub async fn load() -> Result<Self> {
+        let files = aws_runtime::env_config::file::EnvConfigFiles::default();
+        aws_config::profile::load(&Fs::real(), &Env::real(), &files, None).await.map(Self).map_err(|error| {
+            Error::new(Kind::Config, "the AWS config files cannot be read")
+                .hint("aws configure list shows whether the AWS CLI can read them")
+                .because(aws_smithy_types::error::display::DisplayErrorContext(&error))
+        })
+    }
+
+    /// The names of all profiles, sorted.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.0.profiles().map(str::to_owned).collect();
+        names.sort();
+        names
+    }
+
+    /// The SSO session of that name.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Config`] if there is none, or it does not say where to sign in.
+    pub fn sso_session(&self, name: &str) -> Result<SsoSession> {
+        let section = self.0.sso_session(name).ok_or_else(|| {
+            let known: Vec<&str> = self.0.sso_sessions().collect();
+            let error = Error::new(Kind::Config, format!("there is no [sso-session {name}] in ~/.aws/config"));
+            match known.as_slice() {
+                [] => error.hint("aws configure sso-session writes one"),
+                known => error.hint(format!("it has: {}", known.join(", "))),
+            }
+        })?;
+        let value = |key: &str| {
+            section.get(key).map(str::to_owned).ok_or_else(|| {
+                Error::new(Kind::Config, format!("[sso-session {name}] in ~/.aws/config has no {key}"))
+                    .hint("aws configure sso-session")
+            })
+        };
+        let (start_url, region) = (value("sso_start_url")?, Region::new(value("sso_region")?));
+        Ok(SsoSession { name: name.to_owned(), start_url, region })
+    }
+
+    /// What a profile says; none names the selected one.
+    #[must_use]
+    pub fn settings(&self, profile: Option<&str>) -> Settings {
+        let name = profile.unwrap_or_else(|| self.0.selected_profile());
+        let Some(mut section) = self.0.get_profile(name) else { return Settings::default() };
+        let mut settings = Settings { exists: true, ..Settings::default() };
+        // A role's profile signs in where its source does; a chain of profiles can be a loop by mistake.
+        for _ in 0..8 {
+            settings.mfa |= section.get("mfa_serial").is_some();
+            settings.role |= section.get("role_arn").is_some();
+            settings.sso |= section.get("sso_start_url").is_some();
+            settings.sso_session = settings.sso_session.or_else(|| section.get("sso_session").map(str::to_owned));
+            match section.get("source_profile").and_then(|source| self.0.get_profile(source)) {
+                Some(source) => section = source,
+                None => break,
+            }
+        }
+        settings
+    }
+}
+
+impl SsoSession {
+    /// What gives the session's token, refreshing it where that can be.
+    pub async fn token_provider(&self, config: &SdkConfig) -> SsoTokenProvider {
+        SsoTokenProvider::builder()
+            .configure(config)
+            .region(self.region.clone())
+            .session_name(&self.name)
+            .start_url(&self.start_url)
+            .build()
+            .await
+    }
+}
+
+impl Settings {
+    /// Those of files that cannot be read: the profile may be there.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self { exists: true, ..Self::default() }
+    }
+
+    /// What it signs in with, in a few words, and the command to type; none if it has nothing to do with SSO.
+    #[must_use]
+    pub fn sso_login(&self, identity: &Identity) -> Option<(String, String)> {
+        let session = identity.sso.as_ref().map(|role| &role.session).or(self.sso_session.as_ref());
+        match session {
+            Some(name) => {
+                Some((format!("the SSO session {name:?}"), format!("aws sso login --sso-session {}", shell_word(name))))
+            }
+            None => self.sso.then(|| {
+                let whose = identity.profile.as_deref().unwrap_or("default");
+                (format!("the SSO session of profile {whose:?}"), format!("aws sso login{}", identity.flag()))
+            }),
+        }
+    }
+}
+
+/// Whether the identity's credentials come from SSO or STS, as far as the files and the environment tell.
+pub async fn gives_temporary(identity: &Identity) -> bool {
+    if identity.sso.is_some() || identity.role.is_some() {
+        return true;
+    }
+    if identity.profile.is_none() && variable("AWS_ACCESS_KEY_ID").is_some() {
+        return false;
+    }
+    if identity.profile.is_none() && variable("AWS_WEB_IDENTITY_TOKEN_FILE").is_some() {
+        return true;
+    }
+    let Ok(profiles) = Profiles::load().await else { return false };
+    let settings = profiles.settings(identity.profile.as_deref());
+    settings.role || settings.sso || settings.sso_session.is_some()
+}
+
+/// Variables that decide which credentials an identity stands for.
+const VARIABLES: [&str; 10] = [
+    "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SESSION_TOKEN",
+    "AWS_ROLE_ARN",
+    "AWS_ROLE_SESSION_NAME",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_SSO",
+    "AWS_ENDPOINT_URL_STS",
+];
+
+/// A digest of the identity and of everything that its credentials come from: the config files, the SSO tokens and the
+/// environment. After `aws sso logout`, or another line in ~/.aws/config, it is another one.
+#[must_use]
+pub fn digest(identity: &Identity) -> String {
+    let unpinned = Identity { account: None, ..identity.clone() };
+    let mut parts: Vec<Vec<u8>> = vec![serde_json::to_vec(&unpinned).unwrap_or_default()];
+    parts.extend(VARIABLES.map(|name| variable(name).unwrap_or_default().into_encoded_bytes()));
+    let home = dirs::home_dir().unwrap_or_default().join(".aws");
+    let mut files = [("AWS_CONFIG_FILE", "config"), ("AWS_SHARED_CREDENTIALS_FILE", "credentials")]
+        .map(|(name, default)| variable(name).map_or_else(|| home.join(default), PathBuf::from))
+        .to_vec();
+    let tokens = std::fs::read_dir(home.join("sso/cache")).into_iter().flatten().flatten().map(|entry| entry.path());
+    files.extend(tokens.filter(|path| path.extension().is_some_and(|extension| extension == "json")));
+    files[2..].sort();
+    for path in files {
+        parts.push(path.as_os_str().as_encoded_bytes().to_vec());
+        parts.push(std::fs::read(&path).unwrap_or_default());
+    }
+    digest::of(parts.iter().map(Vec::as_slice))
+}

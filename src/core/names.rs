@@ -1,0 +1,632 @@
+//! Who gets which name: one alias for each instance, stable while it exists, and nothing for those who only claim it.
+//!
+//! A name stays with the instance that had it at the last sync while that exists. A free one goes to the only claimant
+//! of the earliest source that wants it; several claimants, and members of Auto Scaling groups, get the name with a
+//! suffix of their id, and the bare name is [`Shared`]. A name never crosses from one account to another by itself, and
+//! one that the user reaches already is not taken. Whoever may tag an instance can thus gain a suffixed name, but not
+//! somebody else's.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::alias::{LONGEST, cut, reads_as_something_else};
+use crate::core::ids::InstanceId;
+
+/// Digits of the id that a suffix starts with.
+const SUFFIX: usize = 6;
+/// How long a name of an instance that is gone is remembered, in milliseconds: 30 days.
+const MEMORY: u64 = 30 * 24 * 60 * 60 * 1000;
+
+/// One that wants a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wish {
+    /// The instance.
+    pub id: InstanceId,
+    /// Its account.
+    pub account: String,
+    /// The name it wants, in its own spelling.
+    pub name: Option<String>,
+    /// It has an id suffix even if nobody else wants the name: a member of an Auto Scaling group.
+    pub always_suffixed: bool,
+    /// Position of its source; earlier ones win.
+    pub rank: usize,
+    /// A bare name that several share connects to the newest.
+    pub newest: bool,
+    /// When it was launched, seconds since 1970.
+    pub launched: i64,
+    /// In a state that the config lists. Others keep the names that they have and gain none.
+    pub listed: bool,
+}
+
+/// Who had a name at the last sync.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// The instance.
+    pub id: InstanceId,
+    /// Its account.
+    pub account: String,
+    /// When it was last seen with it, milliseconds since 1970.
+    pub seen: u64,
+}
+
+/// Names in lower case and who had them, also those of instances that are gone or not listed.
+pub type Past = BTreeMap<String, Holder>;
+
+/// The names that one instance got.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Names {
+    /// Lower case.
+    pub alias: String,
+    /// Further ones: the tag's own spelling, a suffixed name that it had before.
+    pub others: Vec<String>,
+}
+
+/// A bare name that connects to nobody.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Shared {
+    /// Several instances, or a group, want it: their ids.
+    By(Vec<InstanceId>),
+    /// It belonged to an instance of another account, and nobody has accepted the move yet.
+    Waits {
+        /// Who had it.
+        was: Holder,
+        /// Who wants it.
+        wants: InstanceId,
+        /// The account of that one.
+        account: String,
+    },
+}
+
+/// A name that leads to another instance than at the last sync.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Move {
+    /// In lower case.
+    pub name: String,
+    /// Who had it.
+    pub from: Holder,
+    /// Who has it.
+    pub to: InstanceId,
+    /// The account of that one.
+    pub account: String,
+}
+
+/// What came of all wishes.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Each instance that has a name.
+    pub names: BTreeMap<InstanceId, Names>,
+    /// Bare names that connect to nobody, each in all its spellings.
+    pub shared: BTreeMap<String, (Vec<String>, Shared)>,
+    /// Names that moved.
+    pub moves: Vec<Move>,
+    /// Wanted names that were not given because of what the user reaches already, and why, in words.
+    pub refused: Vec<(InstanceId, String, String)>,
+    /// Names that stayed with an instance of a later source although one of an earlier source wants them.
+    pub stayed: Vec<(String, InstanceId, InstanceId)>,
+}
+
+/// Gives every wish its names; the outcome does not depend on the order of the wishes. `taken` says what stands in the
+/// way of a name.
+#[must_use]
+pub fn assign(wishes: &[Wish], past: &Past, taken: &dyn Fn(&str) -> Option<String>, accept_moves: bool) -> Outcome {
+    let holders: BTreeSet<&InstanceId> = past.values().map(|holder| &holder.id).collect();
+    let mut groups: BTreeMap<String, Vec<&Wish>> = BTreeMap::new();
+    for wish in wishes.iter().filter(|wish| wish.listed || holders.contains(&wish.id)) {
+        if let Some(name) = &wish.name {
+            groups.entry(cut(name, LONGEST).to_ascii_lowercase()).or_default().push(wish);
+        }
+    }
+    for group in groups.values_mut() {
+        group.sort_by(|a, b| (a.rank, &a.id).cmp(&(b.rank, &b.id)));
+    }
+    let mut outcome = Outcome::default();
+    let mut owners: BTreeMap<&str, &Wish> = BTreeMap::new();
+    for (base, group) in &groups {
+        if reads_as_something_else(base) {
+            continue;
+        }
+        if let Some(why) = taken(base) {
+            outcome.refused.extend(group.iter().map(|wish| (wish.id.clone(), base.clone(), why.clone())));
+            continue;
+        }
+        let claim = claim(base, group, past, accept_moves);
+        if let Some(owner) = claim.owner {
+            owners.insert(base, owner);
+        }
+        if let Some(newcomer) = claim.stayed {
+            let holder = claim.owner.map_or(&newcomer.id, |owner| &owner.id);
+            outcome.stayed.push((base.clone(), holder.clone(), newcomer.id.clone()));
+        }
+        if let Some(shared) = claim.shared {
+            outcome.shared.insert(base.clone(), (spellings(group), shared));
+        }
+    }
+    let bases: BTreeMap<&InstanceId, &str> =
+        groups.iter().flat_map(|(base, group)| group.iter().map(move |wish| (&wish.id, base.as_str()))).collect();
+    let suffixed = make_distinct(&groups, &mut owners, past);
+    let had = suffixed_before(past, &bases);
+    for (base, group) in &groups {
+        for wish in group {
+            outcome.names.insert(wish.id.clone(), names_of(wish, base, &owners, &suffixed, had.get(&wish.id), taken));
+        }
+    }
+    give_to_newest(&mut outcome, &groups, past, accept_moves);
+    outcome.shared.retain(|base, _| !owners.contains_key(base.as_str()));
+    drop_contested(&mut outcome);
+    outcome.moves = moves(&outcome.names, wishes, past);
+    outcome
+}
+
+struct Claim<'a> {
+    owner: Option<&'a Wish>,
+    /// Of an earlier source, and without the name that it wants.
+    stayed: Option<&'a Wish>,
+    shared: Option<Shared>,
+}
+
+/// Who has the bare name of a group. `group` in the order of ranks.
+fn claim<'a>(base: &str, group: &[&'a Wish], past: &Past, accept_moves: bool) -> Claim<'a> {
+    let before = past.get(base);
+    // Where the newest has the bare name, who had it before does not matter.
+    let keeps = |wish: &Wish| !wish.always_suffixed && !wish.newest;
+    let holder = before.and_then(|held| group.iter().find(|wish| wish.id == held.id && keeps(wish))).copied();
+    let first_of = |wanted: &dyn Fn(&Wish) -> bool| -> Vec<&'a Wish> {
+        let rank = group.iter().find(|wish| wish.listed && wanted(wish)).map(|wish| wish.rank);
+        group.iter().filter(|wish| wish.listed && wanted(wish) && Some(wish.rank) == rank).copied().collect()
+    };
+    let mut first = first_of(&|wish| !wish.always_suffixed);
+    if let Some(holder) = holder {
+        let earlier = first.first().filter(|wish| wish.rank < holder.rank).copied();
+        if earlier.is_none() || !accept_moves || first.len() > 1 {
+            return Claim { owner: Some(holder), stayed: earlier, shared: None };
+        }
+    }
+    if let ([only], Some(before)) = (first.as_slice(), before)
+        && before.account != only.account
+        && !accept_moves
+    {
+        let shared = Shared::Waits { was: before.clone(), wants: only.id.clone(), account: only.account.clone() };
+        return Claim { owner: None, stayed: None, shared: Some(shared) };
+    }
+    if let [only] = first.as_slice() {
+        return Claim { owner: Some(only), stayed: None, shared: None };
+    }
+    if first.is_empty() {
+        first = first_of(&|_| true);
+    }
+    let ids: Vec<InstanceId> = first.iter().map(|wish| wish.id.clone()).collect();
+    Claim { owner: None, stayed: None, shared: (!ids.is_empty()).then_some(Shared::By(ids)) }
+}
+
+/// All spellings of a group's bare name, the lower case first.
+fn spellings(group: &[&Wish]) -> Vec<String> {
+    let own: BTreeSet<&str> = group.iter().filter_map(|wish| wish.name.as_deref()).map(|n| cut(n, LONGEST)).collect();
+    let lower = own.iter().next().map(|name| name.to_ascii_lowercase()).unwrap_or_default();
+    let others: Vec<String> = own.into_iter().filter(|name| **name != lower).map(str::to_owned).collect();
+    std::iter::once(lower).chain(others).collect()
+}
+
+/// How many digits of its id each instance without a bare name gets, so that all names differ. An owner whose bare name
+/// spells out somebody's suffixed one loses it: a tag wins nothing by that.
+fn make_distinct<'a>(
+    groups: &'a BTreeMap<String, Vec<&'a Wish>>,
+    owners: &mut BTreeMap<&'a str, &'a Wish>,
+    past: &Past,
+) -> HashMap<&'a InstanceId, usize> {
+    let mut digits: HashMap<&InstanceId, usize> = HashMap::new();
+    for (base, group) in groups {
+        for wish in group.iter().filter(|wish| owners.get(base.as_str()).is_none_or(|owner| owner.id != wish.id)) {
+            digits.insert(&wish.id, usable(base, &wish.id, SUFFIX));
+        }
+    }
+    // A longer suffix that it had stays: nobody's name gets shorter because somebody else went.
+    let lower: HashMap<&InstanceId, &str> =
+        groups.iter().flat_map(|(base, group)| group.iter().map(move |wish| (&wish.id, base.as_str()))).collect();
+    for (name, holder) in past {
+        if let (Some(now), Some(base)) = (digits.get_mut(&holder.id), lower.get(&holder.id)) {
+            *now = (*now).max(suffix_length(name, base, &holder.id).unwrap_or(0));
+        }
+    }
+    loop {
+        let mut claims: HashMap<String, Vec<(&'a Wish, &'a str)>> = HashMap::new();
+        for (base, group) in groups {
+            for wish in group {
+                let name = digits.get(&wish.id).map_or_else(|| base.clone(), |n| with_suffix(base, &wish.id, *n));
+                claims.entry(name).or_default().push((wish, base));
+            }
+        }
+        let mut changed = false;
+        for (name, claimants) in claims.into_iter().filter(|(_, claimants)| claimants.len() > 1) {
+            let holder = past.get(&name).map(|holder| &holder.id);
+            let held = claimants.iter().any(|(wish, _)| Some(&wish.id) == holder);
+            let alone = claimants.iter().filter(|(wish, _)| digits.contains_key(&wish.id)).count() == 1;
+            for (wish, base) in claimants {
+                let keeps = if held { Some(&wish.id) == holder } else { alone && digits.contains_key(&wish.id) };
+                if keeps {
+                    continue;
+                }
+                let before = digits.get(&wish.id).copied();
+                let more = before.map_or(SUFFIX, |digits| digits + 1).min(wish.id.digits().len());
+                let now = usable(base, &wish.id, more);
+                owners.retain(|_, owner| owner.id != wish.id);
+                changed |= before != Some(now);
+                digits.insert(&wish.id, now);
+            }
+        }
+        if !changed {
+            return digits;
+        }
+    }
+}
+
+/// As many digits, or one more where the name would read as somebody's id.
+fn usable(base: &str, id: &InstanceId, digits: usize) -> usize {
+    let name = with_suffix(base, id, digits);
+    if InstanceId::parse(&name).is_some() { (digits + 1).min(id.digits().len()) } else { digits }
+}
+
+fn with_suffix(name: &str, id: &InstanceId, digits: usize) -> String {
+    let digits = &id.digits()[..digits.min(id.digits().len())];
+    format!("{}-{digits}", cut(name, LONGEST - 1 - digits.len()))
+}
+
+/// How many digits of `id` stand behind `base` in `name`, if it is such a name.
+fn suffix_length(name: &str, base: &str, id: &InstanceId) -> Option<usize> {
+    let digits = name.rsplit_once('-')?.1.len();
+    let right = (SUFFIX..=id.digits().len()).contains(&digits) && with_suffix(base, id, digits) == name;
+    right.then_some(digits)
+}
+
+/// The suffixed names that instances had, for the base that they want now.
+fn suffixed_before<'a>(past: &'a Past, bases: &BTreeMap<&InstanceId, &str>) -> HashMap<&'a InstanceId, Vec<&'a str>> {
+    let mut had: HashMap<&InstanceId, Vec<&str>> = HashMap::new();
+    for (name, holder) in past {
+        if bases.get(&holder.id).is_some_and(|base| suffix_length(name, base, &holder.id).is_some()) {
+            had.entry(&holder.id).or_default().push(name);
+        }
+    }
+    had
+}
+
+fn names_of(
+    wish: &Wish,
+    base: &str,
+    owners: &BTreeMap<&str, &Wish>,
+    digits: &HashMap<&InstanceId, usize>,
+    had: Option<&Vec<&str>>,
+    taken: &dyn Fn(&str) -> Option<String>,
+) -> Names {
+    let own = wish.name.as_deref().unwrap_or(base);
+    let is_owner = owners.get(base).is_some_and(|owner| owner.id == wish.id);
+    let (alias, spelling) = match digits.get(&wish.id) {
+        Some(&digits) if !is_owner => (with_suffix(base, &wish.id, digits), with_suffix(own, &wish.id, digits)),
+        _ => (base.to_owned(), cut(own, LONGEST).to_owned()),
+    };
+    let mut others = Vec::new();
+    if spelling != alias && taken(&spelling).is_none() {
+        others.push(spelling);
+    }
+    others.extend(had.into_iter().flatten().filter(|name| **name != alias).map(|name| (*name).to_owned()));
+    Names { alias, others }
+}
+
+/// Under `duplicates = "newest"` a shared name is a further one of whoever was launched last.
+fn give_to_newest(outcome: &mut Outcome, groups: &BTreeMap<String, Vec<&Wish>>, past: &Past, accept_moves: bool) {
+    for (base, group) in groups {
+        let Some((spellings, Shared::By(ids))) = outcome.shared.get(base) else { continue };
+        let candidates = group.iter().filter(|wish| wish.newest && ids.contains(&wish.id));
+        let Some(newest) = candidates.max_by(|a, b| (a.launched, &a.id).cmp(&(b.launched, &b.id))) else { continue };
+        let spellings = spellings.clone();
+        if let Some(was) = past.get(base).filter(|before| before.account != newest.account && !accept_moves) {
+            let (wants, account) = (newest.id.clone(), newest.account.clone());
+            outcome.shared.insert(base.clone(), (spellings, Shared::Waits { was: was.clone(), wants, account }));
+        } else {
+            outcome.shared.remove(base);
+            if let Some(names) = outcome.names.get_mut(&newest.id) {
+                names.others.extend(spellings);
+            }
+        }
+    }
+}
+
+/// A second name is one only while nobody has it first, whatever the letters' case.
+fn drop_contested(outcome: &mut Outcome) {
+    let mut first: BTreeMap<String, InstanceId> =
+        outcome.names.iter().map(|(id, names)| (names.alias.clone(), id.clone())).collect();
+    let bare: BTreeSet<String> = outcome.shared.keys().cloned().collect();
+    for (id, names) in &mut outcome.names {
+        let mut seen = BTreeSet::new();
+        names.others.retain(|name| {
+            let lower = name.to_ascii_lowercase();
+            let own = first.entry(lower.clone()).or_insert_with(|| id.clone()) == id;
+            own && !bare.contains(&lower) && *name != names.alias && seen.insert(name.clone())
+        });
+    }
+    // And a shared name is one only while nobody has it at all.
+    outcome.shared.retain(|base, _| !first.contains_key(base));
+}
+
+fn moves(names: &BTreeMap<InstanceId, Names>, wishes: &[Wish], past: &Past) -> Vec<Move> {
+    let accounts: HashMap<&InstanceId, &str> = wishes.iter().map(|wish| (&wish.id, wish.account.as_str())).collect();
+    let mut moves = Vec::new();
+    for (id, names) in names {
+        for name in std::iter::once(&names.alias).chain(&names.others) {
+            if let Some(from) = past.get(name).filter(|from| from.id != *id) {
+                let account = accounts.get(id).copied().unwrap_or_default().to_owned();
+                moves.push(Move { name: name.clone(), from: from.clone(), to: id.clone(), account });
+            }
+        }
+    }
+    moves.sort_by(|a, b| a.name.cmp(&b.name));
+    moves
+}
+
+/// What has to be remembered of names besides those of listed hosts: names of instances that are not listed now, and,
+/// for a while, of those that are gone, so that nobody of another account takes them unseen. `listed` are the names
+/// that hosts have now.
+#[must_use]
+pub fn memory(outcome: &Outcome, wishes: &[Wish], listed: &BTreeSet<&str>, past: &Past, now: u64) -> Past {
+    let mut memory = Past::new();
+    for wish in wishes.iter().filter(|wish| !wish.listed) {
+        let Some(names) = outcome.names.get(&wish.id) else { continue };
+        for name in std::iter::once(&names.alias).chain(&names.others) {
+            // Only what it had: an unlisted instance gains nothing.
+            if past.get(name).is_some_and(|holder| holder.id == wish.id) {
+                let holder = Holder { id: wish.id.clone(), account: wish.account.clone(), seen: now };
+                memory.insert(name.clone(), holder);
+            }
+        }
+    }
+    for (name, holder) in past {
+        let ended = name.rsplit_once('-').map_or("", |(_, end)| end);
+        let by_id = ended.len() >= SUFFIX && holder.id.digits().starts_with(ended);
+        let fresh = now.saturating_sub(holder.seen) < MEMORY;
+        if !by_id && fresh && !listed.contains(name.as_str()) && !memory.contains_key(name) {
+            // One that waits to be accepted is not forgotten meanwhile.
+            let waits = matches!(outcome.shared.get(name), Some((_, Shared::Waits { .. })));
+            let seen = if waits { now } else { holder.seen };
+            memory.insert(name.clone(), Holder { seen, ..holder.clone() });
+        }
+    }
+    memory
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn id(digits: &str) -> InstanceId {
+        InstanceId::parse(&format!("i-{digits}")).unwrap()
+    }
+
+    fn wish(digits: &str, name: &str) -> Wish {
+        Wish {
+            id: id(digits),
+            account: "111122223333".to_owned(),
+            name: Some(name.to_owned()),
+            always_suffixed: false,
+            rank: 0,
+            newest: false,
+            launched: 0,
+            listed: true,
+        }
+    }
+
+    fn of_source(rank: usize, account: &str, wish: Wish) -> Wish {
+        Wish { rank, account: account.to_owned(), ..wish }
+    }
+
+    fn free(_: &str) -> Option<String> {
+        None
+    }
+
+    /// Two syncs: what the second makes of the first one's names.
+    struct Syncs(Past, u64);
+
+    impl Syncs {
+        fn run(&mut self, wishes: &[Wish], accept_moves: bool) -> Outcome {
+            self.1 += 1000;
+            let outcome = assign(wishes, &self.0, &free, accept_moves);
+            let mut now = Past::new();
+            for (id, names) in &outcome.names {
+                let wish = wishes.iter().find(|wish| wish.id == *id).unwrap();
+                for name in std::iter::once(&names.alias).chain(&names.others).filter(|_| wish.listed) {
+                    let holder = Holder { id: id.clone(), account: wish.account.clone(), seen: self.1 };
+                    now.insert(name.to_ascii_lowercase(), holder);
+                }
+            }
+            let listed: BTreeSet<&str> = now.keys().map(String::as_str).collect();
+            let memory = memory(&outcome, wishes, &listed, &self.0, self.1);
+            now.extend(memory);
+            self.0 = now;
+            outcome
+        }
+    }
+
+    fn alias<'a>(outcome: &'a Outcome, digits: &str) -> &'a str {
+        &outcome.names[&id(digits)].alias
+    }
+
+    const A: &str = "0abc12def34567890";
+    const B: &str = "0abc12aef34567890";
+    const C: &str = "0fff12def34567890";
+
+    #[test]
+    fn a_shared_name_is_suffixed_for_all_who_share_it_at_first() {
+        let outcome = assign(&[wish(A, "web"), wish(B, "Web"), wish(C, "db")], &Past::new(), &free, false);
+        assert_eq!((alias(&outcome, A), alias(&outcome, B), alias(&outcome, C)), ("web-0abc12d", "web-0abc12a", "db"));
+        assert_eq!(outcome.shared["web"], (vec!["web".into(), "Web".into()], Shared::By(vec![id(B), id(A)])));
+    }
+
+    #[test]
+    fn a_name_stays_while_its_instance_exists_and_moves_in_words_afterwards() {
+        let mut syncs = Syncs(Past::new(), 0);
+        syncs.run(&[wish(A, "web")], false);
+        let both = syncs.run(&[wish(A, "web"), wish(C, "web")], false);
+        assert_eq!((alias(&both, A), alias(&both, C)), ("web", "web-0fff12"));
+        assert!(both.moves.is_empty() && both.shared.is_empty());
+        let after = syncs.run(&[wish(C, "web")], false);
+        assert_eq!(after.names[&id(C)], Names { alias: "web".into(), others: vec!["web-0fff12".into()] });
+        assert_eq!(
+            (after.moves[0].name.as_str(), &after.moves[0].from.id, &after.moves[0].to),
+            ("web", &id(A), &id(C))
+        );
+        assert!(syncs.run(&[wish(C, "web")], false).moves.is_empty());
+    }
+
+    #[test]
+    fn an_instance_that_is_not_listed_keeps_its_name_and_gains_none() {
+        let mut syncs = Syncs(Past::new(), 0);
+        syncs.run(&[wish(A, "web")], false);
+        let stopped = Wish { listed: false, ..wish(A, "web") };
+        for _ in 0..2 {
+            let outcome = syncs.run(&[stopped.clone(), wish(C, "web")], false);
+            assert_eq!(alias(&outcome, C), "web-0fff12");
+        }
+        assert_eq!(alias(&syncs.run(&[wish(A, "web"), wish(C, "web")], false), A), "web");
+        let first = assign(&[stopped, wish(C, "web")], &Past::new(), &free, false);
+        assert_eq!(alias(&first, C), "web");
+    }
+
+    #[test]
+    fn a_name_crosses_accounts_only_when_somebody_says_so() {
+        let mut syncs = Syncs(Past::new(), 0);
+        syncs.run(&[wish(A, "web")], false);
+        syncs.run(&[], false);
+        for _ in 0..2 {
+            let outcome = syncs.run(&[of_source(0, "222233334444", wish(C, "web"))], false);
+            assert_eq!(alias(&outcome, C), "web-0fff12");
+            assert!(matches!(&outcome.shared["web"].1, Shared::Waits { was, .. } if was.id == id(A)));
+            assert!(outcome.moves.is_empty());
+        }
+        let accepted = syncs.run(&[of_source(0, "222233334444", wish(C, "web"))], true);
+        assert_eq!((alias(&accepted, C), accepted.moves.len()), ("web", 1));
+    }
+
+    #[test]
+    fn earlier_sources_win_a_free_name_and_a_held_one_only_on_demand() {
+        let (first, second) = (wish(A, "web"), of_source(1, "222233334444", wish(C, "web")));
+        let outcome = assign(&[second.clone(), first.clone()], &Past::new(), &free, false);
+        assert_eq!((alias(&outcome, A), alias(&outcome, C)), ("web", "web-0fff12"));
+        let mut syncs = Syncs(Past::new(), 0);
+        syncs.run(std::slice::from_ref(&second), false);
+        let outcome = syncs.run(&[first.clone(), second.clone()], false);
+        assert_eq!((alias(&outcome, C), &outcome.stayed[..]), ("web", &[("web".into(), id(C), id(A))][..]));
+        let outcome = syncs.run(&[first, second], true);
+        assert_eq!((alias(&outcome, A), outcome.moves.len()), ("web", 1));
+    }
+
+    #[test]
+    fn members_of_a_group_have_a_suffix_and_the_newest_the_bare_name_where_asked() {
+        let member = |digits, launched, newest| Wish { always_suffixed: true, newest, launched, ..wish(digits, "asg") };
+        let one = assign(&[member(A, 1, false)], &Past::new(), &free, false);
+        assert_eq!((alias(&one, A), &one.shared["asg"].1), ("asg-0abc12", &Shared::By(vec![id(A)])));
+        let mut syncs = Syncs(Past::new(), 0);
+        syncs.run(&[member(A, 1, true)], false);
+        let two = syncs.run(&[member(A, 1, true), member(C, 2, true)], false);
+        assert_eq!(two.names[&id(C)], Names { alias: "asg-0fff12".into(), others: vec!["asg".into()] });
+        assert_eq!(two.moves.len(), 1);
+        assert!(two.shared.is_empty());
+    }
+
+    #[test]
+    fn a_tag_that_spells_out_a_suffixed_name_wins_nothing() {
+        let group = [wish(A, "web"), wish(C, "web")];
+        let alone = assign(&group, &Past::new(), &free, false);
+        let hostile = wish("2fff12def34567890", "web-0abc12");
+        let outcome = assign(&[group[0].clone(), group[1].clone(), hostile], &Past::new(), &free, false);
+        assert_eq!((alias(&outcome, A), alias(&outcome, C)), (alias(&alone, A), alias(&alone, C)));
+        assert_eq!(alias(&outcome, "2fff12def34567890"), "web-0abc12-2fff12");
+    }
+
+    #[test]
+    fn what_means_something_else_is_suffixed() {
+        for name in ["localhost", "10", "0x7f000001", "i-0abc12de", "LOCALHOST"] {
+            let outcome = assign(&[wish(A, name)], &Past::new(), &free, false);
+            assert_eq!(alias(&outcome, A), format!("{}-0abc12", name.to_ascii_lowercase()));
+            assert!(outcome.shared.is_empty());
+        }
+        let taken = |name: &str| (name == "web").then(|| "Host web".to_owned());
+        let outcome = assign(&[wish(A, "web")], &Past::new(), &taken, false);
+        assert_eq!(outcome.refused, [(id(A), "web".to_owned(), "Host web".to_owned())]);
+        assert_eq!((alias(&outcome, A), outcome.shared.len()), ("web-0abc12", 0));
+    }
+
+    #[test]
+    fn no_name_reads_as_another_s_id() {
+        let pool: Vec<Wish> = ["0abc12d1", "0abc12d2", A, "0abc12dee34567890"].map(|id| wish(id, "i")).to_vec();
+        for (id, names) in &assign(&pool, &Past::new(), &free, false).names {
+            assert!(InstanceId::parse(&names.alias).is_none_or(|read| read == *id), "{names:?}");
+        }
+    }
+
+    #[test]
+    fn another_spelling_is_a_second_name() {
+        let outcome = assign(&[wish(A, "Prod-Web")], &Past::new(), &free, false);
+        assert_eq!(outcome.names[&id(A)], Names { alias: "prod-web".into(), others: vec!["Prod-Web".into()] });
+    }
+
+    fn pool() -> impl Strategy<Value = Vec<Wish>> {
+        let one = ("(web|web-00|Web|i|a{60,70}|web-[0-3]{6})", 0_usize..3, any::<bool>(), any::<bool>());
+        prop::collection::btree_map("[0-3]{8}|[0-3]{17}", one, 1..14).prop_map(|pool| {
+            let wish = |(digits, (name, rank, group, newest)): (String, (String, usize, bool, bool))| Wish {
+                always_suffixed: group,
+                newest,
+                ..of_source(rank, &format!("{rank}"), wish(&digits, &name))
+            };
+            pool.into_iter().map(wish).collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn all_names_differ_and_do_not_depend_on_the_order(pool in pool(), turn in 0_usize..14, past in pool()) {
+            let mut syncs = Syncs(Past::new(), 0);
+            syncs.run(&past, false);
+            let outcome = assign(&pool, &syncs.0, &free, false);
+            let mut seen = BTreeSet::new();
+            for names in outcome.names.values() {
+                for name in std::iter::once(&names.alias).chain(&names.others) {
+                    prop_assert!(seen.insert(name.clone()), "{} twice", name);
+                    prop_assert!(name.len() <= LONGEST);
+                }
+            }
+            for (spellings, _) in outcome.shared.values() {
+                for name in spellings {
+                    prop_assert!(seen.insert(name.clone()), "{} twice", name);
+                }
+            }
+            prop_assert_eq!(outcome.names.len(), pool.len());
+            let mut turned = pool.clone();
+            turned.rotate_left(turn % pool.len());
+            prop_assert_eq!(assign(&turned, &syncs.0, &free, false), outcome);
+        }
+
+        #[test]
+        fn a_second_sync_changes_nothing(pool in pool()) {
+            let mut syncs = Syncs(Past::new(), 0);
+            let first = syncs.run(&pool, false);
+            let second = syncs.run(&pool, false);
+            prop_assert!(second.moves.is_empty());
+            prop_assert_eq!(first.names, second.names);
+        }
+
+        #[test]
+        fn whoever_comes_or_goes_nobody_else_of_the_account_is_renamed(pool in pool(), gone in 0_usize..14) {
+            let mut syncs = Syncs(Past::new(), 0);
+            let first = syncs.run(&pool, false);
+            let gone = pool[gone % pool.len()].id.clone();
+            let rest: Vec<Wish> = pool.into_iter().filter(|wish| wish.id != gone).collect();
+            let second = syncs.run(&rest, false);
+            for (id, names) in &second.names {
+                // A bare name may come, what was there before stays.
+                let now: Vec<&String> = std::iter::once(&names.alias).chain(&names.others).collect();
+                prop_assert!(now.contains(&&first.names[id].alias), "{:?} {:?}", first.names[id], names);
+            }
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! From the sources of the config file to those that are asked: a pattern of profiles becomes one for each, an SSO
+//! session one for each account in which the person holds a role.
+
+use std::collections::BTreeSet;
+
+use crate::aws::accounts::{self, Held};
+use crate::aws::profiles::Profiles;
+use crate::core::alias;
+use crate::core::pattern;
+use crate::error::{Error, Kind, Result};
+use crate::store::config::{Source, Who};
+use crate::store::index::SourceRecord;
+
+/// The sources that one of the config file stands for. `taken` are the names of all sources that stand for themselves.
+///
+/// # Errors
+///
+/// [`Kind::Config`] for a pattern that nothing matches, else what the SSO session says.
+pub async fn expand(source: &Source, taken: &BTreeSet<&str>) -> Result<Vec<Source>> {
+    match &source.who {
+        Who::Ambient | Who::Profile(_) | Who::Sso(_) => Ok(vec![source.clone()]),
+        Who::Profiles(wanted) => of_profiles(source, wanted, &Profiles::load().await?.names(), taken),
+        Who::Accounts(wanted) => {
+            let held = accounts::held(wanted).await?;
+            if held.is_empty() {
+                let roles = wanted.roles.join(", ");
+                return Err(Error::new(
+                    Kind::Denied,
+                    format!("no account of the SSO session {:?} offers you a role {roles}", wanted.session),
+                )
+                .hint("correct role and accounts in config.toml, or ask whoever assigns accounts in Identity Center"));
+            }
+            Ok(of_accounts(source, held))
+        }
+    }
+}
+
+fn of_profiles(source: &Source, wanted: &str, profiles: &[String], taken: &BTreeSet<&str>) -> Result<Vec<Source>> {
+    let matching: Vec<&String> = profiles.iter().filter(|profile| pattern::matches(wanted, profile)).collect();
+    if matching.is_empty() {
+        return Err(Error::new(Kind::Config, format!("no AWS profile matches {wanted:?}"))
+            .hint(format!("~/.aws/config has: {}", some(profiles))));
+    }
+    let own_name = source.name != wanted;
+    let one = |profile: &String| Source {
+        name: if own_name { format!("{}/{profile}", source.name) } else { profile.clone() },
+        who: Who::Profile(profile.clone()),
+        ..source.clone()
+    };
+    let usable = |source: &Source| {
+        !taken.contains(source.name.as_str()) && crate::core::render::check_word(&source.name).is_ok()
+    };
+    Ok(matching.into_iter().map(one).filter(usable).collect())
+}
+
+/// By the account's name where that is plain and nobody else's, else by its id.
+fn of_accounts(source: &Source, held: Vec<Held>) -> Vec<Source> {
+    let plain = |one: &Held| {
+        let name = alias::sanitize(&one.account_name);
+        (!name.is_empty() && name == one.account_name).then_some(name)
+    };
+    let names: Vec<Option<String>> = held.iter().map(plain).collect();
+    let is_alone = |name: &String| names.iter().flatten().filter(|other| *other == name).count() == 1;
+    let chosen: Vec<String> = names
+        .iter()
+        .zip(&held)
+        .map(|(name, one)| name.clone().filter(is_alone).unwrap_or_else(|| one.role.account.clone()))
+        .collect();
+    held.into_iter()
+        .zip(chosen)
+        .map(|(Held { role, account_name }, name)| Source {
+            name: format!("{}/{name}", source.name),
+            account: Some(role.account.clone()),
+            who: Who::Sso(role),
+            account_name,
+            ..source.clone()
+        })
+        .collect()
+}
+
+/// The sources as they were at the last sync, for one that cannot be expanded now.
+#[must_use]
+pub fn as_recorded(source: &Source, records: &[SourceRecord]) -> Vec<Source> {
+    let of_it = records.iter().filter(|record| record.of == source.name);
+    of_it.map(|record| restored(source, record)).collect()
+}
+
+/// A source made of a config's and what the last sync found.
+#[must_use]
+pub fn restored(source: &Source, record: &SourceRecord) -> Source {
+    let who = match (&record.identity.profile, &record.identity.sso) {
+        (Some(profile), _) => Who::Profile(profile.clone()),
+        (None, Some(role)) => Who::Sso(role.clone()),
+        (None, None) => Who::Ambient,
+    };
+    Source {
+        name: record.name.clone(),
+        who,
+        account: record.identity.account.clone(),
+        account_name: record.account_name.clone(),
+        ..source.clone()
+    }
+}
+
+fn some(names: &[String]) -> String {
+    match names {
+        [] => "none".to_owned(),
+        few if few.len() <= 8 => few.join(", "),
+        many => format!("{} and {} more", many[..8].join(", "), many.len() - 8),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::core::identity::SsoRole;
+    use crate::store::config::Config;
+
+    fn source(text: &str) -> Source {
+        Config::parse(text, Path::new("c")).unwrap().sources.remove(0)
+    }
+
+    #[test]
+    fn a_pattern_becomes_a_source_for_each_profile_that_has_none_of_its_own() {
+        let profiles = ["corp-a", "corp-b", "corp-c", "other", "corp-'x"].map(str::to_owned);
+        let names = |text: &str| {
+            let source = source(text);
+            let expanded = of_profiles(&source, "corp-*", &profiles, &BTreeSet::from(["corp-b"])).unwrap();
+            assert!(expanded.iter().all(|one| one.of == source.name && matches!(one.who, Who::Profile(_))));
+            expanded.into_iter().map(|one| one.name).collect::<Vec<_>>()
+        };
+        assert_eq!(names("[[source]]\nprofile = \"corp-*\""), ["corp-a", "corp-c"]);
+        assert_eq!(names("[[source]]\nname = \"x\"\nprofile = \"corp-*\""), ["x/corp-a", "x/corp-b", "x/corp-c"]);
+        assert!(of_profiles(&source("[[source]]\nprofile = \"z*\""), "z*", &profiles, &BTreeSet::new()).is_err());
+    }
+
+    #[test]
+    fn accounts_are_named_by_what_is_plain_and_unique() {
+        let held = [("1", "prod"), ("2", "twice"), ("3", "twice"), ("4", "Bad name!")].map(|(account, name)| Held {
+            role: SsoRole { session: "corp".to_owned(), account: account.to_owned(), role: "r".to_owned() },
+            account_name: name.to_owned(),
+        });
+        let names: Vec<String> =
+            of_accounts(&source("[[source]]\nsso_session = \"corp\"\nrole = \"r\""), held.to_vec())
+                .into_iter()
+                .map(|one| one.name)
+                .collect();
+        assert_eq!(names, ["corp/prod", "corp/2", "corp/3", "corp/4"]);
+    }
+}

@@ -1,0 +1,58 @@
+//! What failed, told once: many sources often fail for one cause, and one command mends them all.
+
+use crate::error::Error;
+
+/// A source, or a region of it, that could not be asked.
+#[derive(Debug, Clone)]
+pub struct Failed {
+    /// The source's name.
+    pub source: String,
+    /// Why.
+    pub error: Error,
+}
+
+/// One error for each cause: those of one kind with the same hints, in the order in which they were met.
+#[must_use]
+pub fn by_cause(failed: Vec<Failed>) -> Vec<Error> {
+    let mut causes: Vec<(Error, Vec<String>)> = Vec::new();
+    for Failed { source, error } in failed {
+        match causes.iter_mut().find(|(known, _)| known.kind == error.kind && known.hints == error.hints) {
+            Some((_, sources)) if sources.contains(&source) => {}
+            Some((_, sources)) => sources.push(source),
+            None => causes.push((error, vec![source])),
+        }
+    }
+    let told = |(mut error, sources): (Error, Vec<String>)| {
+        let (first, others) = sources.split_first().map_or(("", &[][..]), |(first, others)| (first.as_str(), others));
+        error.message = format!("source {first:?}: {}{}", error.message, also(others));
+        error
+    };
+    causes.into_iter().map(told).collect()
+}
+
+fn also(others: &[String]) -> String {
+    match others {
+        [] => String::new(),
+        few if few.len() <= 6 => format!(" (the same for {})", few.join(", ")),
+        many => format!(" (the same for {} and {} more sources)", many[..5].join(", "), many.len() - 5),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind;
+
+    #[test]
+    fn one_error_and_one_hint_for_all_that_share_a_cause() {
+        let expired = |n: usize| Failed {
+            source: format!("corp/{n}"),
+            error: Error::new(Kind::Credentials, "the SSO session has expired").hint("aws sso login"),
+        };
+        let denied = Failed { source: "x".into(), error: Error::new(Kind::Denied, "no").hint("policy") };
+        let told = by_cause((0..40).map(expired).chain([denied.clone(), denied]).collect());
+        let words: Vec<&str> = told.iter().map(|error| error.message.as_str()).collect();
+        let first = "source \"corp/0\": the SSO session has expired (the same for corp/1, corp/2, corp/3, corp/4, corp/5 and 34 more sources)";
+        assert_eq!(words, [first, "source \"x\": no"]);
+    }
+}

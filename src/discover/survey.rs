@@ -1,0 +1,173 @@
+//! Looking at the whole fleet: ask AWS, keep what could not be asked, give names. Nothing is written but the cache of
+//! images.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::core::fleet::Host;
+use crate::core::identity::Identity;
+use crate::discover::failures::Failed;
+use crate::discover::fleet::{self, Fleet, Plan};
+use crate::discover::query::{self, Question, Seen, Survey};
+use crate::error::{Error, Result};
+use crate::store::config::{Config, Source};
+use crate::store::images::Images;
+use crate::store::index::{Content, SourceRecord};
+use crate::store::paths::Paths;
+use crate::store::reach::Reach;
+use crate::sys::clock;
+use crate::ui;
+
+/// What to look at.
+pub struct Look<'a> {
+    /// All paths.
+    pub paths: &'a Paths,
+    /// The checked config.
+    pub config: &'a Config,
+    /// Only these sources are asked; the hosts of the others stay.
+    pub only: Option<&'a [String]>,
+    /// Names may move to other accounts and earlier sources.
+    pub accept_moves: bool,
+    /// Keep what was learnt of images.
+    pub keep_images: bool,
+    /// What the user reaches already.
+    pub reach: &'a Reach,
+    /// The last index.
+    pub old: Content,
+    /// When that was written, milliseconds since 1970.
+    pub synced: u64,
+}
+
+/// What was found.
+#[derive(Debug)]
+pub struct Found {
+    /// The hosts.
+    pub fleet: Fleet,
+    /// The sources that they came from.
+    pub records: Vec<SourceRecord>,
+    /// What could not be asked.
+    pub failed: Vec<Failed>,
+    /// What the user should know.
+    pub notes: Vec<String>,
+}
+
+/// The folder of temporary credentials, if they are kept.
+#[must_use]
+pub fn cache(paths: &Paths, config: &Config) -> Option<PathBuf> {
+    config.credential_cache.then(|| paths.credentials())
+}
+
+/// Looks.
+///
+/// # Errors
+///
+/// [`crate::error::Kind::Bug`] only; what AWS says is in what was found.
+pub fn look(look: &Look<'_>) -> Result<Found> {
+    let Look { paths, config, old, .. } = look;
+    let mut images = Images::read(&paths.images());
+    let progress = ui::Progress::start();
+    let is_asked = |source: &Source| {
+        look.only.is_none_or(|only| only.iter().any(|name| *name == source.name || *name == source.of))
+    };
+    let now = clock::now();
+    let survey = query::all(&Question {
+        sources: &config.sources,
+        is_asked: &is_asked,
+        records: &old.sources,
+        cache: cache(paths, config),
+        images: &images,
+        now,
+        progress: &progress,
+    });
+    progress.end();
+    let mut survey = survey?;
+    let mut notes = learn(&mut images, &mut survey, look, now);
+    let mut failed: Vec<Failed> = survey.unexpanded.drain(..).map(|(source, error)| Failed { source, error }).collect();
+    let mut sightings = Vec::new();
+    let mut unseen: Vec<(usize, Option<String>)> = Vec::new();
+    let mut denied: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for Seen { source, region, found, only_a_note } in survey.seen.drain(..) {
+        let name = survey.sources[source].name.clone();
+        match found {
+            Ok(found) => sightings.extend(found),
+            Err(_) if only_a_note => denied.entry(name).or_default().extend(region),
+            Err(error) => {
+                unseen.push((source, region));
+                failed.push(Failed { source: name, error });
+            }
+        }
+    }
+    for (source, regions) in denied {
+        notes.push(format!("source {source:?} may not use {}: nothing is listed there", regions.join(", ")));
+    }
+    let kept = old.hosts.iter().filter(|host| is_kept(&survey, &unseen, host)).cloned().collect();
+    let taken = |name: &str| look.reach.of(name);
+    let plan = Plan {
+        sources: &survey.sources,
+        rules: &config.hosts,
+        images: &images,
+        old: &old.hosts,
+        past: fleet::past(&old.hosts, old.memory.clone(), look.synced),
+        taken: &taken,
+        accept_moves: look.accept_moves,
+        now,
+    };
+    let fleet = fleet::build(&plan, sightings, kept);
+    let records = records(survey, &old.sources);
+    Ok(Found { fleet, records, failed, notes })
+}
+
+fn learn(images: &mut Images, survey: &mut Survey, look: &Look<'_>, now: u64) -> Vec<String> {
+    let news = !survey.images.is_empty();
+    for (asked, answered) in survey.images.drain(..) {
+        images.learn(&asked, answered, now);
+    }
+    if news && look.keep_images {
+        let seen: std::collections::HashSet<&str> = survey
+            .seen
+            .iter()
+            .flat_map(|seen| seen.found.iter().flatten())
+            .map(|sighting| sighting.instance.image.as_str())
+            .chain(look.old.hosts.iter().map(|host| host.image.as_str()))
+            .collect();
+        if let Err(error) = images.write(&look.paths.images(), |id| seen.contains(id)) {
+            ui::verbose(|| error.message);
+        }
+    }
+    let told = |error: &Error| {
+        let words =
+            "OS users of images without a tag ssh-eic:user are those of before, or ec2-user; set user in config.toml";
+        format!("{} ({words})", error.message)
+    };
+    survey.images_failed.iter().map(told).collect()
+}
+
+/// Hosts of a source that was not asked, or gave no answer, stay as they were.
+fn is_kept(survey: &Survey, unseen: &[(usize, Option<String>)], host: &Host) -> bool {
+    let Some(at) = survey.sources.iter().position(|source| source.name == host.source) else { return false };
+    let unanswered = |(source, region): &(usize, Option<String>)| {
+        *source == at && region.as_ref().is_none_or(|region| *region == host.region)
+    };
+    !survey.asked[at] || unseen.iter().any(unanswered)
+}
+
+fn records(survey: Survey, old: &[SourceRecord]) -> Vec<SourceRecord> {
+    let one = |source: Source| {
+        let before = old.iter().find(|record| record.name == source.name);
+        let known = before.and_then(|record| record.identity.account.clone());
+        let found = survey.accounts.get(&source.name).cloned();
+        let identity = source.identity().unwrap_or_default();
+        let account = identity.account.clone().or(found).or(known);
+        let regions = survey.regions.get(&source.name).filter(|regions| !regions.is_empty()).cloned();
+        SourceRecord {
+            identity: Identity { account, ..identity },
+            regions: regions.or_else(|| before.map(|record| record.regions.clone())).unwrap_or_default(),
+            name: source.name,
+            of: source.of,
+            account_name: source.account_name,
+            address: source.address,
+            key_type: source.key_type,
+        }
+    };
+    survey.sources.into_iter().map(one).collect()
+}

@@ -1,0 +1,139 @@
+//! Temporary credentials between processes: one file for each identity, 0600, so that a connection costs one API call.
+//!
+//! An entry's name is a digest of everything that it depends on (the identity, the AWS config files, the SSO token), so
+//! that one that has become wrong is not found any more; the sweep removes it. What is written here comes from SSO and
+//! STS only: that is `aws::credentials`' to see to.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::store::files;
+
+/// Credentials as they are kept.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// The access key id.
+    pub access_key: String,
+    /// The secret key.
+    pub secret_key: String,
+    /// The session token.
+    pub session_token: Option<String>,
+    /// When they end, seconds since 1970.
+    pub expires: u64,
+    /// The account, if it is known.
+    pub account: Option<String>,
+}
+
+impl std::fmt::Debug for Kept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Kept({}, until {})", self.access_key, self.expires)
+    }
+}
+
+/// Where credentials of one identity are kept.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    path: PathBuf,
+}
+
+impl Entry {
+    /// The one of that digest in `folder`.
+    #[must_use]
+    pub fn new(folder: &Path, digest: &str) -> Self {
+        Self { path: folder.join(format!("{digest}.json")) }
+    }
+
+    /// What is there, unless somebody else could have put it there.
+    #[must_use]
+    pub fn read(&self) -> Option<Kept> {
+        let metadata = fs::symlink_metadata(&self.path).ok().filter(fs::Metadata::is_file)?;
+        files::check_trusted(&self.path, &metadata).ok()?;
+        serde_json::from_slice(&fs::read(&self.path).ok()?).ok()
+    }
+
+    /// Keeps them.
+    ///
+    /// # Errors
+    ///
+    /// Names the file.
+    pub fn write(&self, kept: &Kept) -> Result<()> {
+        if let Some(folder) = self.path.parent() {
+            files::make_private_folder(folder)?;
+        }
+        files::replace_record(&self.path, &serde_json::to_vec(kept).unwrap_or_default())
+    }
+
+    /// Forgets them: AWS does not take them any more.
+    pub fn forget(&self) {
+        let _ = fs::remove_file(&self.path);
+    }
+
+    /// The lock of those who would fetch them, not taken yet.
+    ///
+    /// # Errors
+    ///
+    /// Names the file.
+    pub fn lock(&self) -> Result<File> {
+        let path = self.path.with_extension("lock");
+        if let Some(folder) = path.parent() {
+            files::make_private_folder(folder)?;
+        }
+        files::open_lock(&path).map_err(|error| Error::file("open", &path, &error))
+    }
+}
+
+/// Removes what has not been written for `age`: no temporary credentials live longer.
+///
+/// # Errors
+///
+/// If the folder cannot be read.
+pub fn sweep(folder: &Path, age: Duration) -> io::Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for entry in entries.flatten() {
+        let modified = entry.metadata().and_then(|metadata| metadata.modified());
+        if modified.is_ok_and(|time| time.elapsed().is_ok_and(|passed| passed > age)) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_private_and_what_others_could_have_written_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let entry = Entry::new(&dir.path().join("c"), "abc");
+        assert_eq!(entry.read(), None);
+        let kept = Kept {
+            access_key: "ASIA".into(),
+            secret_key: "s".into(),
+            session_token: Some("t".into()),
+            expires: 9,
+            account: None,
+        };
+        entry.write(&kept).unwrap();
+        assert_eq!(entry.read(), Some(kept.clone()));
+        let path = dir.path().join("c/abc.json");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o622)).unwrap();
+        assert_eq!(entry.read(), None);
+        entry.write(&kept).unwrap();
+        entry.forget();
+        assert_eq!(entry.read(), None);
+        assert!(!format!("{kept:?}").contains("\"t\""));
+    }
+}

@@ -1,0 +1,253 @@
+//! What the user reaches by name already: no alias may shadow it.
+//!
+//! Read from their ssh config and the system's, with everything that these include, from `/etc/hosts` and from what is
+//! readable in `known_hosts`. A pattern of `*` alone is for all hosts and reaches none in particular. Our own part of
+//! the config does not count. What cannot be read is passed over: ssh will say so better.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::core::{own_config, pattern, splice};
+use crate::store::paths::Paths;
+
+/// How deep Includes may nest (readconf.c).
+const DEPTH: usize = 16;
+/// Names that no `Host` pattern has, for the lines before any.
+const EVERYWHERE: &str = "*";
+
+/// A block of somebody's config: its patterns, and what it sets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    /// `Host prod-*`, as a person would say it; empty for what stands before any block.
+    pub words: String,
+    /// The file.
+    pub file: PathBuf,
+    /// Counted from 1.
+    pub line: usize,
+    /// Keywords in lower case, and their values.
+    pub settings: Vec<(String, String)>,
+    patterns: Vec<String>,
+}
+
+impl Block {
+    /// Whether it is about this name.
+    #[must_use]
+    pub fn is_about(&self, name: &str) -> bool {
+        pattern::matches_list(self.patterns.iter().map(String::as_str), name)
+    }
+
+    /// Whether it is for all hosts.
+    #[must_use]
+    pub fn is_general(&self) -> bool {
+        self.patterns.iter().any(|pattern| pattern == EVERYWHERE)
+    }
+
+    /// `Host prod-* (~/.ssh/config:12)`.
+    #[must_use]
+    pub fn place(&self) -> String {
+        let words = if self.words.is_empty() { "its beginning" } else { &self.words };
+        format!("{words} ({}:{})", self.file.display(), self.line)
+    }
+}
+
+/// Which names lead somewhere already.
+#[derive(Debug, Default)]
+pub struct Reach {
+    /// The user's and the system's config, in the order in which ssh reads them.
+    pub blocks: Vec<Block>,
+    /// Plain names, and where they come from.
+    names: HashMap<String, String>,
+    /// Blocks with wildcards, by position.
+    wild: Vec<usize>,
+}
+
+impl Reach {
+    /// Reads everything. `include_line` is ours, and is not followed.
+    #[must_use]
+    pub fn read(paths: &Paths, include_line: &str) -> Self {
+        let mut reader = Reader { home: paths.home.clone(), include_line, blocks: Vec::new(), seen: BTreeSet::new() };
+        let folder = paths.ssh_config.parent().unwrap_or(Path::new("/"));
+        reader.config(&paths.ssh_config, folder, None, 0);
+        let system = Path::new("/etc/ssh");
+        reader.config(&system.join("ssh_config"), system, None, 0);
+        let mut reach = Self { blocks: reader.blocks, ..Self::default() };
+        for at in 0..reach.blocks.len() {
+            reach.add_block(at);
+        }
+        let of_hosts = |line: &str| {
+            let entry = line.split('#').next().unwrap_or("");
+            entry.split_whitespace().skip(1).map(str::to_owned).collect()
+        };
+        reach.add_names(Path::new("/etc/hosts"), of_hosts);
+        let of_user =
+            paths.home.iter().flat_map(|home| ["known_hosts", "known_hosts2"].map(|f| home.join(".ssh").join(f)));
+        for file in of_user.chain([system.join("ssh_known_hosts")]) {
+            reach.add_names(&file, known_names);
+        }
+        reach
+    }
+
+    fn add_block(&mut self, at: usize) {
+        let block = &self.blocks[at];
+        if block.patterns.iter().all(|pattern| pattern == EVERYWHERE || pattern.starts_with('!')) {
+            return;
+        }
+        if block.patterns.iter().any(|pattern| pattern.contains(['*', '?', '!'])) {
+            self.wild.push(at);
+            return;
+        }
+        let place = block.place();
+        for name in block.patterns.clone() {
+            self.names.entry(name).or_insert_with(|| place.clone());
+        }
+    }
+
+    fn add_names(&mut self, file: &Path, of_line: impl Fn(&str) -> Vec<String>) {
+        let Ok(bytes) = fs::read(file) else { return };
+        for (number, line) in (1..).zip(String::from_utf8_lossy(&bytes).lines()) {
+            for name in of_line(line) {
+                let place = || format!("{}:{number}", file.display());
+                self.names.entry(name.to_ascii_lowercase()).or_insert_with(place);
+            }
+        }
+    }
+
+    /// What leads this name somewhere already, in words.
+    #[must_use]
+    pub fn of(&self, name: &str) -> Option<String> {
+        let specific = |block: &&Block| {
+            // `Host * !gitlab` is for all hosts, too.
+            let mut listed = block.patterns.iter().map(String::as_str).filter(|pattern| *pattern != EVERYWHERE);
+            pattern::matches_list(&mut listed, name)
+        };
+        let by_pattern = || self.wild.iter().map(|&at| &self.blocks[at]).find(specific).map(Block::place);
+        self.names.get(name).cloned().or_else(by_pattern)
+    }
+}
+
+/// The names of a line of `known_hosts` (sshd(8), `SSH_KNOWN_HOSTS FILE FORMAT`); hashed ones say nothing.
+fn known_names(line: &str) -> Vec<String> {
+    let mut words = line.split_whitespace();
+    let first = words.next().unwrap_or("");
+    let names = if first.starts_with('@') { words.next().unwrap_or("") } else { first };
+    if names.starts_with(['|', '#']) {
+        return Vec::new();
+    }
+    let bare = |name: &str| name.strip_prefix('[').and_then(|rest| rest.split(']').next()).unwrap_or(name).to_owned();
+    names.split(',').filter(|name| !name.contains(['*', '?', '!'])).map(bare).collect()
+}
+
+struct Reader<'a> {
+    home: Option<PathBuf>,
+    include_line: &'a str,
+    blocks: Vec<Block>,
+    seen: BTreeSet<PathBuf>,
+}
+
+impl Reader<'_> {
+    /// Reads a file. `outer` is the block that an Include stands in. Relative Includes are below `folder`.
+    fn config(&mut self, file: &Path, folder: &Path, outer: Option<&Block>, depth: usize) {
+        let Ok(bytes) = fs::read(file) else { return };
+        if depth > DEPTH || !self.seen.insert(file.to_owned()) {
+            return;
+        }
+        // What damaged marks hide from us is told elsewhere; here nothing is written.
+        let bytes = splice::blanked(&bytes, self.include_line).unwrap_or(bytes);
+        let general = || Block {
+            words: String::new(),
+            file: file.to_owned(),
+            line: 1,
+            settings: Vec::new(),
+            patterns: vec![EVERYWHERE.to_owned()],
+        };
+        let mut block = outer.map_or_else(general, |outer| Block { settings: Vec::new(), ..outer.clone() });
+        for line in own_config::lines(&bytes) {
+            match line.keyword.as_str() {
+                "host" | "match" => {
+                    self.keep(&mut block);
+                    let keyword = if line.keyword == "host" { "Host" } else { "Match" };
+                    let patterns = own_config::host_patterns(&line);
+                    block = Block {
+                        words: format!("{keyword} {}", line.arguments.join(" ")),
+                        file: file.to_owned(),
+                        line: line.number,
+                        settings: Vec::new(),
+                        patterns,
+                    };
+                }
+                "include" => {
+                    self.keep(&mut block);
+                    let included: Vec<PathBuf> =
+                        line.arguments.iter().flat_map(|path| self.included(path, folder)).collect();
+                    for path in included {
+                        self.config(&path, folder, Some(&block), depth + 1);
+                    }
+                }
+                _ => block.settings.push((line.keyword, line.arguments.join(" "))),
+            }
+        }
+        self.keep(&mut block);
+    }
+
+    /// Closes a block, or the part of it before an Include.
+    fn keep(&mut self, block: &mut Block) {
+        let settings = std::mem::take(&mut block.settings);
+        if !block.words.is_empty() || !settings.is_empty() {
+            self.blocks.push(Block { settings, ..block.clone() });
+        }
+    }
+
+    fn included(&self, path: &str, folder: &Path) -> Vec<PathBuf> {
+        let path = match (path.strip_prefix("~/"), &self.home) {
+            (Some(rest), Some(home)) => home.join(rest),
+            _ => folder.join(path),
+        };
+        let Some(pattern) = path.to_str() else { return Vec::new() };
+        glob::glob(pattern).map(|found| found.flatten().collect()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::paths::Environment;
+
+    #[test]
+    fn names_are_found_wherever_ssh_would_find_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path();
+        let write = |name: &str, text: &str| {
+            let path = home.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        let line = format!("Include {}/.ssh/eic/guard", home.display());
+        write(".ssh/eic/guard", "Host ours\n");
+        write(
+            ".ssh/config",
+            &format!(
+                "{line}\nUser me\nHost *\n  Port 1\nHost * !x\nHost plain \"quoted\"\nHost db-? !db-9\n  Include conf.d/*.conf\n\
+                 Match originalhost m1,m2-* user x\nMatch all\n  Include ~/other\n"
+            ),
+        );
+        write(".ssh/conf.d/a.conf", "Host nested\n");
+        write("other", "HOST=late\n  User z\n");
+        write(
+            ".ssh/known_hosts",
+            "known,10.0.0.1 ssh-ed25519 A\n|1|a= ssh-rsa B\n[odd]:2222 ssh-rsa C\n@cert-authority *.x,ca ssh-rsa D\n",
+        );
+        let environment = Environment { home: Some(home.to_owned()), ..Environment::default() };
+        let reach = Reach::read(&Paths::new(&environment).unwrap(), &line);
+        for name in ["plain", "quoted", "db-1", "nested", "m1", "m2-x", "late", "known", "odd", "ca", "localhost"] {
+            assert!(reach.of(name).is_some(), "{name}");
+        }
+        for name in ["ours", "x", "web", "db-9", "db-10", "Plain", "m3"] {
+            assert_eq!(reach.of(name), None, "{name}");
+        }
+        let place = reach.of("db-1").unwrap();
+        assert_eq!(place, format!("Host db-? !db-9 ({}:7)", home.join(".ssh/config").display()));
+        let late = reach.blocks.iter().find(|block| block.is_about("late") && !block.is_general()).unwrap();
+        assert_eq!(late.settings, [("user".to_owned(), "z".to_owned())]);
+    }
+}
