@@ -29,7 +29,7 @@ pub struct Global {
     /// Keep the state folder under this one (`XDG_STATE_HOME`)
     #[arg(long, global = true, value_name = "DIR", hide = true)]
     pub state: Option<PathBuf>,
-    /// Say more; twice: the details of what AWS says too
+    /// Say more; twice: what takes how long, too
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
     /// Say nothing but errors

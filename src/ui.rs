@@ -1,9 +1,9 @@
 //! Words on the terminal: messages on stderr in one form, data on stdout, progress only where somebody watches.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
@@ -20,8 +20,20 @@ pub fn set_level(quiet: bool, verbose: u8, variable: Option<&str>) {
         Some("debug" | "trace" | "2") => 3,
         _ => 1,
     };
+    let _ = BEGAN.set(Instant::now());
     let level = if quiet { 0 } else { (1 + verbose.min(2)).max(from_variable) };
     LEVEL.store(level, Ordering::Relaxed);
+}
+
+/// When the program began, as far as `-vv` is concerned.
+static BEGAN: OnceLock<Instant> = OnceLock::new();
+
+/// A line under `-vv`, with the time since the start.
+pub fn trace(message: impl FnOnce() -> String) {
+    if LEVEL.load(Ordering::Relaxed) >= 3 {
+        let passed = BEGAN.get_or_init(Instant::now).elapsed();
+        say(&format!("ssh-eic: trace: {:.3} s {}", passed.as_secs_f64(), harmless(&message())));
+    }
 }
 
 /// Words that may come from AWS, a tag or a file: no control character reaches the terminal, no newline makes a second

@@ -83,8 +83,7 @@ fn live(context: &Context) -> Result<(Vec<Host>, Vec<Error>)> {
         accept_moves: false,
         keep_images: false,
         reach: &Reach::read(paths, &ssh_config::include_line(paths)?),
-        old: index.as_ref().map(Index::content).transpose()?.unwrap_or_default(),
-        synced: index.as_ref().map_or(0, |index| index.header.synced),
+        index: index.as_ref(),
     })?;
     Ok((found.fleet.hosts, failures::by_cause(found.failed)))
 }

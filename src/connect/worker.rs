@@ -27,7 +27,7 @@ use crate::core::ids::InstanceId;
 use crate::discover::{query, survey, sync};
 use crate::error::{Error, Kind, Result};
 use crate::store::config::Config;
-use crate::store::index::Index;
+use crate::store::index::{Content, Index, Known};
 use crate::store::paths::Paths;
 use crate::ui;
 
@@ -247,8 +247,8 @@ fn answer(paths: &Paths, program: Program, request: Request) -> Result<Answer> {
 fn locate(paths: &Paths, id: &InstanceId) -> Result<Answer> {
     let config = Config::load(&paths.config, &paths.machine_config)?;
     let index = Index::open(&paths.index())?;
-    let records = index.as_ref().map(Index::content).transpose()?.unwrap_or_default().sources;
-    let (found, failures) = query::locate(&config.sources, &records, id, survey::cache(paths, &config))?;
+    let content: Content<Known> = index.as_ref().map(Index::content).transpose()?.unwrap_or_default();
+    let (found, failures) = query::locate(&config.sources, &content.sources, id, survey::cache(paths, &config))?;
     match (found, failures.into_iter().next()) {
         (Some((source, region)), _) => Ok(Answer::Located { source, region }),
         (None, Some(error)) => Err(error),

@@ -6,7 +6,7 @@
 //! one that the user reaches already is not taken. Whoever may tag an instance can thus gain a suffixed name, but not
 //! somebody else's.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -111,7 +111,7 @@ pub struct Outcome {
 /// way of a name.
 #[must_use]
 pub fn assign(wishes: &[Wish], past: &Past, taken: &dyn Fn(&str) -> Option<String>, accept_moves: bool) -> Outcome {
-    let holders: BTreeSet<&InstanceId> = past.values().map(|holder| &holder.id).collect();
+    let holders: HashSet<&InstanceId> = past.values().map(|holder| &holder.id).collect();
     let mut groups: BTreeMap<String, Vec<&Wish>> = BTreeMap::new();
     for wish in wishes.iter().filter(|wish| wish.listed || holders.contains(&wish.id)) {
         if let Some(name) = &wish.name {
@@ -143,9 +143,9 @@ pub fn assign(wishes: &[Wish], past: &Past, taken: &dyn Fn(&str) -> Option<Strin
             outcome.shared.insert(base.clone(), (spellings(group), shared));
         }
     }
-    let bases: BTreeMap<&InstanceId, &str> =
+    let bases: HashMap<&InstanceId, &str> =
         groups.iter().flat_map(|(base, group)| group.iter().map(move |wish| (&wish.id, base.as_str()))).collect();
-    let suffixed = make_distinct(&groups, &mut owners, past);
+    let suffixed = make_distinct(&groups, &bases, &mut owners, past);
     let had = suffixed_before(past, &bases);
     for (base, group) in &groups {
         for wish in group {
@@ -212,6 +212,7 @@ fn spellings(group: &[&Wish]) -> Vec<String> {
 /// spells out somebody's suffixed one loses it: a tag wins nothing by that.
 fn make_distinct<'a>(
     groups: &'a BTreeMap<String, Vec<&'a Wish>>,
+    bases: &HashMap<&'a InstanceId, &'a str>,
     owners: &mut BTreeMap<&'a str, &'a Wish>,
     past: &Past,
 ) -> HashMap<&'a InstanceId, usize> {
@@ -222,10 +223,8 @@ fn make_distinct<'a>(
         }
     }
     // A longer suffix that it had stays: nobody's name gets shorter because somebody else went.
-    let lower: HashMap<&InstanceId, &str> =
-        groups.iter().flat_map(|(base, group)| group.iter().map(move |wish| (&wish.id, base.as_str()))).collect();
     for (name, holder) in past {
-        if let (Some(now), Some(base)) = (digits.get_mut(&holder.id), lower.get(&holder.id)) {
+        if let (Some(now), Some(base)) = (digits.get_mut(&holder.id), bases.get(&holder.id)) {
             *now = (*now).max(suffix_length(name, base, &holder.id).unwrap_or(0));
         }
     }
@@ -250,7 +249,9 @@ fn make_distinct<'a>(
                 let before = digits.get(&wish.id).copied();
                 let more = before.map_or(SUFFIX, |digits| digits + 1).min(wish.id.digits().len());
                 let now = usable(base, &wish.id, more);
-                owners.retain(|_, owner| owner.id != wish.id);
+                if owners.get(base).is_some_and(|owner| owner.id == wish.id) {
+                    owners.remove(base);
+                }
                 changed |= before != Some(now);
                 digits.insert(&wish.id, now);
             }
@@ -280,7 +281,7 @@ fn suffix_length(name: &str, base: &str, id: &InstanceId) -> Option<usize> {
 }
 
 /// The suffixed names that instances had, for the base that they want now.
-fn suffixed_before<'a>(past: &'a Past, bases: &BTreeMap<&InstanceId, &str>) -> HashMap<&'a InstanceId, Vec<&'a str>> {
+fn suffixed_before<'a>(past: &'a Past, bases: &HashMap<&InstanceId, &str>) -> HashMap<&'a InstanceId, Vec<&'a str>> {
     let mut had: HashMap<&InstanceId, Vec<&str>> = HashMap::new();
     for (name, holder) in past {
         if bases.get(&holder.id).is_some_and(|base| suffix_length(name, base, &holder.id).is_some()) {
@@ -333,41 +334,51 @@ fn give_to_newest(outcome: &mut Outcome, groups: &BTreeMap<String, Vec<&Wish>>, 
 
 /// A second name is one only while nobody has it first, whatever the letters' case.
 fn drop_contested(outcome: &mut Outcome) {
-    let mut first: BTreeMap<String, InstanceId> =
-        outcome.names.iter().map(|(id, names)| (names.alias.clone(), id.clone())).collect();
-    let bare: BTreeSet<String> = outcome.shared.keys().cloned().collect();
-    for (id, names) in &mut outcome.names {
-        let mut seen = BTreeSet::new();
-        names.others.retain(|name| {
+    let Outcome { names, shared, .. } = outcome;
+    let mut first: HashSet<String> = names.values().map(|names| names.alias.clone()).collect();
+    for names in names.values_mut() {
+        let Names { alias, others } = names;
+        let mut own: BTreeSet<String> = BTreeSet::new();
+        others.retain(|name| {
             let lower = name.to_ascii_lowercase();
-            let own = first.entry(lower.clone()).or_insert_with(|| id.clone()) == id;
-            own && !bare.contains(&lower) && *name != names.alias && seen.insert(name.clone())
+            let free =
+                lower == *alias || own.contains(&lower) || (!shared.contains_key(&lower) && !first.contains(&lower));
+            own.insert(lower);
+            free && name != alias
         });
+        others.sort();
+        others.dedup();
+        first.extend(own);
     }
     // And a shared name is one only while nobody has it at all.
-    outcome.shared.retain(|base, _| !first.contains_key(base));
+    shared.retain(|base, _| !first.contains(base));
 }
 
 fn moves(names: &BTreeMap<InstanceId, Names>, wishes: &[Wish], past: &Past) -> Vec<Move> {
-    let accounts: HashMap<&InstanceId, &str> = wishes.iter().map(|wish| (&wish.id, wish.account.as_str())).collect();
     let mut moves = Vec::new();
     for (id, names) in names {
         for name in std::iter::once(&names.alias).chain(&names.others) {
             if let Some(from) = past.get(name).filter(|from| from.id != *id) {
-                let account = accounts.get(id).copied().unwrap_or_default().to_owned();
-                moves.push(Move { name: name.clone(), from: from.clone(), to: id.clone(), account });
+                moves.push(Move { name: name.clone(), from: from.clone(), to: id.clone(), account: String::new() });
             }
         }
     }
-    moves.sort_by(|a, b| a.name.cmp(&b.name));
+    if !moves.is_empty() {
+        let accounts: HashMap<&InstanceId, &str> =
+            wishes.iter().map(|wish| (&wish.id, wish.account.as_str())).collect();
+        for one in &mut moves {
+            accounts.get(&one.to).copied().unwrap_or_default().clone_into(&mut one.account);
+        }
+        moves.sort_by(|a, b| a.name.cmp(&b.name));
+    }
     moves
 }
 
 /// What has to be remembered of names besides those of listed hosts: names of instances that are not listed now, and,
-/// for a while, of those that are gone, so that nobody of another account takes them unseen. `listed` are the names
+/// for a while, of those that are gone, so that nobody of another account takes them unseen. `is_listed` tells the names
 /// that hosts have now.
 #[must_use]
-pub fn memory(outcome: &Outcome, wishes: &[Wish], listed: &BTreeSet<&str>, past: &Past, now: u64) -> Past {
+pub fn memory(outcome: &Outcome, wishes: &[Wish], is_listed: &dyn Fn(&str) -> bool, past: &Past, now: u64) -> Past {
     let mut memory = Past::new();
     for wish in wishes.iter().filter(|wish| !wish.listed) {
         let Some(names) = outcome.names.get(&wish.id) else { continue };
@@ -383,7 +394,7 @@ pub fn memory(outcome: &Outcome, wishes: &[Wish], listed: &BTreeSet<&str>, past:
         let ended = name.rsplit_once('-').map_or("", |(_, end)| end);
         let by_id = ended.len() >= SUFFIX && holder.id.digits().starts_with(ended);
         let fresh = now.saturating_sub(holder.seen) < MEMORY;
-        if !by_id && fresh && !listed.contains(name.as_str()) && !memory.contains_key(name) {
+        if !by_id && fresh && !is_listed(name) && !memory.contains_key(name) {
             // One that waits to be accepted is not forgotten meanwhile.
             let waits = matches!(outcome.shared.get(name), Some((_, Shared::Waits { .. })));
             let seen = if waits { now } else { holder.seen };
@@ -394,239 +405,4 @@ pub fn memory(outcome: &Outcome, wishes: &[Wish], listed: &BTreeSet<&str>, past:
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn id(digits: &str) -> InstanceId {
-        InstanceId::parse(&format!("i-{digits}")).unwrap()
-    }
-
-    fn wish(digits: &str, name: &str) -> Wish {
-        Wish {
-            id: id(digits),
-            account: "111122223333".to_owned(),
-            name: Some(name.to_owned()),
-            always_suffixed: false,
-            rank: 0,
-            newest: false,
-            launched: 0,
-            listed: true,
-        }
-    }
-
-    fn of_source(rank: usize, account: &str, wish: Wish) -> Wish {
-        Wish { rank, account: account.to_owned(), ..wish }
-    }
-
-    fn free(_: &str) -> Option<String> {
-        None
-    }
-
-    /// Two syncs: what the second makes of the first one's names.
-    struct Syncs(Past, u64);
-
-    impl Syncs {
-        fn run(&mut self, wishes: &[Wish], accept_moves: bool) -> Outcome {
-            self.1 += 1000;
-            let outcome = assign(wishes, &self.0, &free, accept_moves);
-            let mut now = Past::new();
-            for (id, names) in &outcome.names {
-                let wish = wishes.iter().find(|wish| wish.id == *id).unwrap();
-                for name in std::iter::once(&names.alias).chain(&names.others).filter(|_| wish.listed) {
-                    let holder = Holder { id: id.clone(), account: wish.account.clone(), seen: self.1 };
-                    now.insert(name.to_ascii_lowercase(), holder);
-                }
-            }
-            let listed: BTreeSet<&str> = now.keys().map(String::as_str).collect();
-            let memory = memory(&outcome, wishes, &listed, &self.0, self.1);
-            now.extend(memory);
-            self.0 = now;
-            outcome
-        }
-    }
-
-    fn alias<'a>(outcome: &'a Outcome, digits: &str) -> &'a str {
-        &outcome.names[&id(digits)].alias
-    }
-
-    const A: &str = "0abc12def34567890";
-    const B: &str = "0abc12aef34567890";
-    const C: &str = "0fff12def34567890";
-
-    #[test]
-    fn a_shared_name_is_suffixed_for_all_who_share_it_at_first() {
-        let outcome = assign(&[wish(A, "web"), wish(B, "Web"), wish(C, "db")], &Past::new(), &free, false);
-        assert_eq!((alias(&outcome, A), alias(&outcome, B), alias(&outcome, C)), ("web-0abc12d", "web-0abc12a", "db"));
-        assert_eq!(outcome.shared["web"], (vec!["web".into(), "Web".into()], Shared::By(vec![id(B), id(A)])));
-    }
-
-    #[test]
-    fn a_name_stays_while_its_instance_exists_and_moves_in_words_afterwards() {
-        let mut syncs = Syncs(Past::new(), 0);
-        syncs.run(&[wish(A, "web")], false);
-        let both = syncs.run(&[wish(A, "web"), wish(C, "web")], false);
-        assert_eq!((alias(&both, A), alias(&both, C)), ("web", "web-0fff12"));
-        assert!(both.moves.is_empty() && both.shared.is_empty());
-        let after = syncs.run(&[wish(C, "web")], false);
-        assert_eq!(after.names[&id(C)], Names { alias: "web".into(), others: vec!["web-0fff12".into()] });
-        assert_eq!(
-            (after.moves[0].name.as_str(), &after.moves[0].from.id, &after.moves[0].to),
-            ("web", &id(A), &id(C))
-        );
-        assert!(syncs.run(&[wish(C, "web")], false).moves.is_empty());
-    }
-
-    #[test]
-    fn an_instance_that_is_not_listed_keeps_its_name_and_gains_none() {
-        let mut syncs = Syncs(Past::new(), 0);
-        syncs.run(&[wish(A, "web")], false);
-        let stopped = Wish { listed: false, ..wish(A, "web") };
-        for _ in 0..2 {
-            let outcome = syncs.run(&[stopped.clone(), wish(C, "web")], false);
-            assert_eq!(alias(&outcome, C), "web-0fff12");
-        }
-        assert_eq!(alias(&syncs.run(&[wish(A, "web"), wish(C, "web")], false), A), "web");
-        let first = assign(&[stopped, wish(C, "web")], &Past::new(), &free, false);
-        assert_eq!(alias(&first, C), "web");
-    }
-
-    #[test]
-    fn a_name_crosses_accounts_only_when_somebody_says_so() {
-        let mut syncs = Syncs(Past::new(), 0);
-        syncs.run(&[wish(A, "web")], false);
-        syncs.run(&[], false);
-        for _ in 0..2 {
-            let outcome = syncs.run(&[of_source(0, "222233334444", wish(C, "web"))], false);
-            assert_eq!(alias(&outcome, C), "web-0fff12");
-            assert!(matches!(&outcome.shared["web"].1, Shared::Waits { was, .. } if was.id == id(A)));
-            assert!(outcome.moves.is_empty());
-        }
-        let accepted = syncs.run(&[of_source(0, "222233334444", wish(C, "web"))], true);
-        assert_eq!((alias(&accepted, C), accepted.moves.len()), ("web", 1));
-    }
-
-    #[test]
-    fn earlier_sources_win_a_free_name_and_a_held_one_only_on_demand() {
-        let (first, second) = (wish(A, "web"), of_source(1, "222233334444", wish(C, "web")));
-        let outcome = assign(&[second.clone(), first.clone()], &Past::new(), &free, false);
-        assert_eq!((alias(&outcome, A), alias(&outcome, C)), ("web", "web-0fff12"));
-        let mut syncs = Syncs(Past::new(), 0);
-        syncs.run(std::slice::from_ref(&second), false);
-        let outcome = syncs.run(&[first.clone(), second.clone()], false);
-        assert_eq!((alias(&outcome, C), &outcome.stayed[..]), ("web", &[("web".into(), id(C), id(A))][..]));
-        let outcome = syncs.run(&[first, second], true);
-        assert_eq!((alias(&outcome, A), outcome.moves.len()), ("web", 1));
-    }
-
-    #[test]
-    fn members_of_a_group_have_a_suffix_and_the_newest_the_bare_name_where_asked() {
-        let member = |digits, launched, newest| Wish { always_suffixed: true, newest, launched, ..wish(digits, "asg") };
-        let one = assign(&[member(A, 1, false)], &Past::new(), &free, false);
-        assert_eq!((alias(&one, A), &one.shared["asg"].1), ("asg-0abc12", &Shared::By(vec![id(A)])));
-        let mut syncs = Syncs(Past::new(), 0);
-        syncs.run(&[member(A, 1, true)], false);
-        let two = syncs.run(&[member(A, 1, true), member(C, 2, true)], false);
-        assert_eq!(two.names[&id(C)], Names { alias: "asg-0fff12".into(), others: vec!["asg".into()] });
-        assert_eq!(two.moves.len(), 1);
-        assert!(two.shared.is_empty());
-    }
-
-    #[test]
-    fn a_tag_that_spells_out_a_suffixed_name_wins_nothing() {
-        let group = [wish(A, "web"), wish(C, "web")];
-        let alone = assign(&group, &Past::new(), &free, false);
-        let hostile = wish("2fff12def34567890", "web-0abc12");
-        let outcome = assign(&[group[0].clone(), group[1].clone(), hostile], &Past::new(), &free, false);
-        assert_eq!((alias(&outcome, A), alias(&outcome, C)), (alias(&alone, A), alias(&alone, C)));
-        assert_eq!(alias(&outcome, "2fff12def34567890"), "web-0abc12-2fff12");
-    }
-
-    #[test]
-    fn what_means_something_else_is_suffixed() {
-        for name in ["localhost", "10", "0x7f000001", "i-0abc12de", "LOCALHOST"] {
-            let outcome = assign(&[wish(A, name)], &Past::new(), &free, false);
-            assert_eq!(alias(&outcome, A), format!("{}-0abc12", name.to_ascii_lowercase()));
-            assert!(outcome.shared.is_empty());
-        }
-        let taken = |name: &str| (name == "web").then(|| "Host web".to_owned());
-        let outcome = assign(&[wish(A, "web")], &Past::new(), &taken, false);
-        assert_eq!(outcome.refused, [(id(A), "web".to_owned(), "Host web".to_owned())]);
-        assert_eq!((alias(&outcome, A), outcome.shared.len()), ("web-0abc12", 0));
-    }
-
-    #[test]
-    fn no_name_reads_as_another_s_id() {
-        let pool: Vec<Wish> = ["0abc12d1", "0abc12d2", A, "0abc12dee34567890"].map(|id| wish(id, "i")).to_vec();
-        for (id, names) in &assign(&pool, &Past::new(), &free, false).names {
-            assert!(InstanceId::parse(&names.alias).is_none_or(|read| read == *id), "{names:?}");
-        }
-    }
-
-    #[test]
-    fn another_spelling_is_a_second_name() {
-        let outcome = assign(&[wish(A, "Prod-Web")], &Past::new(), &free, false);
-        assert_eq!(outcome.names[&id(A)], Names { alias: "prod-web".into(), others: vec!["Prod-Web".into()] });
-    }
-
-    fn pool() -> impl Strategy<Value = Vec<Wish>> {
-        let one = ("(web|web-00|Web|i|a{60,70}|web-[0-3]{6})", 0_usize..3, any::<bool>(), any::<bool>());
-        prop::collection::btree_map("[0-3]{8}|[0-3]{17}", one, 1..14).prop_map(|pool| {
-            let wish = |(digits, (name, rank, group, newest)): (String, (String, usize, bool, bool))| Wish {
-                always_suffixed: group,
-                newest,
-                ..of_source(rank, &format!("{rank}"), wish(&digits, &name))
-            };
-            pool.into_iter().map(wish).collect()
-        })
-    }
-
-    proptest! {
-        #[test]
-        fn all_names_differ_and_do_not_depend_on_the_order(pool in pool(), turn in 0_usize..14, past in pool()) {
-            let mut syncs = Syncs(Past::new(), 0);
-            syncs.run(&past, false);
-            let outcome = assign(&pool, &syncs.0, &free, false);
-            let mut seen = BTreeSet::new();
-            for names in outcome.names.values() {
-                for name in std::iter::once(&names.alias).chain(&names.others) {
-                    prop_assert!(seen.insert(name.clone()), "{} twice", name);
-                    prop_assert!(name.len() <= LONGEST);
-                }
-            }
-            for (spellings, _) in outcome.shared.values() {
-                for name in spellings {
-                    prop_assert!(seen.insert(name.clone()), "{} twice", name);
-                }
-            }
-            prop_assert_eq!(outcome.names.len(), pool.len());
-            let mut turned = pool.clone();
-            turned.rotate_left(turn % pool.len());
-            prop_assert_eq!(assign(&turned, &syncs.0, &free, false), outcome);
-        }
-
-        #[test]
-        fn a_second_sync_changes_nothing(pool in pool()) {
-            let mut syncs = Syncs(Past::new(), 0);
-            let first = syncs.run(&pool, false);
-            let second = syncs.run(&pool, false);
-            prop_assert!(second.moves.is_empty());
-            prop_assert_eq!(first.names, second.names);
-        }
-
-        #[test]
-        fn whoever_comes_or_goes_nobody_else_of_the_account_is_renamed(pool in pool(), gone in 0_usize..14) {
-            let mut syncs = Syncs(Past::new(), 0);
-            let first = syncs.run(&pool, false);
-            let gone = pool[gone % pool.len()].id.clone();
-            let rest: Vec<Wish> = pool.into_iter().filter(|wish| wish.id != gone).collect();
-            let second = syncs.run(&rest, false);
-            for (id, names) in &second.names {
-                // A bare name may come, what was there before stays.
-                let now: Vec<&String> = std::iter::once(&names.alias).chain(&names.others).collect();
-                prop_assert!(now.contains(&&first.names[id].alias), "{:?} {:?}", first.names[id], names);
-            }
-        }
-    }
-}
+mod tests;

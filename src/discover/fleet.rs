@@ -2,7 +2,7 @@
 //!
 //! Pure: values in, values out. It is not in `core` because it reads the checked config.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 
 use crate::core::alias::Subject;
@@ -13,6 +13,7 @@ use crate::core::names::{self, Holder, Outcome, Past, Shared, Wish};
 use crate::core::pattern;
 use crate::store::config::{AddressKind, Duplicates, HostRule, Source};
 use crate::store::images::Images;
+use crate::store::index::Known;
 
 /// The hosts, and what the user should know about those that are not among them.
 #[derive(Debug, Default, PartialEq)]
@@ -42,7 +43,7 @@ pub struct Plan<'a> {
     /// Names and owners of images.
     pub images: &'a Images,
     /// The hosts of the last index, for users of images that could not be asked for.
-    pub old: &'a [Host],
+    pub old: &'a [Known],
     /// Who had which name.
     pub past: Past,
     /// What stands in the way of a name.
@@ -55,10 +56,10 @@ pub struct Plan<'a> {
 
 /// Who had which name at the last sync.
 #[must_use]
-pub fn past(hosts: &[Host], memory: Past, synced: u64) -> Past {
+pub fn past(hosts: &[Known], memory: Past, synced: u64) -> Past {
     let mut past = memory;
     for host in hosts {
-        for name in host.all_names() {
+        for name in host.alias.iter().chain(&host.names) {
             let holder = Holder { id: host.id.clone(), account: host.account.clone(), seen: synced };
             past.insert(name.to_ascii_lowercase(), holder);
         }
@@ -79,10 +80,10 @@ pub fn build(plan: &Plan<'_>, sightings: Vec<Sighting>, kept: Vec<Host>) -> Flee
         .iter()
         .map(|host| (host.id.clone(), position.get(host.source.as_str()).copied().unwrap_or(usize::MAX)))
         .collect();
-    let old: HashMap<&InstanceId, &Host> = plan.old.iter().map(|host| (&host.id, host)).collect();
+    let old: HashMap<&InstanceId, &Known> = plan.old.iter().map(|host| (&host.id, host)).collect();
     let mut wishes: Vec<Wish> = Vec::new();
-    let mut hosts: BTreeMap<InstanceId, Host> = BTreeMap::new();
-    let mut seen: BTreeSet<InstanceId> = BTreeSet::new();
+    let mut hosts: Vec<Host> = Vec::with_capacity(sightings.len());
+    let mut seen: HashSet<InstanceId> = HashSet::with_capacity(sightings.len());
     for sighting in sightings {
         let Sighting { source: at, instance, .. } = &sighting;
         let source = &plan.sources[*at];
@@ -101,7 +102,7 @@ pub fn build(plan: &Plan<'_>, sightings: Vec<Sighting>, kept: Vec<Host>) -> Flee
             Ok(host) => {
                 wishes.push(wish(source, *position.get(source.name.as_str()).unwrap_or(&usize::MAX), &host, listed));
                 if listed {
-                    hosts.insert(host.id.clone(), host);
+                    hosts.push(host);
                 }
             }
             Err(why) if listed => fleet.skipped.push(why),
@@ -112,12 +113,12 @@ pub fn build(plan: &Plan<'_>, sightings: Vec<Sighting>, kept: Vec<Host>) -> Flee
         let Some(&at) = position.get(host.source.as_str()) else { continue };
         if seen.insert(host.id.clone()) {
             wishes.push(wish(&plan.sources[at], at, &host, true));
-            hosts.insert(host.id.clone(), host);
+            hosts.push(host);
         }
     }
     give_names(plan, &mut fleet, &wishes, &mut hosts);
-    fleet.nameless = hosts.values().filter(|host| host.alias.is_none()).count();
-    fleet.hosts = hosts.into_values().collect();
+    fleet.nameless = hosts.iter().filter(|host| host.alias.is_none()).count();
+    fleet.hosts = hosts;
     for host in &mut fleet.hosts {
         apply_rules(plan.rules, host);
     }
@@ -148,23 +149,25 @@ fn wish(source: &Source, rank: usize, host: &Host, listed: bool) -> Wish {
     }
 }
 
-fn give_names(plan: &Plan<'_>, fleet: &mut Fleet, wishes: &[Wish], hosts: &mut BTreeMap<InstanceId, Host>) {
+fn give_names(plan: &Plan<'_>, fleet: &mut Fleet, wishes: &[Wish], hosts: &mut [Host]) {
     let mut outcome = names::assign(wishes, &plan.past, plan.taken, plan.accept_moves);
-    for (id, host) in hosts.iter_mut() {
-        let (alias, others) = match outcome.names.get(id) {
+    for host in hosts.iter_mut() {
+        let (alias, others) = match outcome.names.get(&host.id) {
             Some(names) => (Some(names.alias.clone()), names.others.clone()),
             None => (None, Vec::new()),
         };
         (host.alias, host.names) = (alias, others);
     }
-    let listed: BTreeSet<String> = hosts.values().flat_map(Host::all_names).map(str::to_ascii_lowercase).collect();
-    let listed: BTreeSet<&str> = listed.iter().map(String::as_str).collect();
-    fleet.memory = names::memory(&outcome, wishes, &listed, &plan.past, plan.now);
+    let listed: HashSet<String> = hosts.iter().flat_map(Host::all_names).map(str::to_ascii_lowercase).collect();
+    fleet.memory = names::memory(&outcome, wishes, &|name| listed.contains(name), &plan.past, plan.now);
     for (spellings, shared) in outcome.shared.values() {
         fleet.shared.extend(spellings.iter().map(|name| (name.clone(), shared.clone())));
     }
-    outcome.moves.retain(|one| hosts.contains_key(&one.to));
-    outcome.refused.retain(|(id, ..)| hosts.contains_key(id));
+    if !(outcome.moves.is_empty() && outcome.refused.is_empty()) {
+        let ids: HashSet<&InstanceId> = hosts.iter().map(|host| &host.id).collect();
+        outcome.moves.retain(|one| ids.contains(&one.to));
+        outcome.refused.retain(|(id, ..)| ids.contains(id));
+    }
     fleet.names = outcome;
 }
 
@@ -188,7 +191,7 @@ fn ignored(source: &Source, instance: &Instance) -> bool {
 }
 
 /// A host, or why its tags or address forbid it. Every text that goes on is checked or one of ours.
-fn host(plan: &Plan<'_>, source: &Source, sighting: Sighting, before: Option<&Host>) -> Result<Host, String> {
+fn host(plan: &Plan<'_>, source: &Source, sighting: Sighting, before: Option<&Known>) -> Result<Host, String> {
     let Sighting { instance, region, account, .. } = sighting;
     let id = instance.id;
     let user = match (instance.tags.get(TAG_USER), &source.user) {
@@ -240,12 +243,10 @@ fn host(plan: &Plan<'_>, source: &Source, sighting: Sighting, before: Option<&Ho
 }
 
 /// The user of an image; while AWS does not tell its name, the one that the instance had with the same image.
-fn of_image(images: &Images, id: &str, before: Option<&Host>) -> OsUser {
+fn of_image(images: &Images, id: &str, before: Option<&Known>) -> OsUser {
     match images.get(id) {
         Some(known) => image::os_user(known),
-        None => {
-            before.filter(|host| host.image == id && !host.tags.contains_key(TAG_USER)).map(|host| host.user.clone())
-        }
+        None => before.filter(|host| host.image == id).map(|host| host.user.clone()),
     }
     .unwrap_or_else(OsUser::ec2_user)
 }
@@ -281,13 +282,17 @@ mod tests {
         Sighting { source, region: "eu-west-1".to_owned(), account: "1".to_owned(), instance }
     }
 
+    fn known(hosts: &[Host]) -> Vec<Known> {
+        hosts.iter().map(Known::of).collect()
+    }
+
     fn built(config: &Config, images: &Images, old: &[Host], seen: Vec<Sighting>, kept: Vec<Host>) -> Fleet {
         let plan = Plan {
             sources: &config.sources,
             rules: &config.hosts,
             images,
-            old,
-            past: past(old, Past::new(), 1),
+            old: &known(old),
+            past: past(&known(old), Past::new(), 1),
             taken: &|_| None,
             accept_moves: false,
             now: 2,

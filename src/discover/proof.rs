@@ -11,14 +11,16 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use crate::core::digest;
 use crate::core::duration;
 use crate::core::fleet::Host;
 use crate::core::render::{self, Files, OptionSet, Settings};
 use crate::core::splice::{self, Edit, Part};
 use crate::error::{Error, Kind, Result};
 use crate::store::config::Config;
+use crate::store::index::{Finding, Proven};
 use crate::store::paths::Paths;
-use crate::store::reach::Reach;
+use crate::store::reach::{Block, Reach};
 use crate::store::ssh_config;
 use crate::sys::ssh_client::{self, Resolved};
 
@@ -41,6 +43,8 @@ pub struct Claim<'a> {
     pub own: &'a [u8],
     /// What the user's config is about.
     pub reach: &'a Reach,
+    /// What was proven before.
+    pub before: &'a Proven,
     /// A folder for trials that only we can write.
     pub trial: &'a Path,
 }
@@ -48,26 +52,66 @@ pub struct Claim<'a> {
 /// What the client said besides that all is well.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Remarks {
+    /// The user's config is another one than last time.
+    pub new_surroundings: bool,
     /// Aliases for which another ProxyCommand or ProxyJump wins.
     pub overridden: Vec<String>,
     /// Options that come from the user's config into our hosts and break them, and an alias for which they do.
     pub leaks: Vec<(String, String)>,
 }
 
-/// What holds for the hosts of a set, according to the user's whole config.
-#[derive(Debug, Clone, Default)]
-struct Finding {
-    overridden: bool,
-    connect_timeout: Option<u32>,
-    leaks: Vec<String>,
-}
-
-/// Proves the files, and notes in the hosts what the user's config decides about them.
+/// Proves the files as far as they have not been proven yet, and notes in the hosts what the user's config decides about
+/// them.
 ///
 /// # Errors
 ///
 /// [`Kind::Config`] with ssh's words: nothing may be replaced then.
-pub fn prove(claim: &Claim<'_>, hosts: &mut [Host]) -> Result<Remarks> {
+pub fn prove(claim: &Claim<'_>, hosts: &mut [Host]) -> Result<(Proven, Remarks)> {
+    let surroundings = surroundings(claim);
+    let generated = digest::of(claim.generated.named().map(|(_, text)| text.as_bytes()));
+    let new_surroundings = surroundings != claim.before.surroundings;
+    let known = if new_surroundings { BTreeMap::new() } else { claim.before.sets.clone() };
+    let (group_of, firsts) = groups(claim, hosts);
+    let new: Vec<Host> =
+        firsts.iter().filter(|(set, _)| !known.contains_key(*set)).map(|(_, &at)| hosts[at].clone()).collect();
+    if new_surroundings || generated != claim.before.generated {
+        parse(claim, hosts)?;
+    }
+    let answers = if new.is_empty() && !new_surroundings { Vec::new() } else { resolve(claim, &new)? };
+    let mut remarks = Remarks { new_surroundings, ..Remarks::default() };
+    let mut told: BTreeSet<String> = BTreeSet::new();
+    let mut sets = known;
+    sets.retain(|set, _| firsts.contains_key(set));
+    let new_sets = firsts.keys().filter(|set| !sets.contains_key(*set)).cloned().collect::<Vec<_>>();
+    for ((set, host), (finding, leaks)) in new_sets.into_iter().zip(&new).zip(answers) {
+        if finding.overridden {
+            remarks.overridden.push(host.label().to_owned());
+        }
+        for leak in leaks.into_iter().filter(|leak| told.insert(leak.clone())) {
+            remarks.leaks.push((leak, host.label().to_owned()));
+        }
+        sets.insert(set, finding);
+    }
+    for (host, set) in hosts.iter_mut().zip(group_of) {
+        if let Some(finding) = set.and_then(|set| sets.get(&set)) {
+            host.hook_pushes = finding.overridden;
+            host.connect_timeout = finding.connect_timeout;
+        }
+    }
+    Ok((Proven { generated, surroundings, sets }, remarks))
+}
+
+/// A digest of what the user and the system have written, and of what all of ours share.
+fn surroundings(claim: &Claim<'_>) -> String {
+    let blocks = format!("{:?}", claim.reach.blocks);
+    let shared = format!("{:?}", claim.settings);
+    let own = ssh_config::include_line(claim.paths).ok().and_then(|line| splice::remove(claim.own, &line).ok());
+    let own = own.as_deref().unwrap_or(claim.own);
+    digest::of([own, blocks.as_bytes(), shared.as_bytes(), env!("CARGO_PKG_VERSION").as_bytes()])
+}
+
+/// Lets the client read every line, and resolve the last host of all.
+fn parse(claim: &Claim<'_>, hosts: &[Host]) -> Result<()> {
     check_options(claim, hosts)?;
     let every_line = written(claim, "all", claim.generated)?;
     let last = hosts.iter().rfind(|host| claim.settings.names(host));
@@ -75,40 +119,38 @@ pub fn prove(claim: &Claim<'_>, hosts: &mut [Host]) -> Result<Remarks> {
         let words = format!("the generated config is not what ssh reads, nothing was changed: {}", error.message);
         Error::new(Kind::Bug, words)
     })?;
-    if let Some(last) = last {
-        check(last, &resolved, claim)?;
-    }
-    let (group_of, firsts) = groups(claim, hosts);
-    let sampled: Vec<Host> = firsts.iter().map(|&at| hosts[at].clone()).collect();
+    last.map_or(Ok(()), |last| check(last, &resolved, claim).map(drop))
+}
+
+/// Resolves each of these, and one bare name, through the user's whole config.
+fn resolve(claim: &Claim<'_>, hosts: &[Host]) -> Result<Vec<Answer>> {
     let bare: Vec<String> = claim.bare.iter().take(1).cloned().collect();
-    let include = written(claim, "some", &render::files(&sampled, &bare, claim.settings))?;
-    let whole = Whole::write(claim, &include)?;
-    let findings =
-        in_parallel(&sampled, |host| whole.resolve(host.label()).and_then(|found| check(host, &found, claim)))?;
-    if let Some(name) = bare.first() {
-        let found = whole.resolve(name)?;
-        if !is_our_proxy(&found, claim) {
+    // A client reads a short config sooner.
+    let chunks: Vec<&[Host]> = if hosts.is_empty() { vec![&[]] } else { hosts.chunks(SAMPLES).collect() };
+    let mut answers = Vec::new();
+    for (number, chunk) in chunks.into_iter().enumerate() {
+        let include = written(claim, &format!("some-{number}"), &render::files(chunk, &bare, claim.settings))?;
+        let whole = Whole::write(claim, &include)?;
+        answers.extend(in_parallel(chunk, |host| {
+            whole.resolve(host.label()).and_then(|found| check(host, &found, claim))
+        })?);
+        if let Some(name) = bare.first().filter(|_| number == 0)
+            && !is_our_proxy(&whole.resolve(name)?, claim)
+        {
             return Err(Error::new(Kind::Config, format!("{name} would connect to somebody; nothing was changed")));
         }
-    }
-    let mut remarks = Remarks::default();
-    let mut told: BTreeSet<String> = BTreeSet::new();
-    for (host, finding) in sampled.iter().zip(&findings) {
-        if finding.overridden {
-            remarks.overridden.push(host.label().to_owned());
-        }
-        for leak in finding.leaks.iter().filter(|leak| told.insert((*leak).clone())) {
-            remarks.leaks.push((leak.clone(), host.label().to_owned()));
+        if chunk.is_empty() {
+            whole.resolve("localhost")?;
         }
     }
-    for (host, group) in hosts.iter_mut().zip(group_of) {
-        if let Some(finding) = group.map(|group| &findings[group]) {
-            host.hook_pushes = finding.overridden;
-            host.connect_timeout = finding.connect_timeout;
-        }
-    }
-    Ok(remarks)
+    Ok(answers)
 }
+
+/// What was found of a host, and what leaks into it.
+type Answer = (Finding, Vec<String>);
+
+/// Hosts in one trial config.
+const SAMPLES: usize = 40;
 
 /// Writes trial files and a config that includes them alone.
 fn written(claim: &Claim<'_>, name: &str, files: &Files) -> Result<PathBuf> {
@@ -172,33 +214,34 @@ impl<'a> Whole<'a> {
     }
 }
 
-/// The set of options of each host, and one host of each set. Hosts that different blocks of the user's match are in
-/// different sets.
-fn groups(claim: &Claim<'_>, hosts: &[Host]) -> (Vec<Option<usize>>, Vec<usize>) {
+/// The set of options of each host, and one host of each set, by digests. Hosts that different blocks of the user's match
+/// are in different sets.
+fn groups(claim: &Claim<'_>, hosts: &[Host]) -> (Vec<Option<String>>, BTreeMap<String, usize>) {
     let specific: Vec<_> = claim.reach.blocks.iter().filter(|block| !block.is_general()).collect();
-    let mut sets: BTreeMap<(OptionSet<'_>, Vec<usize>), usize> = BTreeMap::new();
-    let mut samples = Vec::new();
+    let mut sets: BTreeMap<(OptionSet<'_>, Vec<usize>), String> = BTreeMap::new();
+    let mut firsts = BTreeMap::new();
     let mut group_of = Vec::with_capacity(hosts.len());
     for (at, host) in hosts.iter().enumerate() {
         if !claim.settings.names(host) {
             group_of.push(None);
             continue;
         }
-        let about = |block: &crate::store::reach::Block| host.all_names().any(|name| block.is_about(name));
-        let matching = (0..specific.len()).filter(|&block| about(specific[block])).collect();
-        let group = *sets.entry((OptionSet::of(host), matching)).or_insert_with(|| {
-            samples.push(at);
-            samples.len() - 1
+        let about = |block: &Block| host.all_names().any(|name| block.is_about(name));
+        let matching: Vec<usize> = (0..specific.len()).filter(|&block| about(specific[block])).collect();
+        let set = sets.entry((OptionSet::of(host), matching)).or_insert_with_key(|set| {
+            let digest = digest::of([format!("{set:?}").as_bytes()]);
+            firsts.insert(digest.clone(), at);
+            digest
         });
-        group_of.push(Some(group));
+        group_of.push(Some(set.clone()));
     }
-    (group_of, samples)
+    (group_of, firsts)
 }
 
 /// Runs `resolve` for all hosts on as many threads as there are processors.
-fn in_parallel(hosts: &[Host], resolve: impl Fn(&Host) -> Result<Finding> + Sync) -> Result<Vec<Finding>> {
+fn in_parallel(hosts: &[Host], resolve: impl Fn(&Host) -> Result<Answer> + Sync) -> Result<Vec<Answer>> {
     let next = AtomicUsize::new(0);
-    let found: Mutex<BTreeMap<usize, Result<Finding>>> = Mutex::default();
+    let found: Mutex<BTreeMap<usize, Result<Answer>>> = Mutex::default();
     let threads = thread::available_parallelism().map_or(2, usize::from).min(8).min(hosts.len().max(1));
     thread::scope(|scope| {
         for _ in 0..threads {
@@ -251,7 +294,7 @@ fn is_our_proxy(resolved: &Resolved, claim: &Claim<'_>) -> bool {
     proxy.contains(&ours) && proxy.contains(" proxy ") && matches!(first(resolved, "proxyjump"), "" | "none")
 }
 
-fn check(host: &Host, resolved: &Resolved, claim: &Claim<'_>) -> Result<Finding> {
+fn check(host: &Host, resolved: &Resolved, claim: &Claim<'_>) -> Result<Answer> {
     let address = host.address.as_deref().unwrap_or(host.id.as_str());
     for (keyword, meant) in [
         ("hostname", address),
@@ -269,11 +312,11 @@ fn check(host: &Host, resolved: &Resolved, claim: &Claim<'_>) -> Result<Finding>
         }
     }
     let timeout = duration::seconds(first(resolved, "connecttimeout"));
-    Ok(Finding {
+    let finding = Finding {
         overridden: !is_our_proxy(resolved, claim),
         connect_timeout: timeout.and_then(|seconds| u32::try_from(seconds).ok()),
-        leaks: leaks(host, resolved, claim),
-    })
+    };
+    Ok((finding, leaks(host, resolved, claim)))
 }
 
 /// Options that nobody writes for our hosts and that keep a login or a command from working.

@@ -12,7 +12,7 @@ use crate::discover::query::{self, Question, Seen, Survey};
 use crate::error::{Error, Result};
 use crate::store::config::{Config, Source};
 use crate::store::images::Images;
-use crate::store::index::{Content, SourceRecord};
+use crate::store::index::{Content, Index, Known, Proven, SourceRecord};
 use crate::store::paths::Paths;
 use crate::store::reach::Reach;
 use crate::sys::clock;
@@ -33,9 +33,7 @@ pub struct Look<'a> {
     /// What the user reaches already.
     pub reach: &'a Reach,
     /// The last index.
-    pub old: Content,
-    /// When that was written, milliseconds since 1970.
-    pub synced: u64,
+    pub index: Option<&'a Index>,
 }
 
 /// What was found.
@@ -49,6 +47,10 @@ pub struct Found {
     pub failed: Vec<Failed>,
     /// What the user should know.
     pub notes: Vec<String>,
+    /// What the client has said to the last one.
+    pub proven: Proven,
+    /// The hosts of the last index.
+    pub old: Vec<Known>,
 }
 
 /// The folder of temporary credentials, if they are kept.
@@ -61,9 +63,11 @@ pub fn cache(paths: &Paths, config: &Config) -> Option<PathBuf> {
 ///
 /// # Errors
 ///
-/// [`crate::error::Kind::Bug`] only; what AWS says is in what was found.
+/// An index that cannot be read; what AWS says is in what was found.
 pub fn look(look: &Look<'_>) -> Result<Found> {
-    let Look { paths, config, old, .. } = look;
+    let Look { paths, config, index, .. } = look;
+    let old: Content<Known> = index.map(Index::content).transpose()?.unwrap_or_default();
+    ui::trace(|| format!("read {} hosts of the last index", old.hosts.len()));
     let mut images = Images::read(&paths.images());
     let progress = ui::Progress::start();
     let is_asked = |source: &Source| {
@@ -80,8 +84,9 @@ pub fn look(look: &Look<'_>) -> Result<Found> {
         progress: &progress,
     });
     progress.end();
+    ui::trace(|| "AWS has answered".to_owned());
     let mut survey = survey?;
-    let mut notes = learn(&mut images, &mut survey, look, now);
+    let mut notes = learn(&mut images, &mut survey, look, &old.hosts, now);
     let mut failed: Vec<Failed> = survey.unexpanded.drain(..).map(|(source, error)| Failed { source, error }).collect();
     let mut sightings = Vec::new();
     let mut unseen: Vec<(usize, Option<String>)> = Vec::new();
@@ -100,24 +105,30 @@ pub fn look(look: &Look<'_>) -> Result<Found> {
     for (source, regions) in denied {
         notes.push(format!("source {source:?} may not use {}: nothing is listed there", regions.join(", ")));
     }
-    let kept = old.hosts.iter().filter(|host| is_kept(&survey, &unseen, host)).cloned().collect();
+    // Whole hosts are read only where some are kept.
+    let mut kept = Vec::new();
+    if survey.asked.contains(&false) || !unseen.is_empty() {
+        kept = index.map(Index::hosts).transpose()?.unwrap_or_default();
+        kept.retain(|host| is_kept(&survey, &unseen, host));
+    }
     let taken = |name: &str| look.reach.of(name);
     let plan = Plan {
         sources: &survey.sources,
         rules: &config.hosts,
         images: &images,
         old: &old.hosts,
-        past: fleet::past(&old.hosts, old.memory.clone(), look.synced),
+        past: fleet::past(&old.hosts, old.memory, index.map_or(0, |index| index.header.synced)),
         taken: &taken,
         accept_moves: look.accept_moves,
         now,
     };
     let fleet = fleet::build(&plan, sightings, kept);
+    ui::trace(|| format!("named {} hosts", fleet.hosts.len()));
     let records = records(survey, &old.sources);
-    Ok(Found { fleet, records, failed, notes })
+    Ok(Found { fleet, records, failed, notes, proven: old.proven, old: old.hosts })
 }
 
-fn learn(images: &mut Images, survey: &mut Survey, look: &Look<'_>, now: u64) -> Vec<String> {
+fn learn(images: &mut Images, survey: &mut Survey, look: &Look<'_>, old: &[Known], now: u64) -> Vec<String> {
     let news = !survey.images.is_empty();
     for (asked, answered) in survey.images.drain(..) {
         images.learn(&asked, answered, now);
@@ -128,7 +139,7 @@ fn learn(images: &mut Images, survey: &mut Survey, look: &Look<'_>, now: u64) ->
             .iter()
             .flat_map(|seen| seen.found.iter().flatten())
             .map(|sighting| sighting.instance.image.as_str())
-            .chain(look.old.hosts.iter().map(|host| host.image.as_str()))
+            .chain(old.iter().map(|host| host.image.as_str()))
             .collect();
         if let Err(error) = images.write(&look.paths.images(), |id| seen.contains(id)) {
             ui::verbose(|| error.message);

@@ -2,12 +2,11 @@
 //!
 //! Two runs at once never interleave (a lock), and nothing is written unless the real client has read it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::core::digest;
 use crate::core::fleet::Host;
 use crate::core::ids::OsUser;
 use crate::core::render::{self, Files, Settings};
@@ -77,13 +76,16 @@ pub fn run(run: &Run<'_>) -> Result<Report> {
         return Ok(Report { hosts: old.hosts()?.len(), skipped: true, ..Report::default() });
     }
     let mut work = Work::look(run, old.as_ref(), true)?;
+    ui::trace(|| "rendered".to_owned());
     let trial = files::trial_folder(&paths.eic)?;
     let remarks = work.prove(trial.path())?;
     drop(trial);
+    ui::trace(|| "proven".to_owned());
     work.write()?;
+    ui::trace(|| "written".to_owned());
     work.sweep();
     tell::fleet(&work.found);
-    tell::ssh_config(&work.reach, &work.found.fleet.hosts, remarks.as_ref());
+    tell::ssh_config(&work.reach, &work.found.fleet.hosts, &remarks);
     tell::which_config(paths);
     Ok(Report {
         hosts: work.found.fleet.hosts.len(),
@@ -108,7 +110,7 @@ pub fn diff(run: &Run<'_>) -> Result<(String, Report)> {
         text.push_str(&tell::unified(&path, before.as_deref(), after.as_deref()));
     }
     tell::fleet(&work.found);
-    tell::ssh_config(&work.reach, &work.found.fleet.hosts, remarks.as_ref());
+    tell::ssh_config(&work.reach, &work.found.fleet.hosts, &remarks);
     let failures = failures::by_cause(std::mem::take(&mut work.found.failed));
     Ok((text, Report { hosts: work.found.fleet.hosts.len(), failures, skipped: false }))
 }
@@ -144,21 +146,17 @@ struct Change {
 struct Work<'a> {
     run: &'a Run<'a>,
     old: Option<Header>,
-    old_hosts: Vec<Host>,
     reach: Reach,
     found: Found,
     settings: Settings,
     generated: Files,
     planned: Planned,
-    proven: String,
 }
 
 impl<'a> Work<'a> {
     fn look(run: &'a Run<'a>, old: Option<&Index>, keep_images: bool) -> Result<Self> {
         let Run { paths, config, .. } = run;
         ssh_client::check_version()?;
-        let content = old.map(Index::content).transpose()?.unwrap_or_default();
-        let old_hosts = content.hosts.clone();
         let reach = Reach::read(paths, &ssh_config::include_line(paths)?);
         let found = survey::look(&Look {
             paths,
@@ -167,10 +165,9 @@ impl<'a> Work<'a> {
             accept_moves: run.accept_moves,
             keep_images,
             reach: &reach,
-            old: content,
-            synced: old.map_or(0, |old| old.header.synced),
+            index: old,
         })?;
-        if found.fleet.hosts.is_empty() && old_hosts.is_empty() && !found.failed.is_empty() {
+        if found.fleet.hosts.is_empty() && found.old.is_empty() && !found.failed.is_empty() {
             return Err(only_failures(found.failed));
         }
         let settings = settings(run)?;
@@ -178,22 +175,11 @@ impl<'a> Work<'a> {
         let generated = render::files(&found.fleet.hosts, &bare, &settings);
         let planned = ssh_config::plan(paths, config.layout, &generated)?;
         let old = old.map(|old| old.header.clone());
-        Ok(Self { run, old, old_hosts, reach, found, settings, generated, planned, proven: String::new() })
+        Ok(Self { run, old, reach, found, settings, generated, planned })
     }
 
-    /// Proves what differs from what was proven last; none where nothing does.
-    fn prove(&mut self, trial: &Path) -> Result<Option<Remarks>> {
-        self.proven = self.digest();
-        if self.old.as_ref().is_some_and(|old| old.proven == self.proven) {
-            let before: BTreeMap<_, _> = self.old_hosts.iter().map(|host| (&host.id, host)).collect();
-            for host in &mut self.found.fleet.hosts {
-                if let Some(before) = before.get(&host.id) {
-                    host.hook_pushes = before.hook_pushes;
-                    host.connect_timeout = before.connect_timeout;
-                }
-            }
-            return Ok(None);
-        }
+    /// Proves what differs from what was proven last.
+    fn prove(&mut self, trial: &Path) -> Result<Remarks> {
         let bare = bare(&self.found, &self.settings);
         let claim = Claim {
             paths: self.run.paths,
@@ -203,17 +189,12 @@ impl<'a> Work<'a> {
             bare: &bare,
             own: self.planned.before.as_deref().unwrap_or_default(),
             reach: &self.reach,
+            before: &self.found.proven,
             trial,
         };
-        proof::prove(&claim, &mut self.found.fleet.hosts).map(Some)
-    }
-
-    /// Of everything that decides about the proof: what was rendered, and what the user has written.
-    fn digest(&self) -> String {
-        let blocks = format!("{:?}", self.reach.blocks);
-        let generated = self.generated.named().map(|(_, text)| text.as_bytes());
-        let others = [self.planned.after.as_slice(), blocks.as_bytes(), env!("CARGO_PKG_VERSION").as_bytes()];
-        digest::of(generated.into_iter().chain(others))
+        let (proven, remarks) = proof::prove(&claim, &mut self.found.fleet.hosts)?;
+        self.found.proven = proven;
+        Ok(remarks)
     }
 
     /// Index first, since an indexed host without its block is only not there yet.
@@ -223,7 +204,7 @@ impl<'a> Work<'a> {
         // An index is as old as its oldest part.
         let complete = self.found.failed.is_empty() && only.is_none();
         let synced = if complete { clock::now() } else { self.old.as_ref().map_or(0, |old| old.synced) };
-        let header = Header::new(synced, config.push, refresh, config.digest.clone(), self.proven.clone());
+        let header = Header::new(synced, config.push, refresh, config.digest.clone());
         files::make_private_folder(&paths.eic.join("cm"))?;
         files::make_private_folder(&paths.keys())?;
         let fleet = &mut self.found.fleet;
@@ -232,6 +213,7 @@ impl<'a> Work<'a> {
             sources: std::mem::take(&mut self.found.records),
             shared: std::mem::take(&mut fleet.shared),
             memory: std::mem::take(&mut fleet.memory),
+            proven: std::mem::take(&mut self.found.proven),
         };
         index::write(&paths.index(), &header, &content)?;
         (fleet.hosts, fleet.shared, self.found.records) = (content.hosts, content.shared, content.sources);

@@ -85,9 +85,8 @@ fn names(found: &Found) {
     }
 }
 
-/// About the user's own config, when it has been proven anew.
-pub fn ssh_config(reach: &Reach, hosts: &[Host], remarks: Option<&Remarks>) {
-    let Some(remarks) = remarks else { return };
+/// About the user's own config, where it is new to us.
+pub fn ssh_config(reach: &Reach, hosts: &[Host], remarks: &Remarks) {
     for alias in remarks.overridden.iter().take(SHOWN) {
         ui::warning(&format!(
             "another ProxyCommand or ProxyJump in your ssh config wins for {alias} and its like; the hook pushes for them"
@@ -95,6 +94,9 @@ pub fn ssh_config(reach: &Reach, hosts: &[Host], remarks: Option<&Remarks>) {
     }
     for (leak, alias) in &remarks.leaks {
         ui::warning(&format!("your ssh config gives {alias} and its like {leak}"));
+    }
+    if !remarks.new_surroundings {
+        return;
     }
     let mut any = false;
     for block in reach.blocks.iter().filter(|block| !block.file.starts_with("/etc/ssh")) {

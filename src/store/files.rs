@@ -61,9 +61,22 @@ pub fn make_private_folder(path: &Path) -> Result<()> {
 ///
 /// Names the path; the old file is then whole.
 pub fn replace(path: &Path, content: &[u8], mode: u32) -> Result<bool> {
-    if read(path)?.as_deref() == Some(content) {
+    if has_length(path, content.len()) && read(path)?.as_deref() == Some(content) {
         return Ok(false);
     }
+    overwrite(path, content, mode).map(|()| true)
+}
+
+fn has_length(path: &Path, length: usize) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.len() == length as u64)
+}
+
+/// As [`replace`], without a look at whether the content differs: for what always does.
+///
+/// # Errors
+///
+/// As [`replace`].
+pub fn overwrite(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     let target = target_of(path)?;
     let folder = target.parent().unwrap_or(Path::new("/"));
     let fail = |error: io::Error| Error::file("write", &target, &error);
@@ -89,7 +102,7 @@ pub fn replace(path: &Path, content: &[u8], mode: u32) -> Result<bool> {
         // The rename itself survives a power cut only with its folder synced; not every file system can.
         let _ = folder.sync_all();
     }
-    Ok(true)
+    Ok(())
 }
 
 /// Where a symlink leads in the end, also to a file that does not exist yet.

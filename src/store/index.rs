@@ -3,7 +3,7 @@
 //! A text file. Line 1 is a header as JSON; each further line is a key, a tab and a value as JSON, sorted by key in
 //! byte order. A key is an alias, a second name or an instance id; the value is a [`Host`] or the alias that has it.
 //! Keys with a first character that no name can have are for other things: `@` a source, `=` a bare name that several
-//! hosts share, `~` a name that is remembered. A lookup is a binary search over line starts, a dozen short reads
+//! hosts share, `~` a name that is remembered, `!` what was proven. A lookup is a binary search over line starts, a dozen short reads
 //! whatever the size.
 
 use std::borrow::Cow;
@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::fleet::Host;
 use crate::core::identity::Identity;
+use crate::core::ids::{InstanceId, OsUser};
 use crate::core::names::{Holder, Past, Shared};
 use crate::error::{Error, Kind, Result};
 use crate::store::config::{AddressKind, KeyType, PushMode};
@@ -29,6 +30,7 @@ const VERSION: u32 = 2;
 const SOURCE: char = '@';
 const SHARED: char = '=';
 const REMEMBERED: char = '~';
+const PROVEN: char = '!';
 /// Bytes read at a time: a line and the one before it, mostly.
 const BLOCK: usize = 1024;
 
@@ -45,9 +47,6 @@ pub struct Header {
     /// A digest of the config that it was made from: another one makes it old.
     #[serde(default)]
     pub made_from: String,
-    /// A digest of all that was proven with the client last.
-    #[serde(default)]
-    pub proven: String,
 }
 
 /// A source as it was at the last sync: whose credentials a connection to its hosts uses.
@@ -70,24 +69,83 @@ pub struct SourceRecord {
     pub regions: Vec<String>,
 }
 
-/// Everything that an index holds.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Content {
+/// What the client has said to the generated config, so that it is asked again only about what is new.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proven {
+    /// A digest of all that was generated.
+    pub generated: String,
+    /// A digest of what the user and the system have written, and of what all of ours share.
+    pub surroundings: String,
+    /// By a digest of each set of options.
+    pub sets: BTreeMap<String, Finding>,
+}
+
+/// What holds for the hosts of one set of options, according to the user's whole config.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// Another ProxyCommand or ProxyJump wins.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub overridden: bool,
+    /// The ConnectTimeout that applies, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect_timeout: Option<u32>,
+}
+
+/// What the next sync has to know of a host: a tenth of it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Known {
+    /// The name to type.
+    #[serde(default)]
+    pub alias: Option<String>,
+    /// Further names.
+    #[serde(default)]
+    pub names: Vec<String>,
+    /// The instance.
+    pub id: InstanceId,
+    /// The OS user.
+    pub user: OsUser,
+    /// The account.
+    pub account: String,
+    /// The image.
+    #[serde(default)]
+    pub image: String,
+}
+
+impl Known {
+    /// Of a host.
+    #[must_use]
+    pub fn of(host: &Host) -> Self {
+        Self {
+            alias: host.alias.clone(),
+            names: host.names.clone(),
+            id: host.id.clone(),
+            user: host.user.clone(),
+            account: host.account.clone(),
+            image: host.image.clone(),
+        }
+    }
+}
+
+/// Everything that an index holds, its hosts as wholes or as [`Known`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Content<H = Host> {
     /// In any order.
-    pub hosts: Vec<Host>,
+    pub hosts: Vec<H>,
     /// In any order.
     pub sources: Vec<SourceRecord>,
     /// Each bare name in all its spellings.
     pub shared: BTreeMap<String, Shared>,
     /// Names of instances that are not listed, or gone.
     pub memory: Past,
+    /// What was proven.
+    pub proven: Proven,
 }
 
 impl Header {
     /// The header of an index written at `synced`.
     #[must_use]
-    pub fn new(synced: u64, push: PushMode, refresh: Option<u64>, made_from: String, proven: String) -> Self {
-        Self { version: VERSION, synced, push, refresh, made_from, proven }
+    pub fn new(synced: u64, push: PushMode, refresh: Option<u64>, made_from: String) -> Self {
+        Self { version: VERSION, synced, push, refresh, made_from }
     }
 }
 
@@ -96,6 +154,18 @@ impl Header {
 enum Value {
     Alias(String),
     Host(Box<Host>),
+}
+
+impl<H> Default for Content<H> {
+    fn default() -> Self {
+        Self {
+            hosts: Vec::new(),
+            sources: Vec::new(),
+            shared: BTreeMap::new(),
+            memory: Past::new(),
+            proven: Proven::default(),
+        }
+    }
 }
 
 /// An open index.
@@ -135,7 +205,7 @@ impl Index {
     ///
     /// [`Kind::File`] if the file cannot be read or is damaged.
     pub fn host(&self, name: &str) -> Result<Option<Host>> {
-        if name.starts_with([SOURCE, SHARED, REMEMBERED]) {
+        if name.starts_with([SOURCE, SHARED, REMEMBERED, PROVEN]) {
             return Ok(None);
         }
         match self.value(name)? {
@@ -213,15 +283,17 @@ impl Index {
     ///
     /// [`Kind::File`] if the file cannot be read or is damaged.
     pub fn hosts(&self) -> Result<Vec<Host>> {
-        self.content().map(|content| content.hosts)
+        let mut hosts = self.content().map(|content: Content| content.hosts)?;
+        hosts.sort_by(|a, b| (a.alias.is_none(), &a.alias, &a.id).cmp(&(b.alias.is_none(), &b.alias, &b.id)));
+        Ok(hosts)
     }
 
-    /// Everything; the hosts in the order of their aliases, those without one last.
+    /// Everything, the hosts in any order.
     ///
     /// # Errors
     ///
     /// [`Kind::File`] if the file cannot be read or is damaged.
-    pub fn content(&self) -> Result<Content> {
+    pub fn content<H: DeserializeOwned>(&self) -> Result<Content<H>> {
         let mut bytes = vec![0; usize::try_from(self.length).unwrap_or(usize::MAX)];
         self.file.read_exact_at(&mut bytes, 0).map_err(|error| damaged().because(error))?;
         let mut content = Content::default();
@@ -230,6 +302,7 @@ impl Index {
             let (key, value) = (String::from_utf8_lossy(&line[..at]), &line[at + 1..]);
             let mut letters = key.chars();
             match (letters.next(), letters.as_str()) {
+                (Some(PROVEN), "") => content.proven = read(value)?,
                 (Some(SOURCE), _) => content.sources.push(read(value)?),
                 (Some(SHARED), name) => {
                     content.shared.insert(name.to_owned(), read(value)?);
@@ -242,8 +315,6 @@ impl Index {
                 _ => content.hosts.push(read(value)?),
             }
         }
-        let hosts = &mut content.hosts;
-        hosts.sort_by(|a, b| (a.alias.is_none(), &a.alias, &a.id).cmp(&(b.alias.is_none(), &b.alias, &b.id)));
         Ok(content)
     }
 }
@@ -291,6 +362,7 @@ pub fn render(header: &Header, content: &Content) -> Vec<u8> {
     lines.extend(content.sources.iter().map(|source| (special(SOURCE, &source.name), Entry::Source(source))));
     lines.extend(content.shared.iter().map(|(name, shared)| (special(SHARED, name), Entry::Shared(shared))));
     lines.extend(content.memory.iter().map(|(name, held)| (special(REMEMBERED, name), Entry::Held(held))));
+    lines.insert(special(PROVEN, ""), Entry::Proven(&content.proven));
     let mut out = json(header);
     for (key, value) in lines {
         out.push(b'\n');
@@ -310,6 +382,7 @@ enum Entry<'a> {
     Source(&'a SourceRecord),
     Shared(&'a Shared),
     Held(&'a Holder),
+    Proven(&'a Proven),
 }
 
 fn json(value: &impl Serialize) -> Vec<u8> {
@@ -323,7 +396,7 @@ fn json(value: &impl Serialize) -> Vec<u8> {
 ///
 /// Names the file; the old index is then whole.
 pub fn write(path: &Path, header: &Header, content: &Content) -> Result<()> {
-    files::replace(path, &render(header, content), 0o600).map(|_| ())
+    files::overwrite(path, &render(header, content), 0o600)
 }
 
 #[cfg(test)]
@@ -355,6 +428,7 @@ mod tests {
             sources: vec![source],
             shared: BTreeMap::from([("web".to_owned(), Shared::By(vec![id]))]),
             memory: Past::from([("old".to_owned(), holder)]),
+            proven: Proven { generated: "g".to_owned(), ..Proven::default() },
         }
     }
 
@@ -364,7 +438,7 @@ mod tests {
         let path = dir.path().join("index");
         for count in [0_usize, 1, 2, 3, 10, 500] {
             let hosts: Vec<Host> = (0..count).map(|n| host(n, "long tag value \n\t\" é")).collect();
-            let header = Header::new(7, PushMode::Auto, Some(900), "digest".to_owned(), String::new());
+            let header = Header::new(7, PushMode::Auto, Some(900), "digest".to_owned());
             let content = Content { hosts, ..others() };
             write(&path, &header, &content).unwrap();
             let hosts = &content.hosts;
@@ -378,7 +452,7 @@ mod tests {
             for absent in ["", "a", "web-", "web-1x", "zzz", "i-", "Web-1", "{", "\t", "~", "@prod", "=web", "~old"] {
                 assert_eq!(index.host(absent).unwrap(), None, "{absent:?} of {count}");
             }
-            let read = index.content().unwrap();
+            let read: Content = index.content().unwrap();
             assert_eq!((read.hosts.len(), Content { hosts: Vec::new(), ..read }), (count, others()));
             assert_eq!(index.source("prod").unwrap().as_ref(), Some(&others().sources[0]));
             assert_eq!(index.shared("web").unwrap().as_ref(), others().shared.get("web"));

@@ -49,7 +49,7 @@ pub fn plan(paths: &Paths, layout: Layout, generated: &Files) -> Result<Planned>
     let before = files::read(path)?;
     let config = before.as_deref().unwrap_or_default();
     let line = include_line(paths)?;
-    let body = generated.in_one();
+    let body = if layout == Layout::Inline { generated.in_one() } else { String::new() };
     let part = match layout {
         Layout::Include => Part::Line,
         Layout::Inline => Part::Block(&body),

@@ -1,0 +1,108 @@
+//! What becomes of kept credentials with the SSO session that they come from, and what the user reads when it gives
+//! none.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use sandbox::{ACCOUNT, Account, Fail, SignIn, Switches};
+
+use super::{FETCH, PUSH, SESSION, SSO_PROFILE, calls, cold, forget};
+use crate::sources::{append_aws_config, configure, sign_in, sign_out};
+use crate::world::{Story, World};
+
+/// Both ways to name a role of the session.
+const BOTH: [(&str, &str); 2] = [("[[source]]\nprofile = \"signed\"\n", SSO_PROFILE), (SESSION, "")];
+
+/// Signs in with a token that ends in so many seconds.
+fn token(world: &World, access_token: &str, seconds: i64, refresh_token: &str) {
+    let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
+    let sign_in = SignIn {
+        access_token: access_token.to_owned(),
+        refresh_token: refresh_token.to_owned(),
+        expires: Some(now + seconds),
+        accounts: vec![Account { id: ACCOUNT.to_owned(), name: "prod".to_owned(), roles: vec!["SshUser".to_owned()] }],
+    };
+    world.sandbox.sign_in("corp", sign_in).unwrap();
+}
+
+#[test]
+fn after_a_sign_out_what_was_kept_is_dead() {
+    for (source, aws_config) in BOTH {
+        let world = cold(source, aws_config);
+        world.ssh(&["prod-web-1", "true"]).ok();
+        sign_out(&world);
+        world.sandbox.clear_calls().unwrap();
+        let check = |story: &Story| {
+            story.fails_with(255).says("SSO session \"corp\" has expired").says("aws sso login --sso-session corp");
+        };
+        check(&world.ssh(&["prod-web-2", "true"]));
+        check(&world.ssh(&["-o", "ControlMaster=auto", "-o", "ControlPersist=2", "prod-web-2", "true"]));
+        assert_eq!(world.sandbox.calls().unwrap(), []);
+        // The same person again: nothing is left of the failure.
+        sign_in(&world, &[(ACCOUNT, "prod", &["SshUser"])]);
+        world.ssh(&["prod-web-2", "true"]).ok();
+    }
+}
+
+#[test]
+fn a_session_that_has_run_out_over_night_is_told() {
+    for (source, aws_config) in BOTH {
+        let world = cold(source, aws_config);
+        token(&world, "yesterday", -5, "");
+        world.ssh(&["prod-web-1", "true"]).fails_with(255).says("aws sso login --sso-session corp");
+        world.eic(&["sync"]).fails_with(5).says("aws sso login --sso-session corp");
+        assert_eq!(world.pushes(), []);
+    }
+}
+
+#[test]
+fn a_role_that_the_person_does_not_hold_any_more_is_told_as_that() {
+    for (source, aws_config) in BOTH {
+        let world = cold(source, aws_config);
+        sign_in(&world, &[(ACCOUNT, "prod", &["Other"])]);
+        let story = world.ssh(&["prod-web-1", "true"]);
+        story.fails_with(255).says("SshUser");
+        // Signing in again would not help.
+        assert!(!story.stderr.contains("expired") && !story.stderr.contains("aws sso login"), "{source}{story}");
+    }
+}
+
+#[test]
+fn a_role_on_top_that_is_refused_is_told_as_that() {
+    let role = "role_arn = \"arn:aws:iam::111122223333:role/ssh\"\n";
+    for (source, aws_config) in BOTH {
+        let world = cold(&format!("{source}{role}"), aws_config);
+        world.sandbox.switches(Switches { deny: Some(vec!["AssumeRole".to_owned()]), ..Switches::default() }).unwrap();
+        let story = world.ssh(&["prod-web-1", "true"]);
+        story.fails_with(255).says("cannot assume its role");
+        assert!(!story.stderr.contains("expired") && !story.stderr.contains("aws sso login"), "{source}{story}");
+    }
+}
+
+#[test]
+fn a_portal_that_is_out_of_order_is_told_as_that() {
+    for (source, aws_config) in BOTH {
+        let world = cold(source, aws_config);
+        for (status, code) in [(503, "ServiceUnavailable"), (429, "TooManyRequestsException")] {
+            let fail = Fail { status, code: code.to_owned(), message: String::new(), times: None };
+            let fail = [(FETCH.to_owned(), fail)].into();
+            world.sandbox.switches(Switches { fail, ..Switches::default() }).unwrap();
+            let story = world.ssh(&["prod-web-1", "true"]);
+            story.fails_with(255).says("ssh-eic: error: ");
+            assert!(!story.stderr.contains("expired") && !story.stderr.contains("aws sso login"), "{source}{story}");
+        }
+    }
+}
+
+#[test]
+fn a_token_that_is_renewed_on_the_way_costs_no_second_fetch() {
+    let world = World::bare();
+    sign_in(&world, &[]);
+    append_aws_config(&world, SSO_PROFILE);
+    token(&world, "first", 3600, "refresh");
+    configure(&world, "[[source]]\nprofile = \"signed\"\n");
+    world.eic(&["sync"]).ok();
+    forget(&world);
+    token(&world, "second", -5, "refresh");
+    assert_eq!(calls(&world, "prod-web-1"), ["CreateToken", FETCH, PUSH]);
+    assert_eq!(calls(&world, "prod-web-2"), [PUSH]);
+}

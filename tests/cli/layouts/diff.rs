@@ -1,0 +1,150 @@
+//! `sync --diff` and `sync --if-older-than`: what would change, and when nothing is asked.
+
+use std::fs;
+use std::path::Path;
+
+use sandbox::{Instance, Switches};
+
+use super::snapshot::Snapshot;
+use super::{INLINE, configure};
+use crate::world::{Story, World};
+
+/// Applies a diff to a copy of `~/.ssh`, syncs, and asserts that both have come to the same.
+fn patch_makes_what_sync_writes(world: &World, diff: &str) {
+    let (home, copy) = (world.home(), world.sandbox.dir().join("patched"));
+    fs::create_dir_all(&copy).unwrap();
+    fs::write(copy.join("diff"), diff).unwrap();
+    let components = home.components().count();
+    // git is there wherever these tests run; patch(1) is what people have at hand.
+    let story = world.sh(&format!(
+        "set -e; cd '{}'; [ ! -e ~/.ssh ] || cp -a ~/.ssh .
+        if command -v patch >/dev/null; then patch -s -p{components} <diff; else git apply -p{components} diff; fi",
+        copy.display()
+    ));
+    assert_eq!(story.code, Some(0), "{diff}\n{story}");
+    world.eic(&["sync"]).ok();
+    for file in ["config", "eic/guard", "eic/hosts", "eic/hook"] {
+        let read = |folder: &Path| {
+            fs::read(folder.join(".ssh").join(file)).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        };
+        assert_eq!(read(&copy), read(home), "{file} after\n{diff}");
+    }
+    fs::remove_dir_all(copy).unwrap();
+}
+
+/// Runs `sync --diff` and asserts that it writes nothing at all.
+fn diff(world: &World) -> Story {
+    let before = Snapshot::of(world.home());
+    let story = world.eic(&["sync", "--diff"]);
+    before.assert_same(&Snapshot::of(world.home()), &story);
+    story
+}
+
+#[test]
+fn a_diff_on_an_empty_home_writes_nothing_and_patch_makes_of_it_what_sync_writes() {
+    let world = World::bare();
+    let story = diff(&world);
+    story.fails_with(1);
+    assert!(story.stdout.starts_with("--- /dev/null\n+++ "), "{story}");
+    patch_makes_what_sync_writes(&world, &story.stdout);
+    let story = diff(&world);
+    assert_eq!(story.ok(), "", "{story}");
+}
+
+#[test]
+fn a_diff_can_be_patched_into_a_config_of_any_line_ends() {
+    for mine in ["Host mine\r\n\tUser me\r\n", "# mine\nHost mine\n    User me", "\n\n", ""] {
+        for more in ["", INLINE] {
+            let world = World::bare();
+            world.write(".ssh/config", mine);
+            configure(&world, more);
+            let story = diff(&world);
+            story.fails_with(1);
+            patch_makes_what_sync_writes(&world, &story.stdout);
+            assert_eq!(diff(&world).ok(), "");
+        }
+    }
+}
+
+#[test]
+fn a_diff_can_be_patched_into_a_config_that_is_not_utf_8() {
+    let world = World::bare();
+    world.write(".ssh/config", "");
+    fs::write(world.home().join(".ssh/config"), b"# M\xfcllers Rechner\nHost mueller\n").unwrap();
+    let mut command = world.sandbox.command("ssh-eic");
+    let output = command.args(["sync", "--diff"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let context = b"\n # M\xfcllers Rechner\n";
+    let shown = output.stdout.windows(context.len()).any(|window| window == context);
+    assert!(shown, "the line is another one in\n{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn a_diff_shows_an_instance_more_and_one_less() {
+    let world = World::new();
+    assert_eq!(diff(&world).ok(), "");
+    let id = world.sandbox.add(Instance::new("prod-db").address("10.0.5.1")).unwrap();
+    let story = diff(&world);
+    story.fails_with(1);
+    assert!(story.stdout.contains(&format!("\n+    HostKeyAlias {id}\n")), "{story}");
+    assert!(!story.stdout.contains(".ssh/config"), "the user's own file does not change\n{story}");
+    patch_makes_what_sync_writes(&world, &story.stdout);
+    assert_eq!(diff(&world).ok(), "");
+    world.sandbox.remove(&id).unwrap();
+    let story = diff(&world);
+    assert!(story.fails_with(1).stdout.contains(&format!("\n-    HostKeyAlias {id}\n")), "{story}");
+    patch_makes_what_sync_writes(&world, &story.stdout);
+}
+
+#[test]
+fn a_diff_shows_a_move_between_the_layouts() {
+    let world = World::new();
+    world.write(".ssh/config", &format!("{}Host mine\n", world.read(".ssh/config")));
+    for more in [INLINE, ""] {
+        configure(&world, more);
+        world.eic(&["sync", "--if-older-than", "1d"]).ok();
+        configure(&world, if more.is_empty() { INLINE } else { "" });
+        let story = diff(&world);
+        story.fails_with(1);
+        let side = if more.is_empty() { "\n+++ /dev/null\n" } else { "--- /dev/null\n" };
+        assert_eq!(story.stdout.matches(side).count(), 3, "{story}");
+        patch_makes_what_sync_writes(&world, &story.stdout);
+        assert_eq!(diff(&world).ok(), "");
+    }
+}
+
+#[test]
+fn a_diff_with_a_role_of_another_account_writes_nothing_either() {
+    let world = World::bare();
+    let role = format!("role_arn = \"arn:aws:iam::{}:role/ssh\"\n", sandbox::STAGING_ACCOUNT);
+    world.write(".config/ssh-eic/config.toml", &format!("[[source]]\nprofile = \"prod\"\n{role}"));
+    world.sandbox.add(Instance::new("stage-web").account(sandbox::STAGING_ACCOUNT).address("10.1.0.1")).unwrap();
+    let story = diff(&world);
+    assert!(story.fails_with(1).stdout.contains("\n+Host stage-web\n"), "{story}");
+}
+
+#[test]
+fn a_diff_that_cannot_see_a_source_says_so_and_shows_no_host_as_gone() {
+    let world = World::new();
+    world.sandbox.switches(Switches { deny: Some(vec!["*".to_owned()]), ..Switches::default() }).unwrap();
+    let story = diff(&world);
+    story.fails_with(6).says("AWS denies");
+    assert_eq!(story.stdout, "", "{story}");
+}
+
+#[test]
+fn a_young_index_is_made_again_when_the_config_has_changed_since() {
+    let world = World::new();
+    let young = ["sync", "--if-older-than", "10m"];
+    world.eic(&young).ok();
+    assert!(world.sandbox.calls().unwrap().is_empty());
+    configure(&world, "tags = { Name = \"prod-web-1\" }\n");
+    world.eic(&young).ok();
+    assert!(!world.sandbox.calls().unwrap().is_empty(), "the config is another one");
+    assert_eq!(world.eic(&["list", "--names"]).ok(), "prod-web-1\n");
+    world.sandbox.clear_calls().unwrap();
+    world.eic(&young).ok();
+    assert!(world.sandbox.calls().unwrap().is_empty(), "made of this very config a moment ago");
+    world.eic(&["sync", "--if-older-than", "0s"]).ok();
+    assert!(!world.sandbox.calls().unwrap().is_empty());
+}

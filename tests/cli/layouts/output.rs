@@ -1,0 +1,204 @@
+//! `sync --output`: one file that needs nothing of ours beside it but the program.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use sandbox::{Instance, STAGING_ACCOUNT};
+
+use super::snapshot::Snapshot;
+use super::{configure, option};
+use crate::sources::sign_in;
+use crate::world::{Story, World};
+
+/// Writes the file, asserts that nothing else was touched, and takes away what it must not need.
+fn written(world: &World) -> String {
+    written_with_cache(world, "only.conf")
+}
+
+/// The same, and what is below one more path is not looked at.
+fn written_with_cache(world: &World, cache: &str) -> String {
+    let before = Snapshot::of(world.home());
+    let story = world.eic(&["sync", "--output", "only.conf"]);
+    story.ok();
+    before.assert_same(&Snapshot::of(world.home()).without("only.conf").without(cache), &story);
+    let config = world.home().join(".config");
+    if config.exists() {
+        fs::remove_dir_all(config).unwrap();
+    }
+    world.read("only.conf")
+}
+
+fn ssh(world: &World, args: &[&str]) -> Story {
+    world.run("ssh", &[&["-F", "only.conf"], args].concat())
+}
+
+/// Each `Host` line's names with the options below it.
+fn blocks(text: &str) -> Vec<(Vec<&str>, Vec<(&str, &str)>)> {
+    let mut blocks: Vec<(Vec<&str>, Vec<(&str, &str)>)> = Vec::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let (keyword, value) = line.trim().split_once(' ').unwrap_or_else(|| panic!("{line:?} in\n{text}"));
+        match (keyword, blocks.last_mut()) {
+            ("Host", _) => blocks.push((value.split(' ').collect(), Vec::new())),
+            ("Match", None) => assert_eq!(value, "user \"*'*,*\\*\"", "a Match that is no guard"),
+            ("ProxyCommand", None) => assert_eq!(value, "none", "the guard"),
+            (_, Some((_, options))) => options.push((keyword, value)),
+            (_, None) => panic!("{line:?} stands outside any Host in\n{text}"),
+        }
+    }
+    blocks
+}
+
+/// The tokens in a value.
+fn tokens(value: &str) -> BTreeSet<char> {
+    value.split('%').skip(1).filter_map(|rest| rest.chars().next()).collect()
+}
+
+#[test]
+fn every_option_is_a_literal_in_its_own_host() {
+    let world = World::bare();
+    world.sandbox.add(Instance::new("prod-ubuntu").user("ubuntu").address("10.0.4.1")).unwrap();
+    let text = written(&world);
+    let blocks = blocks(&text);
+    assert_eq!(blocks.len(), 3, "{text}");
+    let mut seen = BTreeSet::new();
+    for (names, options) in &blocks {
+        assert!(names.iter().all(|name| seen.insert(*name) && !name.contains(['*', '?', '!'])), "{names:?}\n{text}");
+        for (keyword, value) in options {
+            let tokens = tokens(value);
+            // Whoever types another user or port must not get the master of the usual one.
+            let known: &[char] = match *keyword {
+                "ProxyCommand" => &['h', 'p', 'r'],
+                "ControlPath" => &['p', 'r'],
+                _ => &[],
+            };
+            assert!(tokens.iter().all(|token| known.contains(token)), "{keyword} {value}");
+        }
+        for keyword in ["HostName", "HostKeyAlias", "User", "Port", "IdentityFile", "ProxyCommand"] {
+            assert_eq!(options.iter().filter(|(other, _)| *other == keyword).count(), 1, "{keyword} in {names:?}");
+        }
+    }
+}
+
+#[test]
+fn it_is_private_and_each_host_resolves_by_name_and_by_id() {
+    let world = World::bare();
+    world.sandbox.add(Instance::new("Prod-Ubuntu").user("ubuntu").port(2222).address("10.0.4.1")).unwrap();
+    written(&world);
+    assert_eq!(fs::metadata(world.home().join("only.conf")).unwrap().permissions().mode() & 0o7777, 0o600);
+    for instance in world.sandbox.instances().unwrap() {
+        let name = &instance.tags["Name"];
+        let user = instance.tags.get("ssh-eic:user").map_or("ec2-user", String::as_str);
+        let port = instance.tags.get("ssh-eic:port").map_or("22", String::as_str);
+        for host in [name.as_str(), &name.to_lowercase(), &instance.id] {
+            let story = ssh(&world, &["-G", host]);
+            let found = ["hostname", "hostkeyalias", "user", "port"].map(|keyword| option(story.ok(), keyword));
+            assert_eq!(found, [instance.address.as_str(), &instance.id, user, port], "{host}");
+        }
+    }
+    assert_eq!(option(ssh(&world, &["-G", "github.com"]).ok(), "hostname"), "github.com");
+}
+
+#[test]
+fn ssh_logs_in_by_it_in_a_home_without_anything_of_ours() {
+    let world = World::bare();
+    written(&world);
+    assert!(!world.home().join(".ssh").exists());
+    for host in ["prod-web-1", &world.web1] {
+        assert_eq!(ssh(&world, &[host, "echo $SSH_EIC_INSTANCE"]).ok(), format!("{}\n", world.web1), "{host}");
+    }
+    assert!(!world.home().join(".ssh/config").exists() && !world.home().join(".ssh/eic/hosts").exists());
+}
+
+#[test]
+fn a_dash_is_stdout_and_the_same_text() {
+    let world = World::bare();
+    let before = Snapshot::of(world.home());
+    let story = world.eic(&["sync", "--output", "-"]);
+    before.assert_same(&Snapshot::of(world.home()), &story);
+    assert_eq!(story.ok(), written(&world));
+}
+
+#[test]
+fn it_touches_nothing_of_a_home_that_is_set_up() {
+    let world = World::new();
+    world.sandbox.add(Instance::new("prod-db").address("10.0.5.1")).unwrap();
+    let text = written(&world);
+    assert!(text.contains("\nHost prod-db "), "{text}");
+    assert_eq!(option(world.ssh(&["-G", "prod-db"]).ok(), "hostname"), "prod-db", "the index is as it was");
+}
+
+#[test]
+fn it_does_not_depend_on_whether_the_user_s_own_config_can_be_written() {
+    let world = World::bare();
+    for config in ["# <<< ssh-eic <<<\n", "Host x\n    NoSuchOption yes\n"] {
+        world.write(".ssh/config", config);
+        let text = written(&world);
+        assert!(text.contains("\nHost prod-web-1 "), "{text}");
+        fs::set_permissions(world.home().join(".ssh/config"), fs::Permissions::from_mode(0o400)).unwrap();
+        assert_eq!(written(&world), text);
+        fs::set_permissions(world.home().join(".ssh/config"), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+}
+
+#[test]
+fn a_file_that_is_there_keeps_its_mode_and_one_that_cannot_be_is_named() {
+    let world = World::bare();
+    world.write("only.conf", "old");
+    fs::set_permissions(world.home().join("only.conf"), fs::Permissions::from_mode(0o640)).unwrap();
+    world.eic(&["sync", "--output", "only.conf"]).ok();
+    assert_eq!(fs::metadata(world.home().join("only.conf")).unwrap().permissions().mode() & 0o7777, 0o640);
+    world.eic(&["sync", "--output", "no/such/folder.conf"]).fails_with(9).says("/no/such/folder.conf");
+}
+
+#[test]
+fn masters_work_where_no_folder_for_their_sockets_is_there_yet() {
+    let world = World::bare();
+    configure(&world, "[ssh]\ncontrol_persist = \"30s\"\n");
+    written(&world);
+    for _ in 0..2 {
+        assert_eq!(ssh(&world, &["prod-web-1", "echo $SSH_EIC_INSTANCE"]).ok(), format!("{}\n", world.web1));
+    }
+    ssh(&world, &["-O", "exit", "prod-web-1"]);
+}
+
+#[test]
+fn it_touches_nothing_else_with_temporary_credentials_either() {
+    let world = World::bare();
+    let role = format!("role_arn = \"arn:aws:iam::{STAGING_ACCOUNT}:role/ssh\"\n");
+    world.write(".config/ssh-eic/config.toml", &format!("[[source]]\nprofile = \"prod\"\n{role}"));
+    written(&world);
+}
+
+#[test]
+fn a_role_of_another_account_needs_no_file_of_ours_either() {
+    let world = World::bare();
+    let id = world.sandbox.add(Instance::new("stage-web").account(STAGING_ACCOUNT).address("10.1.0.1")).unwrap();
+    let role = format!("arn:aws:iam::{STAGING_ACCOUNT}:role/ssh");
+    world
+        .sandbox
+        .switches(sandbox::Switches {
+            external_ids: [(role.clone(), "corp 7".to_owned())].into(),
+            ..sandbox::Switches::default()
+        })
+        .unwrap();
+    let source = format!("[[source]]\nprofile = \"prod\"\nrole_arn = \"{role}\"\nexternal_id = \"corp 7\"\n");
+    world.write(".config/ssh-eic/config.toml", &source);
+    written_with_cache(&world, ".cache");
+    fs::remove_dir_all(world.home().join(".cache")).unwrap_or_default();
+    assert_eq!(ssh(&world, &["stage-web", "echo $SSH_EIC_INSTANCE"]).ok(), format!("{id}\n"));
+    assert_eq!(world.pushes().pop().unwrap().account, STAGING_ACCOUNT);
+}
+
+#[test]
+fn an_account_of_an_sso_session_needs_no_file_of_ours_either() {
+    let world = World::bare();
+    let id = world.sandbox.add(Instance::new("stage-web").account(STAGING_ACCOUNT).address("10.1.0.1")).unwrap();
+    sign_in(&world, &[(STAGING_ACCOUNT, "Staging", &["SshUser"])]);
+    let source = "[[source]]\nsso_session = \"corp\"\nrole = [\"SshUser\"]\nregions = [\"eu-west-1\"]\n";
+    world.write(".config/ssh-eic/config.toml", source);
+    written_with_cache(&world, ".cache");
+    fs::remove_dir_all(world.home().join(".cache")).unwrap_or_default();
+    assert_eq!(ssh(&world, &["stage-web", "echo $SSH_EIC_INSTANCE"]).ok(), format!("{id}\n"));
+    assert_eq!(world.pushes().pop().unwrap().account, STAGING_ACCOUNT);
+}

@@ -1,0 +1,250 @@
+//! Where the user's config lies, whose it is, and who may write it.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::path::Path;
+
+use super::snapshot::Snapshot;
+use super::{INLINE, configure, option, resolved};
+use crate::world::{World, can_have_namespaces};
+
+const MINE: &str = "Host mine\n    User me\n";
+const A_STRANGER: u32 = 12345;
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().mode() & 0o7777
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn a_symlinked_config_stays_one_and_is_written_at_its_target() {
+    let chain: [&[(&str, &str)]; 4] = [
+        &[(".ssh/config", "../dotfiles/ssh.conf")],
+        &[(".ssh/config", "link"), (".ssh/link", "../dotfiles/link"), ("dotfiles/link", "ssh.conf")],
+        &[(".ssh/config", "{home}/dotfiles/ssh.conf")],
+        &[(".ssh", "dotfiles/ssh"), ("dotfiles/ssh/config", "../ssh.conf")],
+    ];
+    for (links, more) in chain.into_iter().zip(["", INLINE, INLINE, ""]) {
+        let world = World::bare();
+        let (home, target) = (world.home(), world.home().join("dotfiles/ssh.conf"));
+        world.write("dotfiles/ssh.conf", MINE);
+        set_mode(&target, 0o644);
+        for (link, to) in links {
+            let below =
+                if *link == ".ssh" { home.join("dotfiles/ssh") } else { home.join(link).parent().unwrap().into() };
+            fs::create_dir_all(below).unwrap();
+            symlink(to.replace("{home}", home.to_str().unwrap()), home.join(link)).unwrap();
+        }
+        configure(&world, more);
+        let story = world.eic(&["sync"]);
+        story.ok();
+        let config = fs::read_to_string(&target).unwrap();
+        assert!(config.len() > MINE.len() && config.ends_with(MINE), "{config}\n{story}");
+        assert_eq!(mode(&target), 0o644, "{story}");
+        assert_eq!(option(&resolved(&world, "prod-web-1"), "hostkeyalias"), world.web1);
+        world.eic(&["remove"]).ok();
+        assert_eq!(fs::read_to_string(&target).unwrap(), MINE);
+        assert_eq!(mode(&target), 0o644);
+        for (link, _) in links {
+            assert!(fs::symlink_metadata(home.join(link)).unwrap().is_symlink(), "{link} is no link any more");
+        }
+    }
+}
+
+#[test]
+fn a_link_to_a_file_that_is_not_there_yet_gets_its_file_and_survives_remove() {
+    let world = World::bare();
+    let (home, target) = (world.home(), world.home().join("dotfiles/ssh.conf"));
+    fs::create_dir_all(home.join("dotfiles")).unwrap();
+    fs::create_dir(home.join(".ssh")).unwrap();
+    symlink("../dotfiles/ssh.conf", home.join(".ssh/config")).unwrap();
+    configure(&world, "");
+    let before = Snapshot::of(&home.join("dotfiles"));
+    world.eic(&["sync"]).ok();
+    assert!(fs::read_to_string(&target).unwrap().starts_with("Include "));
+    assert_eq!(mode(&target), 0o600);
+    world.ssh(&["prod-web-1", "true"]).ok();
+    let story = world.eic(&["remove"]);
+    story.ok();
+    let link = fs::symlink_metadata(home.join(".ssh/config"));
+    assert!(link.is_ok_and(|link| link.is_symlink()), "the user's link is gone after\n{story}");
+    before.assert_same_content(&Snapshot::of(&home.join("dotfiles")), &story);
+}
+
+#[test]
+fn a_link_into_a_folder_that_is_not_there_is_told_with_its_target() {
+    let world = World::bare();
+    let home = world.home();
+    fs::create_dir(home.join(".ssh")).unwrap();
+    symlink("../dotfiles/ssh.conf", home.join(".ssh/config")).unwrap();
+    configure(&world, "");
+    world.eic(&["sync"]).fails_with(9).says("dotfiles/ssh.conf").says("hint: ");
+    assert!(!home.join("dotfiles").exists());
+    world.write("dotfiles/ssh.conf", MINE);
+    world.eic(&["sync"]).ok();
+    assert!(world.read("dotfiles/ssh.conf").ends_with(MINE));
+}
+
+#[test]
+fn a_loop_of_links_is_told() {
+    let world = World::bare();
+    fs::create_dir(world.home().join(".ssh")).unwrap();
+    symlink("config", world.home().join(".ssh/config")).unwrap();
+    configure(&world, "");
+    world.eic(&["sync"]).fails_with(9).says(".ssh/config").says("too many");
+}
+
+#[test]
+fn a_read_only_config_is_not_changed_and_the_line_to_add_works() {
+    let world = World::bare();
+    world.write(".ssh/config", MINE);
+    let path = world.home().join(".ssh/config");
+    set_mode(&path, 0o400);
+    configure(&world, "");
+    let story = world.eic(&["sync"]);
+    story.fails_with(9).says("is read-only (mode 400) and is not changed").says("hint: chmod u+w");
+    assert_eq!(world.read(".ssh/config"), MINE);
+    let line =
+        story.stderr.split("put this at its top yourself: ").nth(1).unwrap_or_else(|| panic!("no line\n{story}"));
+    set_mode(&path, 0o600);
+    world.write(".ssh/config", &format!("{}\n{MINE}", line.lines().next().unwrap()));
+    set_mode(&path, 0o400);
+    let before = Snapshot::of(&world.home().join(".ssh"));
+    let story = world.eic(&["sync"]);
+    story.ok();
+    before.assert_same(&Snapshot::of(&world.home().join(".ssh")), &story);
+    assert_eq!(world.ssh(&["prod-web-1", "echo $SSH_EIC_INSTANCE"]).ok(), format!("{}\n", world.web1));
+    // The fleet may change without the user's file.
+    world.add(sandbox::Instance::new("prod-db").address("10.0.5.1"));
+    assert_eq!(option(&resolved(&world, "prod-db"), "hostname"), "10.0.5.1");
+}
+
+#[test]
+fn a_read_only_config_stops_the_inline_layout_and_remove_before_anything_is_gone() {
+    let world = World::bare();
+    world.write(".ssh/config", MINE);
+    let path = world.home().join(".ssh/config");
+    set_mode(&path, 0o400);
+    configure(&world, INLINE);
+    let story = world.eic(&["sync"]);
+    story.fails_with(9).says("is read-only").says("hint: chmod u+w");
+    assert!(!story.stderr.contains("Include"), "there is no file to include\n{story}");
+    set_mode(&path, 0o600);
+    world.eic(&["sync"]).ok();
+    set_mode(&path, 0o400);
+    let before = Snapshot::of(&world.home().join(".ssh"));
+    let story = world.eic(&["remove"]);
+    story.fails_with(9).says("is read-only");
+    before.assert_same(&Snapshot::of(&world.home().join(".ssh")), &story);
+    assert_eq!(world.eic(&["list", "--names"]).ok(), "prod-web-1\nprod-web-2\n");
+}
+
+#[test]
+fn a_line_that_is_saved_while_a_sync_runs_is_not_lost() {
+    for more in ["", INLINE] {
+        let world = World::bare();
+        // Somebody's editor writes while ssh is asked about the new config.
+        let save = "Match exec \"grep -q meanwhile ~/.ssh/config || echo '# meanwhile' >>~/.ssh/config\"\n";
+        world.write(".ssh/config", save);
+        configure(&world, more);
+        let story = world.eic(&["sync"]);
+        assert!(world.read(".ssh/config").ends_with("\n# meanwhile\n"), "{}\n{story}", world.read(".ssh/config"));
+        world.eic(&["sync"]).ok();
+        assert_eq!(option(&resolved(&world, "prod-web-1"), "hostkeyalias"), world.web1);
+        world.eic(&["remove"]).ok();
+        assert_eq!(world.read(".ssh/config"), format!("{save}# meanwhile\n"));
+    }
+}
+
+#[test]
+fn a_missing_ssh_folder_is_made_for_its_owner_alone() {
+    for more in ["", INLINE] {
+        let world = World::bare();
+        configure(&world, more);
+        world.eic(&["sync"]).says("added our part to").ok();
+        assert_eq!(mode(&world.home().join(".ssh")), 0o700);
+        assert_eq!(mode(&world.home().join(".ssh/config")), 0o600);
+        for folder in ["keys", "cm"] {
+            assert_eq!(mode(&world.eic_folder().join(folder)), 0o700, "{folder}");
+        }
+        world.ssh(&["prod-web-1", "true"]).ok();
+    }
+}
+
+#[test]
+fn a_config_that_others_may_write_is_refused_before_anything_is_written() {
+    let world = World::bare();
+    configure(&world, "");
+    world.write("dotfiles/ssh.conf", MINE);
+    fs::create_dir(world.home().join(".ssh")).unwrap();
+    symlink("../dotfiles/ssh.conf", world.home().join(".ssh/config")).unwrap();
+    for mode in [0o660, 0o606] {
+        set_mode(&world.home().join("dotfiles/ssh.conf"), mode);
+        let before = Snapshot::of(world.home());
+        for args in [&["sync"][..], &["sync", "--diff"], &["init"], &["remove"]] {
+            let story = world.eic(args);
+            story.fails_with(9).says(&format!("(mode {mode:o})")).says("hint: chmod go-w");
+            before.assert_same(&Snapshot::of(world.home()), &story);
+        }
+    }
+}
+
+#[test]
+fn a_config_of_somebody_else_is_refused_before_anything_is_written() {
+    if !can_have_namespaces() {
+        return;
+    }
+    let world = World::bare();
+    configure(&world, "");
+    world.write(".ssh/config", MINE);
+    chown(world.home().join(".ssh/config"), Some(A_STRANGER), None).unwrap();
+    let before = Snapshot::of(world.home());
+    for args in [&["sync"][..], &["sync", "--diff"], &["init"], &["remove"]] {
+        let story = world.eic(args);
+        story.fails_with(9).says(".ssh/config belongs to user id 12345, not to you (0)");
+        before.assert_same(&Snapshot::of(world.home()), &story);
+    }
+}
+
+#[test]
+fn a_home_of_somebody_else_is_refused_before_anything_is_written() {
+    if !can_have_namespaces() {
+        return;
+    }
+    for places in [&["other"][..], &["other/.ssh"], &["other", "other/.ssh", "other/.ssh/config"]] {
+        let world = World::bare();
+        world.write("other/.ssh/config", MINE);
+        for place in places {
+            chown(world.home().join(place), Some(A_STRANGER), None).unwrap();
+        }
+        let before = Snapshot::of(&world.home().join("other"));
+        for command in ["init", "sync", "sync --diff", "remove", "remove --all"] {
+            let story = world.sh(&format!("HOME=$PWD/other ssh-eic {command}"));
+            story.fails_with(9).says("belongs to user id 12345, not to you (0)").says("without sudo");
+            before.assert_same(&Snapshot::of(&world.home().join("other")), &story);
+        }
+    }
+}
+
+#[test]
+fn a_user_whose_config_is_root_s_is_told_the_line_to_ask_for() {
+    if !can_have_namespaces() {
+        return;
+    }
+    let world = World::bare();
+    // A managed machine: the config is an administrator's, the folder around it the user's own.
+    let script = "set -e; cp -a ~ /run/theirs; cd /run/theirs; mkdir .ssh; echo 'Host mine' >.ssh/config
+        chmod 755 /run/theirs; chown -R deploy:deploy /run/theirs; chown root .ssh/config; chmod 644 .ssh/config
+        as() { HOME=/run/theirs USER=deploy setpriv --reuid deploy --regid deploy --clear-groups \"$@\"; }
+        as ssh-eic sync && exit 99; [ $? = 9 ]
+        cat .ssh/config; sed -n '2,$p' .ssh/config";
+    let story = world.sh(script);
+    assert_eq!(story.code, Some(0), "{story}");
+    assert_eq!(story.stdout, "Host mine\n", "{story}");
+    story
+        .says("belongs to user id 0 and is not changed")
+        .says("put this at its top yourself: Include /run/theirs/.ssh/eic/");
+}
