@@ -28,13 +28,14 @@ pub struct Held {
     pub account_name: String,
 }
 
-/// The accounts that `wanted` means, in the order of their ids, each with the first of its roles that the person holds.
+/// The accounts that `wanted` means, in the order of their ids, each with the first of its roles that the person holds;
+/// and those that did not tell their roles, with why.
 ///
 /// # Errors
 ///
 /// [`Kind::Credentials`] with the command that signs in; [`Kind::Config`] for a session that ~/.aws/config does not have;
 /// else what the portal says.
-pub async fn held(wanted: &Accounts) -> Result<Vec<Held>> {
+pub async fn held(wanted: &Accounts) -> Result<(Vec<Held>, Vec<(String, Error)>)> {
     let session = Profiles::load().await?.sso_session(&wanted.session)?;
     let config = client::config(None, Some(session.region.as_ref()), Patience::QUERY).await?;
     let login = || format!("aws sso login --sso-session {}", shell_word(&session.name));
@@ -65,19 +66,26 @@ pub async fn held(wanted: &Accounts) -> Result<Vec<Held>> {
         let (wanted, session) = (wanted.roles.clone(), session.name.clone());
         tasks.spawn(async move {
             let _permit = permits.acquire().await;
-            let offered = roles(&client, &token, &account, &session).await?;
-            let first = wanted.into_iter().find(|role| offered.contains(role));
-            Ok(first.map(|role| Held { role: SsoRole { session, account, role }, account_name: name }))
+            match roles(&client, &token, &account, &session).await {
+                Ok(offered) => {
+                    let first = wanted.into_iter().find(|role| offered.contains(role));
+                    Ok(first.map(|role| Held { role: SsoRole { session, account, role }, account_name: name }))
+                }
+                Err(error) => Err((account, error)),
+            }
         });
     }
     let mut held: Vec<Held> = Vec::new();
+    let mut failed = Vec::new();
     while let Some(joined) = tasks.join_next().await {
-        let one: Result<Option<Held>> =
-            joined.map_err(|error| Error::new(Kind::Bug, "a query ended early").because(error))?;
-        held.extend(one?);
+        match joined.map_err(|error| Error::new(Kind::Bug, "a query ended early").because(error))? {
+            Ok(one) => held.extend(one),
+            Err(one) => failed.push(one),
+        }
     }
     held.sort_by(|a, b| a.role.account.cmp(&b.role.account));
-    Ok(held)
+    failed.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok((held, failed))
 }
 
 fn is_account(id: &str) -> bool {

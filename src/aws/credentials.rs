@@ -7,7 +7,6 @@
 use std::path::Path;
 use std::time::Duration;
 
-use aws_config::SdkConfig;
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
 use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::imds;
@@ -16,6 +15,7 @@ use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvi
 use aws_config::provider_config::ProviderConfig;
 use aws_config::sso::SsoCredentialsProvider;
 use aws_config::sts::AssumeRoleProvider;
+use aws_config::{Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
@@ -63,6 +63,15 @@ pub struct Session {
     pub identity: Identity,
     /// Where the credentials are kept between processes.
     pub kept: Option<Entry>,
+}
+
+impl Session {
+    /// The same identity in another region.
+    #[must_use]
+    pub fn in_region(&self, region: &str) -> Self {
+        let config = self.config.clone().into_builder().region(Region::new(region.to_owned())).build();
+        Self { config, region: region.to_owned(), ..self.clone() }
+    }
 }
 
 /// Resolves credentials and region. `cache` is the folder in which temporary credentials are kept, if they are.
@@ -238,17 +247,31 @@ async fn explain(identity: &Identity, error: &CredentialsError) -> Error {
             return error.hint("check the network, VPN and HTTPS_PROXY; -v shows the details").because(&details);
         }
     }
-    if identity.sso.is_some() && (lower.contains("forbidden") || lower.contains("no access")) {
-        return Error::new(Kind::Denied, format!("you do not hold {who} any more"))
+    let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    let login = settings.sso_login(identity);
+    if let Some((session, login)) = &login
+        && has(&["unauthorizedexception", "sso token", "token expired", "token has expired", "refresh", "cached"])
+        && !has(&["forbiddenexception", "toomanyrequests", "assumerole"])
+    {
+        return failed(format!("{session} has expired or was never signed in")).hint(login);
+    }
+    if login.is_some() && has(&["forbiddenexception", "no access"]) {
+        return Error::new(Kind::Denied, format!("Identity Center does not give {who} (any more)"))
             .hint("ssh-eic sync, or ask whoever assigns accounts in Identity Center")
             .because(&details);
     }
-    if let Some((session, login)) = settings.sso_login(identity) {
-        return failed(format!("{session} has expired or was never signed in")).hint(login);
+    if has(&["expiredtoken", "expired token"]) {
+        return failed(format!("the keys that {who} is made from have expired"))
+            .hint(format!("aws sso login{0}, or renew them where they come from", identity.flag()));
     }
-    if lower.contains("assumerole") || lower.contains("assume role") {
+    if has(&["assumerole", "assume role", "accessdenied"]) {
         return failed(format!("{who} cannot assume its role"))
             .hint("check role_arn, its trust policy and external_id");
+    }
+    if login.is_some() {
+        return Error::new(Kind::Unavailable, format!("Identity Center gives no credentials for {who} just now"))
+            .hint("try again in a moment; -v shows what it says")
+            .because(&details);
     }
     // The ambient chain asks instance metadata last: its refusal says only that nothing before it had any.
     let by_metadata = identity.profile.is_none() && lower.contains("imds");

@@ -7,7 +7,7 @@ use aws_sdk_ec2::types::{Filter, Instance as Described};
 
 use crate::aws::credentials::Session;
 use crate::aws::failure::{self, Failure};
-use crate::core::fleet::Instance;
+use crate::core::fleet::{Instance, Sighting};
 use crate::core::ids::InstanceId;
 use crate::error::Result;
 use crate::store::config::Source;
@@ -15,7 +15,8 @@ use crate::store::config::Source;
 /// Instances a page; AWS's largest.
 const PAGE: i32 = 1000;
 
-/// Every instance that a source asks for in the session's region, with the account that owns it. `on_page` hears how many
+/// Every instance that a source asks for in the session's region, made a sighting with the account that
+/// owns it. `on_page` hears how many
 /// each page brings.
 ///
 /// # Errors
@@ -24,8 +25,9 @@ const PAGE: i32 = 1000;
 pub async fn of_source(
     session: &Session,
     source: &Source,
+    sight: &(dyn Fn(String, Instance) -> Sighting + Send + Sync),
     on_page: &(dyn Fn(usize) + Send + Sync),
-) -> Result<Vec<(String, Instance)>> {
+) -> Result<Vec<Sighting>> {
     let client = Client::new(&session.config);
     let mut found = Vec::new();
     let mut next: Option<String> = None;
@@ -42,7 +44,7 @@ pub async fn of_source(
         for reservation in page.reservations.unwrap_or_default() {
             let owner = reservation.owner_id.unwrap_or_default();
             let instances = reservation.instances.unwrap_or_default();
-            found.extend(instances.into_iter().filter_map(read).map(|instance| (owner.clone(), instance)));
+            found.extend(instances.into_iter().filter_map(read).map(|instance| sight(owner.clone(), instance)));
         }
         on_page(found.len() - before);
         next = page.next_token.filter(|token| !token.is_empty());

@@ -1,6 +1,7 @@
 //! Temporary credentials across processes: looked up, fetched by one of many, written if they may be.
 //!
-//! Only what SSO and STS hand out is written, by the marks that the SDK puts on credentials. What comes from the
+//! Only what SSO and STS hand out is written, by the marks that the SDK puts on credentials, and by the profile
+//! that has a `role_arn`. What comes from the
 //! environment, a container, instance metadata, a program or a file of long-lived keys stays where it is.
 
 use std::fs::File;
@@ -39,13 +40,16 @@ pub async fn or_fetch(
         return Ok((credentials(kept), Some(entry)));
     }
     // Programs that give credentials may run side by side: only what will be kept is worth waiting for.
-    let lock = if profiles::gives_temporary(identity).await { locked(&entry).await } else { None };
+    let temporary = profiles::gives_temporary(identity).await;
+    let lock = if temporary { locked(&entry).await } else { None };
     if let Some(kept) = lasting(&entry, RENEW).filter(|_| lock.is_some()) {
         return Ok((credentials(kept), Some(entry)));
     }
     match fetch().await {
         Ok(fresh) => {
-            let kept = keepable(&fresh);
+            let kept = keepable(&fresh, temporary);
+            // The SDK may have renewed the SSO token on the way, which makes another digest.
+            let entry = Entry::new(folder, &profiles::digest(identity));
             if let Some(Err(error)) = kept.as_ref().map(|kept| entry.write(kept)) {
                 ui::verbose(|| error.message);
             }
@@ -76,8 +80,9 @@ async fn locked(entry: &Entry) -> Option<File> {
     Some(file)
 }
 
-/// What may be written: from SSO or STS, with an end.
-fn keepable(credentials: &Credentials) -> Option<Kept> {
+/// What may be written: from SSO or STS, with an end. `temporary` is what the config files say, since the SDK puts no
+/// mark of STS on what a profile's `role_arn` gives (aws-config 1.13).
+fn keepable(credentials: &Credentials, temporary: bool) -> Option<Kept> {
     use AwsCredentialFeature as From;
     let marks = credentials.get_property::<Vec<AwsCredentialFeature>>()?;
     let from_sso_or_sts = |mark: &From| {
@@ -90,8 +95,19 @@ fn keepable(credentials: &Credentials) -> Option<Kept> {
                 | From::CredentialsEnvVarsStsWebIdToken
         )
     };
+    let from_elsewhere = |mark: &From| {
+        matches!(
+            mark,
+            From::CredentialsEnvVars
+                | From::CredentialsProcess
+                | From::CredentialsProfileProcess
+                | From::CredentialsHttp
+                | From::CredentialsImds
+        )
+    };
+    let assumed = temporary && credentials.session_token().is_some() && !marks.iter().any(from_elsewhere);
     let end = credentials.expiry()?.duration_since(UNIX_EPOCH).ok()?.as_secs();
-    marks.iter().any(from_sso_or_sts).then(|| Kept {
+    (assumed || marks.iter().any(from_sso_or_sts)).then(|| Kept {
         access_key: credentials.access_key_id().to_owned(),
         secret_key: credentials.secret_access_key().to_owned(),
         session_token: credentials.session_token().map(str::to_owned),

@@ -153,7 +153,8 @@ fn lock(paths: &Paths, job: &Job, deadline: Instant) -> Result<File> {
 
 /// Returns when the request that succeeded was sent, in milliseconds since 1970.
 async fn push_with_retries(paths: &Paths, job: &Job, key: &PublicKey, deadline: Instant) -> Result<u64> {
-    let session = credentials::open(&job.identity, job.region.as_deref(), Patience::PUSH, job.cache.as_deref()).await?;
+    let sign_in = || credentials::open(&job.identity, job.region.as_deref(), Patience::PUSH, job.cache.as_deref());
+    let mut session = sign_in().await?;
     let mut refusals = Refusals::default();
     let mut pause = Duration::from_millis(100);
     loop {
@@ -171,6 +172,11 @@ async fn push_with_retries(paths: &Paths, job: &Job, key: &PublicKey, deadline: 
             }
             Err(failure) => failure,
         };
+        if failure.error.kind == Kind::Credentials && session.kept.take().is_some() {
+            // They were kept from before and are not taken any more: once with fresh ones.
+            session = Session { kept: None, ..sign_in().await? };
+            continue;
+        }
         if failure.retry == Retry::Throttled {
             pushes::slow_down(paths, job.push_rate, sent, clock::now());
         }

@@ -129,6 +129,12 @@ impl Host {
         self.alias.as_deref().unwrap_or(self.id.as_str())
     }
 
+    /// Where it stands in lists: in the order of aliases, those without one last.
+    #[must_use]
+    pub fn place(&self) -> (bool, Option<String>, InstanceId) {
+        (self.alias.is_none(), self.alias.clone(), self.id.clone())
+    }
+
     /// All names that ssh knows it by, the id left out.
     pub fn all_names(&self) -> impl Iterator<Item = &str> {
         self.alias.iter().chain(&self.names).map(String::as_str)

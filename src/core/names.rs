@@ -18,6 +18,9 @@ const SUFFIX: usize = 6;
 /// How long a name of an instance that is gone is remembered, in milliseconds: 30 days.
 const MEMORY: u64 = 30 * 24 * 60 * 60 * 1000;
 
+/// Names of instances that are not listed that are remembered at most.
+const MOST: usize = 20_000;
+
 /// One that wants a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wish {
@@ -107,10 +110,13 @@ pub struct Outcome {
     pub stayed: Vec<(String, InstanceId, InstanceId)>,
 }
 
-/// Gives every wish its names; the outcome does not depend on the order of the wishes. `taken` says what stands in the
-/// way of a name.
+/// What stands in the way of a name, in words. `held`: an instance has the name already, so that a pattern that happens
+/// to match it does not take it away.
+pub type Taken<'a> = dyn Fn(&str, bool) -> Option<String> + 'a;
+
+/// Gives every wish its names; the outcome does not depend on the order of the wishes.
 #[must_use]
-pub fn assign(wishes: &[Wish], past: &Past, taken: &dyn Fn(&str) -> Option<String>, accept_moves: bool) -> Outcome {
+pub fn assign(wishes: &[Wish], past: &Past, taken: &Taken<'_>, accept_moves: bool) -> Outcome {
     let holders: HashSet<&InstanceId> = past.values().map(|holder| &holder.id).collect();
     let mut groups: BTreeMap<String, Vec<&Wish>> = BTreeMap::new();
     for wish in wishes.iter().filter(|wish| wish.listed || holders.contains(&wish.id)) {
@@ -127,7 +133,8 @@ pub fn assign(wishes: &[Wish], past: &Past, taken: &dyn Fn(&str) -> Option<Strin
         if reads_as_something_else(base) {
             continue;
         }
-        if let Some(why) = taken(base) {
+        let held = past.get(base).is_some_and(|holder| group.iter().any(|wish| wish.id == holder.id));
+        if let Some(why) = taken(base, held) {
             outcome.refused.extend(group.iter().map(|wish| (wish.id.clone(), base.clone(), why.clone())));
             continue;
         }
@@ -297,7 +304,7 @@ fn names_of(
     owners: &BTreeMap<&str, &Wish>,
     digits: &HashMap<&InstanceId, usize>,
     had: Option<&Vec<&str>>,
-    taken: &dyn Fn(&str) -> Option<String>,
+    taken: &Taken<'_>,
 ) -> Names {
     let own = wish.name.as_deref().unwrap_or(base);
     let is_owner = owners.get(base).is_some_and(|owner| owner.id == wish.id);
@@ -306,7 +313,7 @@ fn names_of(
         _ => (base.to_owned(), cut(own, LONGEST).to_owned()),
     };
     let mut others = Vec::new();
-    if spelling != alias && taken(&spelling).is_none() {
+    if spelling != alias && taken(&spelling, false).is_none() {
         others.push(spelling);
     }
     others.extend(had.into_iter().flatten().filter(|name| **name != alias).map(|name| (*name).to_owned()));
@@ -399,6 +406,14 @@ pub fn memory(outcome: &Outcome, wishes: &[Wish], is_listed: &dyn Fn(&str) -> bo
             let waits = matches!(outcome.shared.get(name), Some((_, Shared::Waits { .. })));
             let seen = if waits { now } else { holder.seen };
             memory.insert(name.clone(), Holder { seen, ..holder.clone() });
+        }
+    }
+    // Whoever renames instances all the time fills nobody's disk: the oldest go first.
+    if memory.len() > MOST {
+        let mut by_age: Vec<(u64, String)> = memory.iter().map(|(name, held)| (held.seen, name.clone())).collect();
+        by_age.sort();
+        for (_, name) in &by_age[..by_age.len() - MOST] {
+            memory.remove(name);
         }
     }
     memory

@@ -11,18 +11,31 @@ use crate::error::{Error, Kind, Result};
 use crate::store::config::{Source, Who};
 use crate::store::index::SourceRecord;
 
-/// The sources that one of the config file stands for. `taken` are the names of all sources that stand for themselves.
+/// What a source of the config file stands for.
+#[derive(Debug, Default)]
+pub struct Expanded {
+    /// To be asked.
+    pub sources: Vec<Source>,
+    /// Accounts that did not tell what the person holds in them, and why.
+    pub failed: Vec<(String, Error)>,
+}
+
+/// The sources that one of `all` of the config file stands for.
 ///
 /// # Errors
 ///
 /// [`Kind::Config`] for a pattern that nothing matches, else what the SSO session says.
-pub async fn expand(source: &Source, taken: &BTreeSet<&str>) -> Result<Vec<Source>> {
+pub async fn expand(source: &Source, all: &[Source]) -> Result<Expanded> {
+    let whole = |sources| Expanded { sources, failed: Vec::new() };
     match &source.who {
-        Who::Ambient | Who::Profile(_) | Who::Sso(_) => Ok(vec![source.clone()]),
-        Who::Profiles(wanted) => of_profiles(source, wanted, &Profiles::load().await?.names(), taken),
+        Who::Ambient | Who::Profile(_) | Who::Sso(_) => Ok(whole(vec![source.clone()])),
+        Who::Profiles(wanted) => {
+            let own: BTreeSet<&str> = all.iter().flat_map(names_and_profile).collect();
+            of_profiles(source, wanted, &Profiles::load().await?.names(), &own).map(whole)
+        }
         Who::Accounts(wanted) => {
-            let held = accounts::held(wanted).await?;
-            if held.is_empty() {
+            let (held, failed) = accounts::held(wanted).await?;
+            if held.is_empty() && failed.is_empty() {
                 let roles = wanted.roles.join(", ");
                 return Err(Error::new(
                     Kind::Denied,
@@ -30,12 +43,28 @@ pub async fn expand(source: &Source, taken: &BTreeSet<&str>) -> Result<Vec<Sourc
                 )
                 .hint("correct role and accounts in config.toml, or ask whoever assigns accounts in Identity Center"));
             }
-            Ok(of_accounts(source, held))
+            Ok(Expanded { sources: of_accounts(source, held), failed })
         }
     }
 }
 
-fn of_profiles(source: &Source, wanted: &str, profiles: &[String], taken: &BTreeSet<&str>) -> Result<Vec<Source>> {
+/// The name and the profile of a source that stands for itself.
+fn names_and_profile(source: &Source) -> Vec<&str> {
+    match &source.who {
+        Who::Profile(profile) => vec![&source.name, profile],
+        Who::Ambient | Who::Sso(_) => vec![&source.name],
+        Who::Profiles(_) | Who::Accounts(_) => Vec::new(),
+    }
+}
+
+/// Whether a source is what a person holds in that account.
+#[must_use]
+pub fn is_in_account(source: &Source, account: &str) -> bool {
+    matches!(&source.who, Who::Sso(role) if role.account == account)
+}
+
+/// One for each profile that no other source names.
+fn of_profiles(source: &Source, wanted: &str, profiles: &[String], own: &BTreeSet<&str>) -> Result<Vec<Source>> {
     let matching: Vec<&String> = profiles.iter().filter(|profile| pattern::matches(wanted, profile)).collect();
     if matching.is_empty() {
         return Err(Error::new(Kind::Config, format!("no AWS profile matches {wanted:?}"))
@@ -48,7 +77,8 @@ fn of_profiles(source: &Source, wanted: &str, profiles: &[String], taken: &BTree
         ..source.clone()
     };
     let usable = |source: &Source| {
-        !taken.contains(source.name.as_str()) && crate::core::render::check_word(&source.name).is_ok()
+        let is_taken = names_and_profile(source).into_iter().any(|name| own.contains(name));
+        !is_taken && crate::core::render::check_word(&source.name).is_ok()
     };
     Ok(matching.into_iter().map(one).filter(usable).collect())
 }
@@ -70,7 +100,8 @@ fn of_accounts(source: &Source, held: Vec<Held>) -> Vec<Source> {
         .zip(chosen)
         .map(|(Held { role, account_name }, name)| Source {
             name: format!("{}/{name}", source.name),
-            account: Some(role.account.clone()),
+            // A role on top may be one of another account.
+            account: source.account.clone().or_else(|| source.role.is_none().then(|| role.account.clone())),
             who: Who::Sso(role),
             account_name,
             ..source.clone()
@@ -132,7 +163,7 @@ mod tests {
             expanded.into_iter().map(|one| one.name).collect::<Vec<_>>()
         };
         assert_eq!(names("[[source]]\nprofile = \"corp-*\""), ["corp-a", "corp-c"]);
-        assert_eq!(names("[[source]]\nname = \"x\"\nprofile = \"corp-*\""), ["x/corp-a", "x/corp-b", "x/corp-c"]);
+        assert_eq!(names("[[source]]\nname = \"x\"\nprofile = \"corp-*\""), ["x/corp-a", "x/corp-c"]);
         assert!(of_profiles(&source("[[source]]\nprofile = \"z*\""), "z*", &profiles, &BTreeSet::new()).is_err());
     }
 

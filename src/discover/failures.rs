@@ -7,6 +7,8 @@ use crate::error::Error;
 pub struct Failed {
     /// The source's name.
     pub source: String,
+    /// The region, where the source has several.
+    pub region: Option<String>,
     /// Why.
     pub error: Error,
 }
@@ -14,17 +16,23 @@ pub struct Failed {
 /// One error for each cause: those of one kind with the same hints, in the order in which they were met.
 #[must_use]
 pub fn by_cause(failed: Vec<Failed>) -> Vec<Error> {
-    let mut causes: Vec<(Error, Vec<String>)> = Vec::new();
-    for Failed { source, error } in failed {
-        match causes.iter_mut().find(|(known, _)| known.kind == error.kind && known.hints == error.hints) {
-            Some((_, sources)) if sources.contains(&source) => {}
-            Some((_, sources)) => sources.push(source),
-            None => causes.push((error, vec![source])),
+    type Places = Vec<(String, Vec<String>)>;
+    let mut causes: Vec<(Error, Places)> = Vec::new();
+    for Failed { source, region, error } in failed {
+        let places = match causes.iter_mut().find(|(known, _)| known.kind == error.kind && known.hints == error.hints) {
+            Some((_, places)) => places,
+            None => &mut causes.push_mut((error, Vec::new())).1,
+        };
+        match places.iter_mut().find(|(known, _)| *known == source) {
+            Some((_, regions)) => regions.extend(region),
+            None => places.push((source, region.into_iter().collect())),
         }
     }
-    let told = |(mut error, sources): (Error, Vec<String>)| {
-        let (first, others) = sources.split_first().map_or(("", &[][..]), |(first, others)| (first.as_str(), others));
-        error.message = format!("source {first:?}: {}{}", error.message, also(others));
+    let told = |(mut error, places): (Error, Places)| {
+        let Some(((first, regions), others)) = places.split_first() else { return error };
+        let regions = if regions.is_empty() { String::new() } else { format!(" in {}", regions.join(", ")) };
+        let others: Vec<String> = others.iter().map(|(source, _)| source.clone()).collect();
+        error.message = format!("source {first:?}{regions}: {}{}", error.message, also(&others));
         error
     };
     causes.into_iter().map(told).collect()
@@ -47,12 +55,17 @@ mod tests {
     fn one_error_and_one_hint_for_all_that_share_a_cause() {
         let expired = |n: usize| Failed {
             source: format!("corp/{n}"),
+            region: None,
             error: Error::new(Kind::Credentials, "the SSO session has expired").hint("aws sso login"),
         };
-        let denied = Failed { source: "x".into(), error: Error::new(Kind::Denied, "no").hint("policy") };
-        let told = by_cause((0..40).map(expired).chain([denied.clone(), denied]).collect());
+        let denied = |region: &str| Failed {
+            source: "x".into(),
+            region: Some(region.into()),
+            error: Error::new(Kind::Denied, "no").hint("policy"),
+        };
+        let told = by_cause((0..40).map(expired).chain([denied("a"), denied("b")]).collect());
         let words: Vec<&str> = told.iter().map(|error| error.message.as_str()).collect();
         let first = "source \"corp/0\": the SSO session has expired (the same for corp/1, corp/2, corp/3, corp/4, corp/5 and 34 more sources)";
-        assert_eq!(words, [first, "source \"x\": no"]);
+        assert_eq!(words, [first, "source \"x\" in a, b: no"]);
     }
 }

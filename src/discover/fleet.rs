@@ -47,7 +47,7 @@ pub struct Plan<'a> {
     /// Who had which name.
     pub past: Past,
     /// What stands in the way of a name.
-    pub taken: &'a dyn Fn(&str) -> Option<String>,
+    pub taken: &'a names::Taken<'a>,
     /// Names may move to other accounts and earlier sources.
     pub accept_moves: bool,
     /// Milliseconds since 1970.
@@ -72,8 +72,10 @@ pub fn past(hosts: &[Known], memory: Past, synced: u64) -> Past {
 pub fn build(plan: &Plan<'_>, sightings: Vec<Sighting>, kept: Vec<Host>) -> Fleet {
     let mut fleet = Fleet::default();
     let mut sightings = sightings;
-    // An instance seen by two sources belongs to the first.
-    sightings.sort_by(|a, b| (a.source, &a.instance.id).cmp(&(b.source, &b.instance.id)));
+    // An instance seen by two sources belongs to the first. They come in this order mostly.
+    if !sightings.is_sorted_by_key(|sighting| sighting.source) {
+        sightings.sort_by_key(|sighting| sighting.source);
+    }
     let position: HashMap<&str, usize> =
         plan.sources.iter().enumerate().map(|(at, source)| (source.name.as_str(), at)).collect();
     let kept_at: HashMap<InstanceId, usize> = kept
@@ -122,7 +124,8 @@ pub fn build(plan: &Plan<'_>, sightings: Vec<Sighting>, kept: Vec<Host>) -> Flee
     for host in &mut fleet.hosts {
         apply_rules(plan.rules, host);
     }
-    fleet.hosts.sort_by(|a, b| (a.alias.is_none(), &a.alias, &a.id).cmp(&(b.alias.is_none(), &b.alias, &b.id)));
+    fleet.hosts.sort_by_cached_key(Host::place);
+    fleet.skipped.sort();
     fleet
 }
 
@@ -293,7 +296,7 @@ mod tests {
             images,
             old: &known(old),
             past: past(&known(old), Past::new(), 1),
-            taken: &|_| None,
+            taken: &|_, _| None,
             accept_moves: false,
             now: 2,
         };

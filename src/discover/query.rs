@@ -14,7 +14,7 @@ use crate::core::fleet::{Sighting, TAG_USER};
 use crate::core::identity::Identity;
 use crate::core::ids::InstanceId;
 use crate::core::image::Image;
-use crate::discover::expand;
+use crate::discover::expand::{self, Expanded};
 use crate::error::{Error, Kind, Result};
 use crate::store::config::{Regions, Source};
 use crate::store::images::Images;
@@ -84,7 +84,7 @@ struct Asking {
     progress: Progress,
     /// Images that are known or being asked for.
     images: Images,
-    claimed: Mutex<BTreeSet<String>>,
+    claimed: Mutex<BTreeSet<(String, String)>>,
     now: u64,
 }
 
@@ -129,8 +129,6 @@ pub fn all(question: &Question<'_>) -> Result<Survey> {
 
 async fn expanded(question: &Question<'_>) -> Survey {
     let mut survey = Survey::default();
-    let own: BTreeSet<&str> =
-        question.sources.iter().filter(|s| s.identity().is_some()).map(|s| s.name.as_str()).collect();
     for source in question.sources {
         // Part of a source can be meant by its own name, which only the expansion tells.
         let wanted = (question.is_asked)(source)
@@ -138,23 +136,30 @@ async fn expanded(question: &Question<'_>) -> Survey {
                 .records
                 .iter()
                 .any(|r| r.of == source.name && (question.is_asked)(&expand::restored(source, r)));
-        let sources = if wanted { expand::expand(source, &own).await } else { Ok(Vec::new()) };
-        match sources {
-            Ok(mut sources) if wanted => {
-                // Two patterns can match one profile: the first one has it.
-                sources.retain(|one| survey.sources.iter().all(|other| other.name != one.name));
-                let asked = sources.iter().map(|one| (question.is_asked)(one)).collect::<Vec<_>>();
-                survey.asked.extend(asked);
-                survey.sources.extend(sources);
+        let recorded = || match source.identity() {
+            Some(_) => vec![source.clone()],
+            None => expand::as_recorded(source, question.records),
+        };
+        let expanded = if wanted { expand::expand(source, question.sources).await } else { Ok(Expanded::default()) };
+        let (found, unknown) = match expanded {
+            Ok(Expanded { sources, failed }) if wanted => {
+                survey.unexpanded.extend(failed.iter().map(|(_, error)| (source.name.clone(), error.clone())));
+                // An account that did not tell its roles stands as the last sync found it.
+                let of_failed = |one: &Source| failed.iter().any(|(account, _)| expand::is_in_account(one, account));
+                (sources, recorded().into_iter().filter(of_failed).collect())
             }
             other => {
-                let sources = match source.identity() {
-                    Some(_) => vec![source.clone()],
-                    None => expand::as_recorded(source, question.records),
-                };
-                survey.asked.extend(sources.iter().map(|_| false));
-                survey.sources.extend(sources);
                 survey.unexpanded.extend(other.err().map(|error| (source.name.clone(), error)));
+                (Vec::new(), recorded())
+            }
+        };
+        for (one, is_asked) in
+            found.into_iter().map(|one| (one, true)).chain(unknown.into_iter().map(|one| (one, false)))
+        {
+            // Two patterns can match one profile: the first one has it.
+            if survey.sources.iter().all(|other| other.name != one.name) {
+                survey.asked.push(is_asked && (question.is_asked)(&one));
+                survey.sources.push(one);
             }
         }
     }
@@ -187,9 +192,7 @@ async fn of_source(position: usize, source: Source, known: Option<String>, askin
     let source = Arc::new(source);
     let mut tasks = JoinSet::new();
     for region in &regions {
-        let (mut session, source, asking) = (session.clone(), Arc::clone(&source), Arc::clone(&asking));
-        region.clone_into(&mut session.region);
-        session.config = session.config.into_builder().region(aws_config::Region::new(region.clone())).build();
+        let (session, source, asking) = (session.in_region(region), Arc::clone(&source), Arc::clone(&asking));
         let account = account.clone();
         tasks.spawn(async move { of_region(position, &source, &session, &account, &asking).await });
     }
@@ -210,13 +213,18 @@ async fn of_source(position: usize, source: Source, known: Option<String>, askin
             }),
         }
     }
+    if answer.seen.iter().all(|seen| seen.only_a_note) {
+        // Not a region that is out of bounds, but a person who may not ask anywhere.
+        answer.seen.iter_mut().for_each(|seen| seen.only_a_note = false);
+    }
     answer.account = Some(account);
     answer.regions = regions;
     answer
 }
 
-/// The region of whoever asks which regions there are, where neither profile nor environment names one.
-const ANY_REGION: &str = "us-east-1";
+/// Regions in which to ask which there are, where the own one may not be asked or is not known: one that an organization
+/// denies says nothing of the others.
+const ANY_REGION: [&str; 3] = ["us-east-1", "eu-west-1", "eu-central-1"];
 
 async fn signed_in(source: &Source, known: Option<String>, asking: &Asking) -> Result<(Session, String, Vec<String>)> {
     let _permit = asking.permits.acquire().await;
@@ -227,7 +235,7 @@ async fn signed_in(source: &Source, known: Option<String>, asking: &Asking) -> R
         Regions::Named(named) => open(named.first().map(String::as_str)).await?,
         Regions::OfProfile => open(None).await?,
         Regions::All => match open(None).await {
-            Err(error) if error.kind == Kind::Config => open(Some(ANY_REGION)).await?,
+            Err(error) if error.kind == Kind::Config => open(Some(ANY_REGION[0])).await?,
             session => session?,
         },
     };
@@ -235,9 +243,22 @@ async fn signed_in(source: &Source, known: Option<String>, asking: &Asking) -> R
     let regions = match &source.regions {
         Regions::Named(named) => named.clone(),
         Regions::OfProfile => vec![session.region.clone()],
-        Regions::All => regions::enabled(&session).await?,
+        Regions::All => all_regions(&session).await?,
     };
     Ok((session, account, regions))
+}
+
+async fn all_regions(session: &Session) -> Result<Vec<String>> {
+    let first = regions::enabled(session).await;
+    let denied = |error: &Error| error.kind == Kind::Denied;
+    if first.as_ref().is_err_and(denied) {
+        for region in ANY_REGION.into_iter().filter(|region| *region != session.region) {
+            if let Ok(regions) = regions::enabled(&session.in_region(region)).await {
+                return Ok(regions);
+            }
+        }
+    }
+    first
 }
 
 type Described = Result<Option<(Vec<String>, BTreeMap<String, Image>)>>;
@@ -251,10 +272,16 @@ async fn of_region(
 ) -> (Seen, Described) {
     let _permit = asking.permits.acquire().await;
     let progress = asking.progress.clone();
-    let found = instances::of_source(session, source, &move |count| progress.found(count)).await;
+    let sight = |owner: String, instance| Sighting {
+        source: position,
+        region: session.region.clone(),
+        account: if owner.is_empty() { account.to_owned() } else { owner },
+        instance,
+    };
+    let found = instances::of_source(session, source, &sight, &move |count| progress.found(count)).await;
     let images = match &found {
         Ok(instances) if source.user.is_none() => {
-            let unknown = unknown_images(instances.iter().map(|(_, instance)| instance), asking);
+            let unknown = unknown_images(instances.iter().map(|sighting| &sighting.instance), account, asking);
             if unknown.is_empty() {
                 Ok(None)
             } else {
@@ -264,32 +291,23 @@ async fn of_region(
         _ => Ok(None),
     };
     asking.progress.done(1);
-    let denied = |error: &Error| matches!(error.kind, Kind::Denied | Kind::Credentials);
+    let denied = |error: &Error| error.kind == Kind::Denied || error.message.contains("(OptInRequired)");
     let only_a_note = source.regions == Regions::All && found.as_ref().is_err_and(denied);
-    let found = found.map(|instances| {
-        instances
-            .into_iter()
-            .map(|(owner, instance)| Sighting {
-                source: position,
-                region: session.region.clone(),
-                account: if owner.is_empty() { account.to_owned() } else { owner },
-                instance,
-            })
-            .collect()
-    });
     (Seen { source: position, region: Some(session.region.clone()), found, only_a_note }, images)
 }
 
 /// Images that decide about a user and that nobody has asked for yet.
 fn unknown_images<'a>(
     instances: impl Iterator<Item = &'a crate::core::fleet::Instance>,
+    account: &str,
     asking: &Asking,
 ) -> Vec<String> {
     let open = instances.filter(|instance| !instance.windows && !instance.tags.contains_key(TAG_USER));
     let wanted: BTreeSet<&String> =
         open.map(|instance| &instance.image).filter(|id| asking.images.is_unknown(id, asking.now)).collect();
     let Ok(mut claimed) = asking.claimed.lock() else { return Vec::new() };
-    wanted.into_iter().filter(|id| claimed.insert((*id).clone())).cloned().collect()
+    // What one account may not ask another one may.
+    wanted.into_iter().filter(|id| claimed.insert((account.to_owned(), (*id).clone()))).cloned().collect()
 }
 
 /// Source and region of an instance, and what failed while looking for it.

@@ -87,18 +87,21 @@ pub fn look(look: &Look<'_>) -> Result<Found> {
     ui::trace(|| "AWS has answered".to_owned());
     let mut survey = survey?;
     let mut notes = learn(&mut images, &mut survey, look, &old.hosts, now);
-    let mut failed: Vec<Failed> = survey.unexpanded.drain(..).map(|(source, error)| Failed { source, error }).collect();
+    let mut failed: Vec<Failed> =
+        survey.unexpanded.drain(..).map(|(source, error)| Failed { source, region: None, error }).collect();
     let mut sightings = Vec::new();
     let mut unseen: Vec<(usize, Option<String>)> = Vec::new();
     let mut denied: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for Seen { source, region, found, only_a_note } in survey.seen.drain(..) {
         let name = survey.sources[source].name.clone();
         match found {
+            Ok(found) if sightings.is_empty() => sightings = found,
             Ok(found) => sightings.extend(found),
             Err(_) if only_a_note => denied.entry(name).or_default().extend(region),
             Err(error) => {
+                let several = survey.regions.get(&name).is_some_and(|regions| regions.len() > 1);
+                failed.push(Failed { source: name, region: region.clone().filter(|_| several), error });
                 unseen.push((source, region));
-                failed.push(Failed { source: name, error });
             }
         }
     }
@@ -111,7 +114,7 @@ pub fn look(look: &Look<'_>) -> Result<Found> {
         kept = index.map(Index::hosts).transpose()?.unwrap_or_default();
         kept.retain(|host| is_kept(&survey, &unseen, host));
     }
-    let taken = |name: &str| look.reach.of(name);
+    let taken = |name: &str, held: bool| if held { look.reach.by_name(name) } else { look.reach.of(name) };
     let plan = Plan {
         sources: &survey.sources,
         rules: &config.hosts,

@@ -109,7 +109,8 @@ pub fn ssh_config(reach: &Reach, hosts: &[Host], remarks: &Remarks) {
             .collect();
         if !without_effect.is_empty() {
             let names = some(about.iter().filter_map(|host| host.alias.as_deref()).collect());
-            ui::warning(&format!("{}: {} has no effect for {names}", block.place(), without_effect.join(", ")));
+            let verb = if without_effect.len() == 1 { "has" } else { "have" };
+            ui::warning(&format!("{}: {} {verb} no effect for {names}", block.place(), without_effect.join(", ")));
             any = true;
         }
     }

@@ -64,19 +64,19 @@ pub fn replace(path: &Path, content: &[u8], mode: u32) -> Result<bool> {
     if has_length(path, content.len()) && read(path)?.as_deref() == Some(content) {
         return Ok(false);
     }
-    overwrite(path, content, mode).map(|()| true)
+    overwrite(path, mode, &mut |file| file.write_all(content)).map(|()| true)
 }
 
 fn has_length(path: &Path, length: usize) -> bool {
     fs::metadata(path).is_ok_and(|metadata| metadata.len() == length as u64)
 }
 
-/// As [`replace`], without a look at whether the content differs: for what always does.
+/// As [`replace`], without a look at whether the content differs: for what always does. `write` writes it.
 ///
 /// # Errors
 ///
 /// As [`replace`].
-pub fn overwrite(path: &Path, content: &[u8], mode: u32) -> Result<()> {
+pub fn overwrite(path: &Path, mode: u32, write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>) -> Result<()> {
     let target = target_of(path)?;
     let folder = target.parent().unwrap_or(Path::new("/"));
     let fail = |error: io::Error| Error::file("write", &target, &error);
@@ -87,7 +87,9 @@ pub fn overwrite(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     };
     let mode = old.as_ref().map_or(mode, |metadata| metadata.mode() & 0o7777);
     let mut temporary = tempfile::Builder::new().prefix(".ssh-eic-").tempfile_in(folder).map_err(fail)?;
-    temporary.write_all(content).map_err(fail)?;
+    let mut buffered = io::BufWriter::new(&mut temporary);
+    write(&mut buffered).and_then(|()| buffered.flush()).map_err(fail)?;
+    drop(buffered);
     let file = temporary.as_file();
     file.set_permissions(fs::Permissions::from_mode(mode)).map_err(fail)?;
     if let Some(old) = old {

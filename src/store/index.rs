@@ -284,7 +284,7 @@ impl Index {
     /// [`Kind::File`] if the file cannot be read or is damaged.
     pub fn hosts(&self) -> Result<Vec<Host>> {
         let mut hosts = self.content().map(|content: Content| content.hosts)?;
-        hosts.sort_by(|a, b| (a.alias.is_none(), &a.alias, &a.id).cmp(&(b.alias.is_none(), &b.alias, &b.id)));
+        hosts.sort_by_cached_key(Host::place);
         Ok(hosts)
     }
 
@@ -345,9 +345,8 @@ fn damaged() -> Error {
     Error::new(Kind::File, "the instance index is damaged").hint("ssh-eic sync")
 }
 
-/// Renders an index.
-#[must_use]
-pub fn render(header: &Header, content: &Content) -> Vec<u8> {
+/// Renders an index, a line at a time: all of it would be as much memory again as the hosts themselves.
+fn render(header: &Header, content: &Content, out: &mut dyn io::Write) -> io::Result<()> {
     // Keys and where their values come from; the values themselves are written one at a time.
     let mut lines: BTreeMap<Cow<'_, str>, Entry<'_>> = BTreeMap::new();
     for host in &content.hosts {
@@ -363,15 +362,12 @@ pub fn render(header: &Header, content: &Content) -> Vec<u8> {
     lines.extend(content.shared.iter().map(|(name, shared)| (special(SHARED, name), Entry::Shared(shared))));
     lines.extend(content.memory.iter().map(|(name, held)| (special(REMEMBERED, name), Entry::Held(held))));
     lines.insert(special(PROVEN, ""), Entry::Proven(&content.proven));
-    let mut out = json(header);
+    serde_json::to_writer(&mut *out, header)?;
     for (key, value) in lines {
-        out.push(b'\n');
-        out.extend_from_slice(key.as_bytes());
-        out.push(b'\t');
-        out.extend(json(&value));
+        write!(out, "\n{key}\t")?;
+        serde_json::to_writer(&mut *out, &value)?;
     }
-    out.push(b'\n');
-    out
+    writeln!(out)
 }
 
 #[derive(Serialize)]
@@ -385,18 +381,13 @@ enum Entry<'a> {
     Proven(&'a Proven),
 }
 
-fn json(value: &impl Serialize) -> Vec<u8> {
-    // Our own types of texts and numbers: there is nothing in them that JSON could not hold.
-    serde_json::to_vec(value).unwrap_or_default()
-}
-
 /// Writes an index.
 ///
 /// # Errors
 ///
 /// Names the file; the old index is then whole.
 pub fn write(path: &Path, header: &Header, content: &Content) -> Result<()> {
-    files::overwrite(path, &render(header, content), 0o600)
+    files::overwrite(path, 0o600, &mut |out| render(header, content, out))
 }
 
 #[cfg(test)]

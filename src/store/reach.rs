@@ -113,6 +113,13 @@ impl Reach {
         }
     }
 
+    /// The Host line of somebody's that has exactly this name, in words.
+    #[must_use]
+    pub fn by_name(&self, name: &str) -> Option<String> {
+        let has = |block: &&Block| block.words.starts_with("Host") && block.patterns.iter().any(|own| own == name);
+        self.blocks.iter().find(has).map(Block::place)
+    }
+
     /// What leads this name somewhere already, in words.
     #[must_use]
     pub fn of(&self, name: &str) -> Option<String> {

@@ -173,7 +173,7 @@ fn fleet_of(sightings: Vec<Sighting>) -> Fleet {
         images: &Images::default(),
         old: &[],
         past: Past::new(),
-        taken: &|_| None,
+        taken: &|_, _| None,
         accept_moves: false,
         now: 1,
     };

@@ -23,7 +23,7 @@ fn of_source(rank: usize, account: &str, wish: Wish) -> Wish {
     Wish { rank, account: account.to_owned(), ..wish }
 }
 
-fn free(_: &str) -> Option<String> {
+fn free(_: &str, _: bool) -> Option<String> {
     None
 }
 
@@ -150,7 +150,7 @@ fn what_means_something_else_is_suffixed() {
         assert_eq!(alias(&outcome, A), format!("{}-0abc12", name.to_ascii_lowercase()));
         assert!(outcome.shared.is_empty());
     }
-    let taken = |name: &str| (name == "web").then(|| "Host web".to_owned());
+    let taken = |name: &str, _: bool| (name == "web").then(|| "Host web".to_owned());
     let outcome = assign(&[wish(A, "web")], &Past::new(), &taken, false);
     assert_eq!(outcome.refused, [(id(A), "web".to_owned(), "Host web".to_owned())]);
     assert_eq!((alias(&outcome, A), outcome.shared.len()), ("web-0abc12", 0));

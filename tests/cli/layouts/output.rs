@@ -33,9 +33,12 @@ fn ssh(world: &World, args: &[&str]) -> Story {
     world.run("ssh", &[&["-F", "only.conf"], args].concat())
 }
 
-/// Each `Host` line's names with the options below it.
-fn blocks(text: &str) -> Vec<(Vec<&str>, Vec<(&str, &str)>)> {
-    let mut blocks: Vec<(Vec<&str>, Vec<(&str, &str)>)> = Vec::new();
+/// A `Host` line's names, and the options below it.
+type Block<'a> = (Vec<&'a str>, Vec<(&'a str, &'a str)>);
+
+/// All of a file; there is nothing else in it but the guard.
+fn blocks(text: &str) -> Vec<Block<'_>> {
+    let mut blocks: Vec<Block<'_>> = Vec::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let (keyword, value) = line.trim().split_once(' ').unwrap_or_else(|| panic!("{line:?} in\n{text}"));
         match (keyword, blocks.last_mut()) {

@@ -142,6 +142,42 @@ fn a_read_only_config_stops_the_inline_layout_and_remove_before_anything_is_gone
     assert_eq!(world.eic(&["list", "--names"]).ok(), "prod-web-1\nprod-web-2\n");
 }
 
+/// The same files, as people with dotfiles for several machines write them.
+const OTHER_SPELLINGS: [&str; 3] = [
+    "Include ~/.ssh/eic/guard ~/.ssh/eic/hosts ~/.ssh/eic/hook\n",
+    "Include eic/guard eic/hosts eic/hook\n",
+    "Include = \"~/.ssh/eic/guard\" \"~/.ssh/eic/hosts\" \"~/.ssh/eic/hook\"\n",
+];
+
+#[test]
+fn an_include_of_ours_in_another_spelling_gives_no_host_another_name() {
+    for line in OTHER_SPELLINGS {
+        let world = World::bare();
+        world.write(".ssh/config", &format!("{line}{MINE}"));
+        configure(&world, "");
+        for _ in 0..3 {
+            let story = world.eic(&["sync"]);
+            story.ok();
+            assert_eq!(world.eic(&["list", "--names"]).ok(), "prod-web-1\nprod-web-2\n", "{line}\n{story}");
+        }
+        world.eic(&["remove"]).ok();
+        assert!(world.read(".ssh/config").ends_with(MINE));
+    }
+}
+
+#[test]
+fn a_read_only_config_that_includes_us_in_another_spelling_is_as_good() {
+    for line in OTHER_SPELLINGS {
+        let world = World::bare();
+        world.write(".ssh/config", &format!("{line}{MINE}"));
+        set_mode(&world.home().join(".ssh/config"), 0o400);
+        configure(&world, "");
+        world.eic(&["sync"]).ok();
+        assert_eq!(world.read(".ssh/config"), format!("{line}{MINE}"));
+        world.ssh(&["prod-web-1", "true"]).ok();
+    }
+}
+
 #[test]
 fn a_line_that_is_saved_while_a_sync_runs_is_not_lost() {
     for more in ["", INLINE] {

@@ -57,12 +57,12 @@ impl Snapshot {
         self
     }
 
-    /// The same without what a sync has for the time that it runs.
+    /// Whether there is not even the folder.
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Paths that end with one of these, or lie below one.
+    /// The paths that have this in them, in order.
     pub(crate) fn paths_with(&self, part: &str) -> Vec<String> {
         self.entries.keys().map(|path| path.display().to_string()).filter(|path| path.contains(part)).collect()
     }
