@@ -206,6 +206,9 @@ pub struct Proxy {
     /// That role
     #[arg(long, value_name = "ROLE", requires = "sso_session")]
     pub sso_role: Option<String>,
+    /// Whose name INSTANCE is, if it is the name of several
+    #[arg(long, value_name = "NAMES", hide = true)]
+    pub shared_by: Option<String>,
     /// Refuse credentials of any other account
     #[arg(long, value_name = "ID")]
     pub account: Option<String>,

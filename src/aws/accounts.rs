@@ -88,7 +88,9 @@ pub async fn held(wanted: &Accounts) -> Result<(Vec<Held>, Vec<(String, Error)>)
     Ok((held, failed))
 }
 
-fn is_account(id: &str) -> bool {
+/// 12 digits.
+#[must_use]
+pub fn is_account(id: &str) -> bool {
     id.len() == 12 && id.bytes().all(|b| b.is_ascii_digit())
 }
 

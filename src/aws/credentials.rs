@@ -22,8 +22,8 @@ use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvid
 use aws_smithy_types::error::display::DisplayErrorContext;
 
 use crate::aws::client::{self, Patience};
-use crate::aws::kept;
 use crate::aws::profiles::{Profiles, Settings};
+use crate::aws::{accounts, kept};
 use crate::core::identity::{Identity, SsoRole, shell_word};
 use crate::error::{Error, Kind, Result};
 use crate::store::credentials::Entry;
@@ -90,6 +90,10 @@ pub async fn open(
         Error::new(Kind::Config, format!("no region is set for {}", described(identity)))
             .hint("set regions = [\"…\"] for the source in config.toml, or region in ~/.aws/config")
     })?;
+    if !region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
+        return Err(Error::new(Kind::Config, format!("{region:?} is not a region such as \"eu-west-1\""))
+            .hint("correct AWS_REGION, or region in ~/.aws/config"));
+    }
     let (credentials, kept) = match cache {
         Some(folder) => kept::or_fetch(identity, folder, async || resolve(identity, &config).await).await?,
         None => (resolve(identity, &config).await?, None),
@@ -97,7 +101,7 @@ pub async fn open(
     let session = Session {
         region,
         access_key: credentials.access_key_id().to_owned(),
-        account: credentials.account_id().map(|id| id.as_str().to_owned()),
+        account: credentials.account_id().map(|id| id.as_str().to_owned()).filter(|id| accounts::is_account(id)),
         identity: identity.clone(),
         kept,
         config: config.into_builder().credentials_provider(SharedCredentialsProvider::new(credentials)).build(),
@@ -135,7 +139,7 @@ pub async fn account(session: &Session) -> Result<String> {
         .send()
         .await
         .map_err(|error| crate::aws::failure::explain("sts:GetCallerIdentity", "*", session, &error).error)?;
-    let account = answer.account.unwrap_or_default();
+    let account = answer.account.filter(|id| accounts::is_account(id)).unwrap_or_default();
     if let Some(wanted) = &session.identity.account {
         check_account(&session.identity, wanted, &account)?;
     }
@@ -226,6 +230,9 @@ async fn explain(identity: &Identity, error: &CredentialsError) -> Error {
         Err(_) => Settings::unknown(),
     };
     let who = described(identity);
+    // To be told from the whole; to be shown only without the answer's body, in which there may be keys.
+    let whole = details;
+    let details = chain(error);
     let failed = |message: String| Error::new(Kind::Credentials, message).because(&details);
     if let Some(profile) = &identity.profile
         && !settings.exists
@@ -237,7 +244,7 @@ async fn explain(identity: &Identity, error: &CredentialsError) -> Error {
         return failed(format!("{who} needs an MFA code, which nothing can ask for here"))
             .hint("use a credential_process in ~/.aws/config that asks for it and caches the session");
     }
-    let lower = details.to_lowercase();
+    let lower = whole.to_lowercase();
     if lower.contains("dispatch failure") || lower.contains("dispatchfailure") || lower.contains("timed out") {
         let error = Error::new(
             Kind::Unavailable,
@@ -281,6 +288,12 @@ async fn explain(identity: &Identity, error: &CredentialsError) -> Error {
     }
     failed(format!("{who} gives no AWS credentials: {}", first_cause(error)))
         .hint(format!("aws sts get-caller-identity{} shows whether the AWS CLI can use it", identity.flag()))
+}
+
+/// The words of an error and of those below it.
+fn chain(error: &dyn std::error::Error) -> String {
+    let below = error.source().map(chain);
+    below.map_or_else(|| error.to_string(), |below| format!("{error}: {below}"))
 }
 
 /// The innermost error that says something.

@@ -64,8 +64,9 @@ where
                 skew: skew(answer.raw()),
             };
             let (error, retry) = said.explained();
-            if let (Kind::Credentials, Some(kept)) = (error.kind, &session.kept) {
-                kept.forget();
+            let dead = ["ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException"];
+            if let Some(kept) = session.kept.as_ref().filter(|_| dead.contains(&code.as_str())) {
+                kept.forget(&session.access_key);
             }
             Failure { error: error.because(details), retry, code: Some(code) }
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Filter, Instance as Described};
 
+use crate::aws::accounts;
 use crate::aws::credentials::Session;
 use crate::aws::failure::{self, Failure};
 use crate::core::fleet::{Instance, Sighting};
@@ -42,7 +43,8 @@ pub async fn of_source(
             .map_err(|error| failure::explain("ec2:DescribeInstances", "*", session, &error).error)?;
         let before = found.len();
         for reservation in page.reservations.unwrap_or_default() {
-            let owner = reservation.owner_id.unwrap_or_default();
+            // An account goes into command lines.
+            let owner = reservation.owner_id.filter(|id| accounts::is_account(id)).unwrap_or_default();
             let instances = reservation.instances.unwrap_or_default();
             found.extend(instances.into_iter().filter_map(read).map(|instance| sight(owner.clone(), instance)));
         }

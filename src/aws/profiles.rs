@@ -175,6 +175,14 @@ const VARIABLES: [&str; 10] = [
     "AWS_ENDPOINT_URL_STS",
 ];
 
+/// A path as the SDK reads it: `~` is the home directory.
+fn expanded(path: PathBuf) -> PathBuf {
+    match path.strip_prefix("~") {
+        Ok(rest) => dirs::home_dir().unwrap_or_default().join(rest),
+        Err(_) => path,
+    }
+}
+
 /// A digest of the identity and of everything that its credentials come from: the config files, the SSO tokens and the
 /// environment. After `aws sso logout`, or another line in ~/.aws/config, it is another one.
 #[must_use]
@@ -184,7 +192,7 @@ pub fn digest(identity: &Identity) -> String {
     parts.extend(VARIABLES.map(|name| variable(name).unwrap_or_default().into_encoded_bytes()));
     let home = dirs::home_dir().unwrap_or_default().join(".aws");
     let mut files = [("AWS_CONFIG_FILE", "config"), ("AWS_SHARED_CREDENTIALS_FILE", "credentials")]
-        .map(|(name, default)| variable(name).map_or_else(|| home.join(default), PathBuf::from))
+        .map(|(name, default)| variable(name).map_or_else(|| home.join(default), |path| expanded(PathBuf::from(path))))
         .to_vec();
     let tokens = std::fs::read_dir(home.join("sso/cache")).into_iter().flatten().flatten().map(|entry| entry.path());
     files.extend(tokens.filter(|path| path.extension().is_some_and(|extension| extension == "json")));

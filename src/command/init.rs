@@ -48,6 +48,8 @@ pub fn run(context: &Context, args: &cli::Init) -> Result<Exit> {
         only: None,
         if_older_than: None,
         give_way: false,
+        only_again: false,
+        unheard: false,
         accept_moves: false,
     })?;
     if report.hosts > 0 {

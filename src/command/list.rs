@@ -81,7 +81,7 @@ fn live(context: &Context) -> Result<(Vec<Host>, Vec<Error>)> {
         config: &config,
         only: None,
         accept_moves: false,
-        keep_images: false,
+        keep: false,
         reach: &Reach::read(paths, &ssh_config::include_line(paths)?),
         index: index.as_ref(),
     })?;

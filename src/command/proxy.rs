@@ -14,7 +14,8 @@ use crate::core::identity::{Identity, Role, SsoRole};
 use crate::core::ids::{InstanceId, OsUser};
 use crate::core::intent;
 use crate::error::{Error, Kind, Result};
-use crate::store::index::Index;
+use crate::store::files;
+use crate::store::index::{Index, Told};
 use crate::store::keys;
 use crate::sys::{caller, clock, detach, signals};
 use crate::ui;
@@ -68,6 +69,9 @@ fn end(failed: &Failed) -> Exit {
 
 /// Reads what ssh handed over into what a connection needs.
 fn prepare(context: &Context, args: &cli::Proxy, program: &Program, start: Instant) -> Result<(Target, Known)> {
+    if let Some(names) = &args.shared_by {
+        return Err(target::shared_by(&args.instance, names.split(',')));
+    }
     let Some(id) = InstanceId::parse(&args.instance) else {
         // Sync writes a block for a bare name that several share, so that it leads here and nowhere else.
         return Err(target::shared_name(&context.paths, &args.instance)?.unwrap_or_else(|| {
@@ -76,6 +80,9 @@ fn prepare(context: &Context, args: &cli::Proxy, program: &Program, start: Insta
         }));
     };
     let known = Known::read(&context.paths, &id)?;
+    tell_moves(&known, &id);
+    // Where no sync has been, there is no folder for the sockets of masters either.
+    let _ = files::make_private_folder(&context.paths.eic.join("cm"));
     let user = match (&args.user, &known.host) {
         (Some(user), _) => target::os_user(user)?,
         (None, Some(host)) => host.user.clone(),
@@ -89,6 +96,19 @@ fn prepare(context: &Context, args: &cli::Proxy, program: &Program, start: Insta
     let host = indexed.unwrap_or_else(|| args.host.clone());
     Ok((Target { host, port: args.port, address, job, start, patience }, known))
 }
+
+/// A name that has moved to this instance while nobody was reading.
+fn tell_moves(known: &Known, id: &InstanceId) {
+    let told = known.index.as_ref().and_then(|index| index.untold(id).ok()).unwrap_or_default();
+    for Told { name, was, at } in told {
+        if clock::now().saturating_sub(at) < A_DAY {
+            ui::warning(&format!("{name} was {} ({}) and is {id} since the last refresh", was.id, was.account));
+        }
+    }
+}
+
+/// How long connections tell of a move, in milliseconds.
+const A_DAY: u64 = 24 * 60 * 60 * 1000;
 
 /// What the command line says of whose credentials to use.
 fn identity(args: &cli::Proxy) -> Identity {
@@ -128,7 +148,7 @@ fn refresh(context: &Context, program: &Program, known: &Known, moved: bool) {
     let Some(index) = &known.index else { return };
     let now = clock::now();
     let age = index.header.refresh.map(|seconds| seconds * 1000);
-    let old = age.is_some_and(|limit| now.saturating_sub(index.header.synced) >= limit);
+    let old = age.is_some_and(|limit| now.saturating_sub(index.header.tried) >= limit);
     let stamp = context.paths.refresh_stamp();
     if !(moved || old) || !detach::due(&stamp, now, AT_MOST_EVERY.min(age.unwrap_or(AT_MOST_EVERY))).unwrap_or(false) {
         return;

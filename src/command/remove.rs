@@ -1,14 +1,16 @@
 //! `ssh-eic remove`: takes everything of ours away again. The user's own ssh config is as it was, byte for byte.
+//!
+//! Only what has a name of ours is removed, never a folder with whatever is in it.
 
 use std::fs;
-use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use crate::cli;
 use crate::command::{Context, Exit};
+use crate::core::ids::InstanceId;
 use crate::discover::sync;
-use crate::error::{Error, Result};
+use crate::error::{Result, reason};
 use crate::store::ssh_config;
 use crate::ui;
 
@@ -16,7 +18,7 @@ use crate::ui;
 ///
 /// # Errors
 ///
-/// If the user's config cannot be understood or written: nothing is removed then. If a file cannot be removed.
+/// If the user's config cannot be understood or written: nothing is removed then.
 pub fn run(context: &Context, args: &cli::Remove) -> Result<Exit> {
     let paths = &context.paths;
     ssh_config::check_owner(paths, rustix::process::geteuid().as_raw())?;
@@ -25,31 +27,52 @@ pub fn run(context: &Context, args: &cli::Remove) -> Result<Exit> {
     if ssh_config::give_back(paths)? {
         ui::note(&format!("took our part out of {}", paths.ssh_config.display()));
     }
-    let open = remove_sockets(&paths.eic.join("cm"))?;
-    if open > 0 {
-        ui::note(&format!("{open} shared connections are still open; each ends with its last session"));
+    let open = remove_sockets(&paths.eic.join("cm"));
+    match open {
+        0 => {}
+        1 => ui::note("a shared connection is still open; it ends with its last session"),
+        more => ui::note(&format!("{more} shared connections are still open; each ends with its last session")),
     }
-    for name in ["guard", "hosts", "hook", "known_hosts", "known_hosts.old", "known_hosts.console"] {
-        remove(&paths.eic.join(name))?;
+    for name in ["guard", "hosts", "hook"] {
+        remove(&paths.eic.join(name));
     }
-    remove_tree(&paths.keys())?;
-    remove_tree(&paths.cache)?;
-    let _ = fs::remove_dir(&paths.eic);
-    ssh_config::give_back_folder(paths)?;
-    let mut own = vec![paths.index(), paths.refresh_stamp(), paths.push_rate(), paths.created()];
+    for name in ["known_hosts", "known_hosts.old", "known_hosts.console"] {
+        let path = paths.eic.join(name);
+        let of_instances = |text: &str| text.lines().all(|line| line.trim_start_matches('[').starts_with("i-"));
+        // SSH_EIC_HOME can be a folder in which somebody else's lies.
+        if paths.home.is_some() || fs::read_to_string(&path).is_ok_and(|text| of_instances(&text)) {
+            remove(&path);
+        }
+    }
+    remove_in(&paths.keys(), &|name| InstanceId::parse(name.split('.').next().unwrap_or_default()).is_some());
+    remove_in(&paths.credentials(), &|name| {
+        let (digest, extension) = name.split_once('.').unwrap_or_default();
+        matches!(extension, "json" | "lock") && digest.len() == 32 && digest.bytes().all(|b| b.is_ascii_hexdigit())
+    });
+    remove_in(&paths.cache, &|name| name == "images.json");
+    // With the lock held, no temporary is anybody's.
+    sync::sweep_temporaries(paths, true);
+    for folder in [paths.keys(), paths.credentials(), paths.cache.clone(), paths.eic.clone()] {
+        remove_if_empty(&folder);
+    }
+    let mut own =
+        vec![paths.index(), paths.refresh_stamp(), paths.push_rate(), paths.push_rate().with_extension("lock")];
+    if open == 0 {
+        ssh_config::give_back_folder(paths)?;
+        own.push(paths.created());
+    }
     if args.all {
         own.extend([paths.push_log(), paths.push_log().with_extension("jsonl.1"), paths.config.clone()]);
     }
-    for path in own {
-        remove(&path)?;
+    own.iter().for_each(|path| remove(path));
+    remove(&paths.sync_lock());
+    remove_if_empty(&paths.state);
+    if args.all
+        && let Some(folder) = paths.config.parent()
+    {
+        remove_if_empty(folder);
     }
     drop(lock);
-    remove(&paths.sync_lock())?;
-    for folder in [Some(paths.state.as_path()), args.all.then(|| paths.config.parent()).flatten()].into_iter().flatten()
-    {
-        // Whatever else is in it is not ours to remove.
-        let _ = fs::remove_dir(folder);
-    }
     let kept: Vec<String> = [&paths.config, &paths.push_log()]
         .into_iter()
         .filter(|path| path.exists())
@@ -62,29 +85,40 @@ pub fn run(context: &Context, args: &cli::Remove) -> Result<Exit> {
 }
 
 /// Removes the sockets of masters that have ended; how many have not.
-fn remove_sockets(folder: &Path) -> Result<usize> {
+fn remove_sockets(folder: &Path) -> usize {
     let mut open = 0;
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        if UnixStream::connect(entry.path()).is_ok() {
+        let is_ours = entry.file_name().to_string_lossy().starts_with("i-");
+        if is_ours && UnixStream::connect(entry.path()).is_ok() {
             open += 1;
-        } else {
-            remove(&entry.path())?;
+        } else if is_ours {
+            remove(&entry.path());
         }
     }
-    let _ = fs::remove_dir(folder);
-    Ok(open)
+    remove_if_empty(folder);
+    open
 }
 
-fn remove(path: &Path) -> Result<()> {
+/// Removes the files of a folder that have a name of ours.
+fn remove_in(folder: &Path, is_ours: &dyn Fn(&str) -> bool) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if is_ours(&entry.file_name().to_string_lossy()) {
+            remove(&entry.path());
+        }
+    }
+}
+
+/// What cannot be removed is told and keeps nothing else.
+fn remove(path: &Path) {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::file("remove", path, &error)),
-        _ => Ok(()),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            ui::warning(&format!("cannot remove {}: {}", path.display(), reason(&error)));
+        }
+        _ => {}
     }
 }
 
-fn remove_tree(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::file("remove", path, &error)),
-        _ => Ok(()),
-    }
+/// Whatever else is in a folder is not ours to remove.
+fn remove_if_empty(folder: &Path) {
+    let _ = fs::remove_dir(folder);
 }

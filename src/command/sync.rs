@@ -1,11 +1,15 @@
 //! `ssh-eic sync`: find the instances, rewrite the config.
 
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use crate::cli;
-use crate::command::{Context, Exit, print};
+use crate::command::{Context, Exit, print_bytes};
+use crate::core::render;
 use crate::discover::sync::{self, Report, Run};
 use crate::error::{Error, Kind, Result};
 use crate::store::config::Config;
@@ -37,11 +41,13 @@ pub fn run(context: &Context, args: &cli::Sync) -> Result<Exit> {
         only: (!args.sources.is_empty()).then(|| args.sources.clone()),
         if_older_than: args.if_older_than.map(|seconds| seconds * 1000),
         give_way: args.detached,
+        only_again: args.detached,
+        unheard: args.detached,
         accept_moves: args.accept_moves,
     };
     if args.diff {
         let (text, report) = sync::diff(&run)?;
-        print(&text)?;
+        print_bytes(&text)?;
         return Ok(if text.is_empty() { end(&report) } else { Exit { code: end(&report).code.max(1), error: None } });
     }
     if let Some(path) = &args.output {
@@ -76,11 +82,34 @@ fn check_names(context: &Context, config: &Config, names: &[String]) -> Result<(
     Ok(())
 }
 
+/// Replaces a file of ours, or writes a new one; into a pipe or a device as it comes. Nothing of anybody else is replaced.
 fn write(path: &Path, text: &str) -> Result<()> {
     if path == Path::new("-") {
-        return print(text);
+        return print_bytes(text.as_bytes());
     }
     let path = paths::absolute(path)?;
+    let fail = |error| Error::file("write", &path, &error);
+    match fs::metadata(&path) {
+        Ok(there) if !there.is_file() && !there.is_dir() => {
+            return fs::OpenOptions::new()
+                .write(true)
+                .open(&path)
+                .and_then(|mut file| file.write_all(text.as_bytes()))
+                .map_err(fail);
+        }
+        Ok(there) => {
+            let ours = there.uid() == rustix::process::geteuid().as_raw() && there.is_file();
+            let begins = files::read(&path).ok().flatten().unwrap_or_default();
+            if !ours || !(begins.is_empty() || begins.starts_with(render::HEADER.as_bytes())) {
+                let words = format!("{} is there and was not written by ssh-eic sync --output", path.display());
+                return Err(Error::new(Kind::File, words).hint("name another file, or remove it first"));
+            }
+            // Whoever could write it could have put a command into it.
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(fail)?;
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => {}
+        Err(error) => return Err(fail(error)),
+    }
     files::replace(&path, text.as_bytes(), 0o600)?;
     ui::note(&format!("wrote {}: ssh -F {0} NAME", path.display()));
     Ok(())

@@ -155,13 +155,7 @@ pub fn shared_name(paths: &Paths, name: &str) -> Result<Option<Error>> {
     Ok(match index.shared(name)? {
         None => None,
         Some(Shared::By(ids)) => {
-            let mut hosts = ids.iter().take(CANDIDATES).map(label).collect::<Result<Vec<_>>>()?;
-            if ids.len() > CANDIDATES {
-                hosts.push(format!("and {} more", ids.len() - CANDIDATES));
-            }
-            let whose = if ids.len() == 1 { "the name of a group" } else { "the name of several instances" };
-            let error = Error::new(Kind::NoHost, format!("{name} is {whose}: {}", hosts.join(", ")));
-            Some(error.hint("name one of them, or set duplicates = \"newest\" in config.toml"))
+            Some(shared_by(name, ids.iter().map(label).collect::<Result<Vec<_>>>()?.iter().map(String::as_str)))
         }
         Some(Shared::Waits { was, wants, account }) => {
             let words = format!(
@@ -171,6 +165,20 @@ pub fn shared_name(paths: &Paths, name: &str) -> Result<Option<Error>> {
             Some(Error::new(Kind::NoHost, words).hint("ssh-eic sync --accept-moves, if that is right"))
         }
     })
+}
+
+/// That a name is several instances'.
+#[must_use]
+pub fn shared_by<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Error {
+    let mut names: Vec<String> = names.map(str::to_owned).collect();
+    let whose = if names.len() == 1 { "the name of a group" } else { "the name of several instances" };
+    let more = names.len().saturating_sub(CANDIDATES);
+    names.truncate(CANDIDATES);
+    if more > 0 {
+        names.push(format!("and {more} more"));
+    }
+    Error::new(Kind::NoHost, format!("{name} is {whose}: {}", names.join(", ")))
+        .hint("name one of them, or set duplicates = \"newest\" in config.toml")
 }
 
 /// As many as 400 bytes, all that ssh prints of our words, have room for.

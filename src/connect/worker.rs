@@ -230,6 +230,8 @@ fn answer(paths: &Paths, program: Program, request: Request) -> Result<Answer> {
                 only: None,
                 if_older_than: None,
                 give_way: false,
+                only_again: true,
+                unheard: true,
                 accept_moves: false,
             };
             sync::run(&run).map(|_| Answer::Synced)

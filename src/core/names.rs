@@ -127,10 +127,12 @@ pub fn assign(wishes: &[Wish], past: &Past, taken: &Taken<'_>, accept_moves: boo
     for group in groups.values_mut() {
         group.sort_by(|a, b| (a.rank, &a.id).cmp(&(b.rank, &b.id)));
     }
+    let bases: HashMap<&InstanceId, &str> =
+        groups.iter().flat_map(|(base, group)| group.iter().map(move |wish| (&wish.id, base.as_str()))).collect();
     let mut outcome = Outcome::default();
     let mut owners: BTreeMap<&str, &Wish> = BTreeMap::new();
     for (base, group) in &groups {
-        if reads_as_something_else(base) {
+        if reads_as_something_else(base) || is_suffixed_name_of_another(base, past, &bases) {
             continue;
         }
         let held = past.get(base).is_some_and(|holder| group.iter().any(|wish| wish.id == holder.id));
@@ -143,15 +145,14 @@ pub fn assign(wishes: &[Wish], past: &Past, taken: &Taken<'_>, accept_moves: boo
             owners.insert(base, owner);
         }
         if let Some(newcomer) = claim.stayed {
-            let holder = claim.owner.map_or(&newcomer.id, |owner| &owner.id);
+            let before = past.get(base).map_or(&newcomer.id, |holder| &holder.id);
+            let holder = claim.owner.map_or(before, |owner| &owner.id);
             outcome.stayed.push((base.clone(), holder.clone(), newcomer.id.clone()));
         }
         if let Some(shared) = claim.shared {
-            outcome.shared.insert(base.clone(), (spellings(group), shared));
+            outcome.shared.insert(base.clone(), (spellings(group, taken), shared));
         }
     }
-    let bases: HashMap<&InstanceId, &str> =
-        groups.iter().flat_map(|(base, group)| group.iter().map(move |wish| (&wish.id, base.as_str()))).collect();
     let suffixed = make_distinct(&groups, &bases, &mut owners, past);
     let had = suffixed_before(past, &bases);
     for (base, group) in &groups {
@@ -164,6 +165,13 @@ pub fn assign(wishes: &[Wish], past: &Past, taken: &Taken<'_>, accept_moves: boo
     drop_contested(&mut outcome);
     outcome.moves = moves(&outcome.names, wishes, past);
     outcome
+}
+
+/// Whether the name is a suffixed one that another instance had and goes on having: whoever wants to be called so is not
+/// it.
+fn is_suffixed_name_of_another(name: &str, past: &Past, bases: &HashMap<&InstanceId, &str>) -> bool {
+    let holder = past.get(name).and_then(|holder| bases.get(&holder.id).map(|base| (&holder.id, *base)));
+    holder.is_some_and(|(id, base)| base != name && suffix_length(name, base, id).is_some())
 }
 
 struct Claim<'a> {
@@ -179,10 +187,25 @@ fn claim<'a>(base: &str, group: &[&'a Wish], past: &Past, accept_moves: bool) ->
     // Where the newest has the bare name, who had it before does not matter.
     let keeps = |wish: &Wish| !wish.always_suffixed && !wish.newest;
     let holder = before.and_then(|held| group.iter().find(|wish| wish.id == held.id && keeps(wish))).copied();
+    let newest = before.and_then(|held| group.iter().find(|wish| wish.id == held.id && wish.newest)).copied();
     let first_of = |wanted: &dyn Fn(&Wish) -> bool| -> Vec<&'a Wish> {
         let rank = group.iter().find(|wish| wish.listed && wanted(wish)).map(|wish| wish.rank);
         group.iter().filter(|wish| wish.listed && wanted(wish) && Some(wish.rank) == rank).copied().collect()
     };
+    if let Some(holder) = newest.filter(|_| !accept_moves) {
+        // The newest of a source competes with those of its own source only, while there is one.
+        let is_rival = |wish: &Wish| wish.listed && wish.always_suffixed == holder.always_suffixed;
+        let earlier = group.iter().find(|wish| is_rival(wish) && wish.rank < holder.rank).copied();
+        if earlier.is_some() {
+            let own: Vec<&Wish> =
+                group.iter().filter(|wish| is_rival(wish) && wish.rank == holder.rank).copied().collect();
+            if own.len() == 1 && !holder.always_suffixed {
+                return Claim { owner: Some(holder), stayed: earlier, shared: None };
+            }
+            let ids = own.into_iter().map(|wish| wish.id.clone()).collect();
+            return Claim { owner: None, stayed: earlier, shared: Some(Shared::By(ids)) };
+        }
+    }
     let mut first = first_of(&|wish| !wish.always_suffixed);
     if let Some(holder) = holder {
         let earlier = first.first().filter(|wish| wish.rank < holder.rank).copied();
@@ -208,10 +231,11 @@ fn claim<'a>(base: &str, group: &[&'a Wish], past: &Past, accept_moves: bool) ->
 }
 
 /// All spellings of a group's bare name, the lower case first.
-fn spellings(group: &[&Wish]) -> Vec<String> {
+fn spellings(group: &[&Wish], taken: &Taken<'_>) -> Vec<String> {
     let own: BTreeSet<&str> = group.iter().filter_map(|wish| wish.name.as_deref()).map(|n| cut(n, LONGEST)).collect();
     let lower = own.iter().next().map(|name| name.to_ascii_lowercase()).unwrap_or_default();
-    let others: Vec<String> = own.into_iter().filter(|name| **name != lower).map(str::to_owned).collect();
+    let free = |name: &&str| **name != lower && taken(name, false).is_none();
+    let others: Vec<String> = own.into_iter().filter(free).map(str::to_owned).collect();
     std::iter::once(lower).chain(others).collect()
 }
 
@@ -398,10 +422,8 @@ pub fn memory(outcome: &Outcome, wishes: &[Wish], is_listed: &dyn Fn(&str) -> bo
         }
     }
     for (name, holder) in past {
-        let ended = name.rsplit_once('-').map_or("", |(_, end)| end);
-        let by_id = ended.len() >= SUFFIX && holder.id.digits().starts_with(ended);
         let fresh = now.saturating_sub(holder.seen) < MEMORY;
-        if !by_id && fresh && !is_listed(name) && !memory.contains_key(name) {
+        if fresh && !is_listed(name) && !memory.contains_key(name) {
             // One that waits to be accepted is not forgotten meanwhile.
             let waits = matches!(outcome.shared.get(name), Some((_, Shared::Waits { .. })));
             let seen = if waits { now } else { holder.seen };

@@ -132,7 +132,7 @@ impl Files {
 }
 
 /// What each generated file begins with.
-pub(super) const HEADER: &str = "# Written by ssh-eic sync. Changes are overwritten: change config.toml instead.\n";
+pub const HEADER: &str = "# Written by ssh-eic sync. Changes are overwritten: change config.toml instead.\n";
 
 pub(super) fn guard() -> String {
     // A client before 9.6 does not look at the user name, and %r stands in a shell command below. A backslash would end
@@ -274,7 +274,7 @@ fn hook(hosts: &[Host], settings: &Settings) -> String {
     out
 }
 
-fn program(settings: &Settings) -> String {
+pub(super) fn program(settings: &Settings) -> String {
     let mut program = format!("'{}'", percent_doubled(&settings.binary));
     for (flag, value) in &settings.flags {
         let _ = write!(program, " {flag} '{}'", percent_doubled(value));
@@ -330,8 +330,10 @@ fn percent_doubled(text: &str) -> String {
 
 /// One word of a shell command; `check_word` has seen to it that it has no quote.
 pub(super) fn word(text: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
-    if !text.is_empty() && text.bytes().all(plain) { text.to_owned() } else { format!("'{}'", percent_doubled(text)) }
+    // Whatever comes here has been checked; what has not must not end our quoting.
+    let text: String = text.chars().filter(|c| !c.is_control() && !"'\"\\".contains(*c)).collect();
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./:@+=,".contains(&b);
+    if !text.is_empty() && text.bytes().all(plain) { text } else { format!("'{}'", percent_doubled(&text)) }
 }
 
 /// Refuses a word from the config that cannot be quoted into a ProxyCommand.

@@ -90,7 +90,7 @@ pub fn insert(config: &[u8], line: &str, part: Part<'_>) -> Edit {
     };
     if let [only] = found.as_slice() {
         let there = &config[only.bytes.clone()];
-        let same = if part == Part::Line { trimmed(there) == line.as_bytes() } else { there == wanted };
+        let same = if part == Part::Line { is_as_good(there, line) } else { there == wanted };
         if same {
             return Edit::Nothing;
         }
@@ -209,14 +209,34 @@ fn trimmed(line: &[u8]) -> &[u8] {
 /// An Include that names the first of our files, whatever else it names.
 fn is_ours(present: &[u8], line: &str) -> bool {
     let ours = included(line.as_bytes());
-    included(present).first().is_some_and(|first| Some(first) == ours.first())
+    match (included(present).first(), ours.first()) {
+        (Some(first), Some(own)) => is_same(first, own),
+        _ => false,
+    }
+}
+
+/// The same files in the same order, perhaps in another spelling.
+fn is_as_good(present: &[u8], line: &str) -> bool {
+    let (there, ours) = (included(present), included(line.as_bytes()));
+    there.len() == ours.len() && there.iter().zip(&ours).all(|(one, own)| is_same(one, own))
+}
+
+/// Whether a path is our absolute one: as it stands, below `~`, or below `~/.ssh` as ssh reads a relative one.
+fn is_same(path: &[u8], own: &[u8]) -> bool {
+    let below = |end: &[u8]| own.ends_with(end) && own.starts_with(b"/");
+    match path {
+        [b'/', ..] => path == own,
+        [b'~', rest @ ..] => rest.starts_with(b"/") && below(rest),
+        [] => false,
+        relative => below(&[b"/.ssh/", relative].concat()),
+    }
 }
 
 /// One of ours to which files of other folders were added. (A version before may have written others of our folder.)
 fn is_edited(present: &[u8], line: &str) -> bool {
     let folder = |path: &[u8]| path[..path.iter().rposition(|&b| b == b'/').unwrap_or(0)].to_vec();
     let ours = included(line.as_bytes()).first().map(|first| folder(first)).unwrap_or_default();
-    is_ours(present, line) && included(present).iter().any(|path| folder(path) != ours)
+    is_ours(present, line) && included(present).iter().any(|path| !is_same(&folder(path), &ours))
 }
 
 /// The arguments of an Include line, double quotes taken off as readconf.c does; none for any other line.
@@ -227,6 +247,8 @@ fn included(line: &[u8]) -> Vec<Vec<u8>> {
     {
         return Vec::new();
     }
+    rest = rest.trim_ascii_start();
+    rest = rest.strip_prefix(b"=").unwrap_or(rest);
     let mut arguments = Vec::new();
     loop {
         rest = rest.trim_ascii_start();
@@ -301,6 +323,21 @@ mod tests {
             assert_eq!(insert(config.as_bytes(), LINE, Part::Line), Edit::Stop(trouble));
             assert_eq!(insert(config.as_bytes(), LINE, Part::Block(BODY)), Edit::Stop(trouble));
         }
+    }
+
+    #[test]
+    fn another_spelling_of_our_line_is_as_good() {
+        for spelled in [
+            "Include ~/.ssh/eic/guard ~/.ssh/eic/hosts ~/.ssh/eic/hook",
+            "include eic/guard \"eic/hosts\" eic/hook",
+            "Include = eic/guard eic/hosts eic/hook",
+        ] {
+            let config = format!("{spelled}\nHost a\n");
+            assert_eq!(insert(config.as_bytes(), LINE, Part::Line), Edit::Nothing, "{spelled}");
+            assert_eq!(remove(config.as_bytes(), LINE).unwrap(), b"Host a\n");
+        }
+        let other = "Include ~/eic/guard other/guard /x/.ssh/eic/guard\n";
+        assert_eq!(remove(other.as_bytes(), LINE).unwrap(), other.as_bytes());
     }
 
     #[test]

@@ -3,15 +3,23 @@
 //!
 //! No `Match exec`: the proxy pushes. What ends a user name with a quote is the same guard as in the other layout.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::core::fleet::Host;
 use crate::core::identity::Identity;
+use crate::core::ids::InstanceId;
+use crate::core::names::Shared;
 use crate::core::render::{self, Settings};
 
 /// Renders it. `identity` gives the credentials of a source by its name.
 #[must_use]
-pub fn render<'a>(hosts: &[Host], settings: &Settings, identity: &dyn Fn(&str) -> Option<&'a Identity>) -> String {
+pub fn render<'a>(
+    hosts: &[Host],
+    shared: &BTreeMap<String, Shared>,
+    settings: &Settings,
+    identity: &dyn Fn(&str) -> Option<&'a Identity>,
+) -> String {
     let mut out = render::guard();
     for host in hosts.iter().filter(|host| settings.names(host)) {
         let names: Vec<&str> = host.all_names().chain([host.id.as_str()]).collect();
@@ -19,6 +27,20 @@ pub fn render<'a>(hosts: &[Host], settings: &Settings, identity: &dyn Fn(&str) -
     }
     for host in hosts.iter().filter(|host| !settings.names(host)) {
         block(&mut out, host, &[host.id.as_str()], settings, identity(&host.source));
+    }
+    let labels: BTreeMap<&InstanceId, &str> = hosts.iter().map(|host| (&host.id, host.label())).collect();
+    for (name, shared) in shared {
+        let ids = match shared {
+            Shared::By(ids) => ids.as_slice(),
+            Shared::Waits { wants, .. } => std::slice::from_ref(wants),
+        };
+        let names: Vec<&str> = ids.iter().map(|id| labels.get(id).copied().unwrap_or(id.as_str())).collect();
+        let _ = write!(
+            out,
+            "Host {name}\n    ProxyCommand {} proxy --shared-by '{}' -- {name} %h %p '%r'\n    ProxyUseFdpass no\n    ControlPath none\n",
+            render::program(settings),
+            names.join(",")
+        );
     }
     out
 }

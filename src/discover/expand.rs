@@ -43,7 +43,8 @@ pub async fn expand(source: &Source, all: &[Source]) -> Result<Expanded> {
                 )
                 .hint("correct role and accounts in config.toml, or ask whoever assigns accounts in Identity Center"));
             }
-            Ok(Expanded { sources: of_accounts(source, held), failed })
+            let own: BTreeSet<&str> = all.iter().map(|source| source.name.as_str()).collect();
+            Ok(Expanded { sources: of_accounts(source, held, &own), failed })
         }
     }
 }
@@ -83,11 +84,13 @@ fn of_profiles(source: &Source, wanted: &str, profiles: &[String], own: &BTreeSe
     Ok(matching.into_iter().map(one).filter(usable).collect())
 }
 
-/// By the account's name where that is plain and nobody else's, else by its id.
-fn of_accounts(source: &Source, held: Vec<Held>) -> Vec<Source> {
+/// By the account's name where that is plain, nobody else's and no id, else by its id.
+fn of_accounts(source: &Source, held: Vec<Held>, own: &BTreeSet<&str>) -> Vec<Source> {
     let plain = |one: &Held| {
         let name = alias::sanitize(&one.account_name);
-        (!name.is_empty() && name == one.account_name).then_some(name)
+        let is_id = name.bytes().all(|b| b.is_ascii_digit());
+        let is_taken = own.contains(format!("{}/{name}", source.name).as_str());
+        (!is_id && !is_taken && name == one.account_name).then_some(name)
     };
     let names: Vec<Option<String>> = held.iter().map(plain).collect();
     let is_alone = |name: &String| names.iter().flatten().filter(|other| *other == name).count() == 1;
@@ -112,8 +115,10 @@ fn of_accounts(source: &Source, held: Vec<Held>) -> Vec<Source> {
 /// The sources as they were at the last sync, for one that cannot be expanded now.
 #[must_use]
 pub fn as_recorded(source: &Source, records: &[SourceRecord]) -> Vec<Source> {
-    let of_it = records.iter().filter(|record| record.of == source.name);
-    of_it.map(|record| restored(source, record)).collect()
+    let mut of_it: Vec<&SourceRecord> = records.iter().filter(|record| record.of == source.name).collect();
+    // As they were, and not by their names: another order would give names to others.
+    of_it.sort_by_key(|record| record.rank);
+    of_it.into_iter().map(|record| restored(source, record)).collect()
 }
 
 /// A source made of a config's and what the last sync found.
@@ -169,15 +174,15 @@ mod tests {
 
     #[test]
     fn accounts_are_named_by_what_is_plain_and_unique() {
-        let held = [("1", "prod"), ("2", "twice"), ("3", "twice"), ("4", "Bad name!")].map(|(account, name)| Held {
-            role: SsoRole { session: "corp".to_owned(), account: account.to_owned(), role: "r".to_owned() },
-            account_name: name.to_owned(),
-        });
-        let names: Vec<String> =
-            of_accounts(&source("[[source]]\nsso_session = \"corp\"\nrole = \"r\""), held.to_vec())
-                .into_iter()
-                .map(|one| one.name)
-                .collect();
-        assert_eq!(names, ["corp/prod", "corp/2", "corp/3", "corp/4"]);
+        let held = [("1", "prod"), ("2", "twice"), ("3", "twice"), ("4", "Bad name!"), ("5", "4"), ("6", "own")].map(
+            |(account, name)| Held {
+                role: SsoRole { session: "corp".to_owned(), account: account.to_owned(), role: "r".to_owned() },
+                account_name: name.to_owned(),
+            },
+        );
+        let source = source("[[source]]\nsso_session = \"corp\"\nrole = \"r\"");
+        let own = BTreeSet::from(["corp/own"]);
+        let names: Vec<String> = of_accounts(&source, held.to_vec(), &own).into_iter().map(|one| one.name).collect();
+        assert_eq!(names, ["corp/prod", "corp/2", "corp/3", "corp/4", "corp/5", "corp/6"]);
     }
 }

@@ -6,15 +6,18 @@ use std::path::PathBuf;
 
 use crate::core::fleet::Host;
 use crate::core::identity::Identity;
+use crate::core::ids::InstanceId;
+use crate::core::names::Holder;
 use crate::discover::failures::Failed;
 use crate::discover::fleet::{self, Fleet, Plan};
 use crate::discover::query::{self, Question, Seen, Survey};
 use crate::error::{Error, Result};
 use crate::store::config::{Config, Source};
 use crate::store::images::Images;
-use crate::store::index::{Content, Index, Known, Proven, SourceRecord};
+use crate::store::index::{Content, Index, Known, Proven, SourceRecord, Told};
 use crate::store::paths::Paths;
 use crate::store::reach::Reach;
+use crate::store::ssh_config;
 use crate::sys::clock;
 use crate::ui;
 
@@ -28,8 +31,8 @@ pub struct Look<'a> {
     pub only: Option<&'a [String]>,
     /// Names may move to other accounts and earlier sources.
     pub accept_moves: bool,
-    /// Keep what was learnt of images.
-    pub keep_images: bool,
+    /// Keep what was learnt of images, and credentials.
+    pub keep: bool,
     /// What the user reaches already.
     pub reach: &'a Reach,
     /// The last index.
@@ -49,6 +52,8 @@ pub struct Found {
     pub notes: Vec<String>,
     /// What the client has said to the last one.
     pub proven: Proven,
+    /// Moves that nobody has read of yet.
+    pub untold: BTreeMap<InstanceId, Vec<Told>>,
     /// The hosts of the last index.
     pub old: Vec<Known>,
 }
@@ -78,7 +83,7 @@ pub fn look(look: &Look<'_>) -> Result<Found> {
         sources: &config.sources,
         is_asked: &is_asked,
         records: &old.sources,
-        cache: cache(paths, config),
+        cache: cache(paths, config).filter(|_| look.keep),
         images: &images,
         now,
         progress: &progress,
@@ -97,7 +102,10 @@ pub fn look(look: &Look<'_>) -> Result<Found> {
         match found {
             Ok(found) if sightings.is_empty() => sightings = found,
             Ok(found) => sightings.extend(found),
-            Err(_) if only_a_note => denied.entry(name).or_default().extend(region),
+            Err(_) if only_a_note => {
+                unseen.push((source, region.clone()));
+                denied.entry(name).or_default().extend(region);
+            }
             Err(error) => {
                 let several = survey.regions.get(&name).is_some_and(|regions| regions.len() > 1);
                 failed.push(Failed { source: name, region: region.clone().filter(|_| several), error });
@@ -106,21 +114,33 @@ pub fn look(look: &Look<'_>) -> Result<Found> {
         }
     }
     for (source, regions) in denied {
-        notes.push(format!("source {source:?} may not use {}: nothing is listed there", regions.join(", ")));
+        notes.push(format!("source {source:?} may not use {}: what it has there stays as it was", regions.join(", ")));
     }
     // Whole hosts are read only where some are kept.
     let mut kept = Vec::new();
     if survey.asked.contains(&false) || !unseen.is_empty() {
-        kept = index.map(Index::hosts).transpose()?.unwrap_or_default();
+        let whole: Content = index.map(Index::content).transpose()?.unwrap_or_default();
+        kept = whole.hosts;
         kept.retain(|host| is_kept(&survey, &unseen, host));
     }
     let taken = |name: &str, held: bool| if held { look.reach.by_name(name) } else { look.reach.of(name) };
+    let mut past = fleet::past(&old.hosts, old.memory, now);
+    if index.is_none() || old.damaged > 0 {
+        // The generated config still says who had which name, though not in which account.
+        for (name, id) in ssh_config::names_written(paths) {
+            let account = "unknown".to_owned();
+            past.entry(name).or_insert(Holder { id, account, seen: now });
+        }
+    }
+    if old.damaged > 0 {
+        notes.push(format!("{} lines of the instance index could not be read; it is made anew", old.damaged));
+    }
     let plan = Plan {
         sources: &survey.sources,
         rules: &config.hosts,
         images: &images,
         old: &old.hosts,
-        past: fleet::past(&old.hosts, old.memory, index.map_or(0, |index| index.header.synced)),
+        past,
         taken: &taken,
         accept_moves: look.accept_moves,
         now,
@@ -128,7 +148,7 @@ pub fn look(look: &Look<'_>) -> Result<Found> {
     let fleet = fleet::build(&plan, sightings, kept);
     ui::trace(|| format!("named {} hosts", fleet.hosts.len()));
     let records = records(survey, &old.sources);
-    Ok(Found { fleet, records, failed, notes, proven: old.proven, old: old.hosts })
+    Ok(Found { fleet, records, failed, notes, proven: old.proven, untold: old.untold, old: old.hosts })
 }
 
 fn learn(images: &mut Images, survey: &mut Survey, look: &Look<'_>, old: &[Known], now: u64) -> Vec<String> {
@@ -136,7 +156,7 @@ fn learn(images: &mut Images, survey: &mut Survey, look: &Look<'_>, old: &[Known
     for (asked, answered) in survey.images.drain(..) {
         images.learn(&asked, answered, now);
     }
-    if news && look.keep_images {
+    if news && look.keep {
         let seen: std::collections::HashSet<&str> = survey
             .seen
             .iter()
@@ -166,7 +186,7 @@ fn is_kept(survey: &Survey, unseen: &[(usize, Option<String>)], host: &Host) -> 
 }
 
 fn records(survey: Survey, old: &[SourceRecord]) -> Vec<SourceRecord> {
-    let one = |source: Source| {
+    let one = |(rank, source): (usize, Source)| {
         let before = old.iter().find(|record| record.name == source.name);
         let known = before.and_then(|record| record.identity.account.clone());
         let found = survey.accounts.get(&source.name).cloned();
@@ -178,10 +198,11 @@ fn records(survey: Survey, old: &[SourceRecord]) -> Vec<SourceRecord> {
             regions: regions.or_else(|| before.map(|record| record.regions.clone())).unwrap_or_default(),
             name: source.name,
             of: source.of,
+            rank,
             account_name: source.account_name,
             address: source.address,
             key_type: source.key_type,
         }
     };
-    survey.sources.into_iter().map(one).collect()
+    survey.sources.into_iter().enumerate().map(one).collect()
 }

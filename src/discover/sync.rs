@@ -2,13 +2,13 @@
 //!
 //! Two runs at once never interleave (a lock), and nothing is written unless the real client has read it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::core::fleet::Host;
-use crate::core::ids::OsUser;
+use crate::core::ids::{InstanceId, OsUser};
 use crate::core::render::{self, Files, Settings};
 use crate::core::standalone;
 use crate::discover::failures::{self, Failed};
@@ -17,7 +17,7 @@ use crate::discover::survey::{self, Found, Look};
 use crate::discover::tell;
 use crate::error::{Error, Kind, Result};
 use crate::store::config::Config;
-use crate::store::index::{self, Content, Header, Index, SourceRecord};
+use crate::store::index::{self, Content, Header, Index, SourceRecord, Told};
 use crate::store::paths::Paths;
 use crate::store::reach::Reach;
 use crate::store::ssh_config::{self, Planned};
@@ -42,6 +42,10 @@ pub struct Run<'a> {
     pub if_older_than: Option<u64>,
     /// Give way to another sync that is running: what it finds is as good.
     pub give_way: bool,
+    /// Only if there is an index: whoever has just removed everything does not want it back.
+    pub only_again: bool,
+    /// Nobody reads what is said: moves are told later.
+    pub unheard: bool,
     /// Names may move to other accounts and earlier sources.
     pub accept_moves: bool,
 }
@@ -69,13 +73,19 @@ pub fn run(run: &Run<'_>) -> Result<Report> {
         return Ok(Report { skipped: true, ..Report::default() });
     };
     let old = Index::open(&paths.index())?;
+    if run.only_again && old.is_none() {
+        return Ok(Report { skipped: true, ..Report::default() });
+    }
     if let (Some(limit), Some(old)) = (run.if_older_than, &old)
         && clock::now().saturating_sub(old.header.synced) < limit
         && old.header.made_from == config.digest
     {
         return Ok(Report { hosts: old.hosts()?.len(), skipped: true, ..Report::default() });
     }
+    ssh_config::check_own_folder(paths)?;
+    ssh_config::note_absent(paths)?;
     let mut work = Work::look(run, old.as_ref(), true)?;
+    work.plan()?;
     ui::trace(|| "rendered".to_owned());
     let trial = files::trial_folder(&paths.eic)?;
     let remarks = work.prove(trial.path())?;
@@ -84,8 +94,9 @@ pub fn run(run: &Run<'_>) -> Result<Report> {
     work.write()?;
     ui::trace(|| "written".to_owned());
     work.sweep();
-    tell::fleet(&work.found);
-    tell::ssh_config(&work.reach, &work.found.fleet.hosts, &remarks);
+    let shift = work.shift();
+    tell::fleet(&work.found, &work.reach, shift);
+    tell::ssh_config(&work.reach, &work.found.fleet.hosts, &remarks, shift);
     tell::which_config(paths);
     Ok(Report {
         hosts: work.found.fleet.hosts.len(),
@@ -99,18 +110,19 @@ pub fn run(run: &Run<'_>) -> Result<Report> {
 /// # Errors
 ///
 /// As [`run`].
-pub fn diff(run: &Run<'_>) -> Result<(String, Report)> {
+pub fn diff(run: &Run<'_>) -> Result<(Vec<u8>, Report)> {
     ssh_config::check_owner(run.paths, rustix::process::geteuid().as_raw())?;
     let old = Index::open(&run.paths.index())?;
     let mut work = Work::look(run, old.as_ref(), false)?;
+    work.plan()?;
     let trial = files::trial_folder(&std::env::temp_dir())?;
     let remarks = work.prove(trial.path())?;
-    let mut text = String::new();
+    let mut text = Vec::new();
     for Change { path, before, after } in work.changes()? {
-        text.push_str(&tell::unified(&path, before.as_deref(), after.as_deref()));
+        text.extend(tell::unified(&path, before.as_deref(), after.as_deref()));
     }
-    tell::fleet(&work.found);
-    tell::ssh_config(&work.reach, &work.found.fleet.hosts, &remarks);
+    tell::fleet(&work.found, &work.reach, 0);
+    tell::ssh_config(&work.reach, &work.found.fleet.hosts, &remarks, 0);
     let failures = failures::by_cause(std::mem::take(&mut work.found.failed));
     Ok((text, Report { hosts: work.found.fleet.hosts.len(), failures, skipped: false }))
 }
@@ -125,12 +137,12 @@ pub fn standalone(run: &Run<'_>) -> Result<(String, Report)> {
     let mut work = Work::look(run, old.as_ref(), false)?;
     let found = &work.found;
     let identity = |name: &str| found.records.iter().find(|record| record.name == name).map(|one| &one.identity);
-    let text = standalone::render(&found.fleet.hosts, &work.settings, &identity);
+    let text = standalone::render(&found.fleet.hosts, &found.fleet.shared, &work.settings, &identity);
     let trial = files::trial_folder(&std::env::temp_dir())?;
     let path = trial.path().join("config");
     files::replace(&path, text.as_bytes(), 0o600)?;
     ssh_client::resolve(&path, found.fleet.hosts.first().map_or("localhost", Host::label))?;
-    tell::fleet(found);
+    tell::fleet(found, &work.reach, 0);
     let failures = failures::by_cause(std::mem::take(&mut work.found.failed));
     Ok((text, Report { hosts: work.found.fleet.hosts.len(), failures, skipped: false }))
 }
@@ -154,7 +166,7 @@ struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
-    fn look(run: &'a Run<'a>, old: Option<&Index>, keep_images: bool) -> Result<Self> {
+    fn look(run: &'a Run<'a>, old: Option<&Index>, keep: bool) -> Result<Self> {
         let Run { paths, config, .. } = run;
         ssh_client::check_version()?;
         let reach = Reach::read(paths, &ssh_config::include_line(paths)?);
@@ -163,7 +175,7 @@ impl<'a> Work<'a> {
             config,
             only: run.only.as_deref(),
             accept_moves: run.accept_moves,
-            keep_images,
+            keep,
             reach: &reach,
             index: old,
         })?;
@@ -173,9 +185,21 @@ impl<'a> Work<'a> {
         let settings = settings(run)?;
         let bare = bare(&found, &settings);
         let generated = render::files(&found.fleet.hosts, &bare, &settings);
-        let planned = ssh_config::plan(paths, config.layout, &generated)?;
+        let planned = Planned { before: None, after: Vec::new() };
         let old = old.map(|old| old.header.clone());
         Ok(Self { run, old, reach, found, settings, generated, planned })
+    }
+
+    /// What the user's config will be.
+    fn plan(&mut self) -> Result<()> {
+        self.planned = ssh_config::plan(self.run.paths, self.run.config.layout, &self.generated)?;
+        Ok(())
+    }
+
+    /// By how many lines the user's own move down when our part is written.
+    fn shift(&self) -> i64 {
+        let count = |bytes: &[u8]| i64::try_from(bytes.split(|&b| b == b'\n').count()).unwrap_or(0);
+        count(&self.planned.after) - count(self.planned.before.as_deref().unwrap_or_default())
     }
 
     /// Proves what differs from what was proven last.
@@ -204,7 +228,9 @@ impl<'a> Work<'a> {
         // An index is as old as its oldest part.
         let complete = self.found.failed.is_empty() && only.is_none();
         let synced = if complete { clock::now() } else { self.old.as_ref().map_or(0, |old| old.synced) };
-        let header = Header::new(synced, config.push, refresh, config.digest.clone());
+        let header = Header { tried: clock::now(), ..Header::new(synced, config.push, refresh, config.digest.clone()) };
+        let untold = self.untold();
+        let header = Header { untold: !untold.is_empty(), ..header };
         files::make_private_folder(&paths.eic.join("cm"))?;
         files::make_private_folder(&paths.keys())?;
         let fleet = &mut self.found.fleet;
@@ -214,14 +240,31 @@ impl<'a> Work<'a> {
             shared: std::mem::take(&mut fleet.shared),
             memory: std::mem::take(&mut fleet.memory),
             proven: std::mem::take(&mut self.found.proven),
+            untold,
+            damaged: 0,
         };
         index::write(&paths.index(), &header, &content)?;
         (fleet.hosts, fleet.shared, self.found.records) = (content.hosts, content.shared, content.sources);
         let added = self.planned.before.is_none() || !self.is_in_place();
-        if ssh_config::write(paths, config.layout, &self.generated, &self.planned)? && added {
+        if ssh_config::write(paths, config.layout, &self.generated)? && added {
             ui::note(&format!("added our part to {}", paths.ssh_config.display()));
         }
         Ok(())
+    }
+
+    /// Moves that nobody has read of yet, by the instance that has the name now.
+    fn untold(&self) -> BTreeMap<InstanceId, Vec<Told>> {
+        let mut untold: BTreeMap<InstanceId, Vec<Told>> = BTreeMap::new();
+        if self.run.unheard {
+            untold.clone_from(&self.found.untold);
+            let names = &self.found.fleet.names;
+            untold.retain(|id, _| names.names.contains_key(id));
+            for one in &names.moves {
+                let told = Told { name: one.name.clone(), was: one.from.clone(), at: clock::now() };
+                untold.entry(one.to.clone()).or_default().push(told);
+            }
+        }
+        untold
     }
 
     fn is_in_place(&self) -> bool {
@@ -255,12 +298,19 @@ impl<'a> Work<'a> {
         if let Err(error) = credentials::sweep(&paths.credentials(), DAY) {
             ui::verbose(|| format!("cannot read {}: {error}", paths.credentials().display()));
         }
-        let mut folders = vec![paths.eic.clone(), paths.state.clone(), paths.cache.clone()];
-        folders.extend(paths.ssh_config.parent().map(Path::to_owned));
-        folders.extend(paths.ssh_config.canonicalize().ok().and_then(|path| path.parent().map(Path::to_owned)));
-        for folder in folders {
-            files::sweep_temporaries(&folder);
-        }
+        sweep_temporaries(paths, false);
+    }
+}
+
+/// Removes temporaries of killed processes wherever we write.
+pub fn sweep_temporaries(paths: &Paths, all: bool) {
+    for folder in [&paths.eic, &paths.state, &paths.cache, &paths.keys(), &paths.credentials()] {
+        files::sweep_temporaries(folder, true, all);
+    }
+    let target = paths.ssh_config.canonicalize().ok();
+    let of_user = [paths.ssh_config.parent(), target.as_deref().and_then(Path::parent), paths.config.parent()];
+    for folder in of_user.into_iter().flatten() {
+        files::sweep_temporaries(folder, false, all);
     }
 }
 
@@ -295,16 +345,24 @@ const LOCK_PATIENCE: Duration = Duration::from_mins(1);
 pub fn lock(paths: &Paths, give_way: bool) -> Result<Option<File>> {
     files::make_private_folder(&paths.state)?;
     let path = paths.sync_lock();
-    let file = files::open_lock(&path).map_err(|error| Error::file("open", &path, &error))?;
-    if files::wait_for(&file, Duration::ZERO) {
-        return Ok(Some(file));
-    }
-    if give_way {
-        return Ok(None);
-    }
-    ui::verbose(|| "another sync is running: waiting for it".to_owned());
-    if files::wait_for(&file, LOCK_PATIENCE) {
-        return Ok(Some(file));
+    let start = Instant::now();
+    let mut said = false;
+    while start.elapsed() < LOCK_PATIENCE {
+        let file = files::open_lock(&path).map_err(|error| Error::file("open", &path, &error))?;
+        if !files::wait_for(&file, Duration::ZERO) {
+            if give_way {
+                return Ok(None);
+            }
+            if !std::mem::replace(&mut said, true) {
+                ui::verbose(|| "another sync is running: waiting for it".to_owned());
+            }
+            files::wait_for(&file, LOCK_PATIENCE.saturating_sub(start.elapsed()));
+        } else if files::is_still_there(&file, &path) {
+            return Ok(Some(file));
+        }
+        // Whoever has removed everything has removed the lock, too: the next one is another file.
+        drop(file);
+        files::make_private_folder(&paths.state)?;
     }
     Err(Error::new(Kind::File, format!("another sync holds {} and does not go on", path.display()))
         .hint("look for a stopped ssh-eic sync (ps -o pid,stat,args), and end it"))

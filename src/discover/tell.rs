@@ -18,8 +18,8 @@ use crate::ui;
 /// Names that a line shows before it says how many more there are.
 const SHOWN: usize = 3;
 
-/// About the instances.
-pub fn fleet(found: &Found) {
+/// About the instances. `shift` is by how many lines the user's own config has moved down.
+pub fn fleet(found: &Found, reach: &Reach, shift: i64) {
     let fleet = &found.fleet;
     for why in &fleet.skipped {
         ui::warning(&format!("left out {why}"));
@@ -27,7 +27,7 @@ pub fn fleet(found: &Found) {
     for note in &found.notes {
         ui::warning(note);
     }
-    names(found);
+    names(found, reach, shift);
     if fleet.windows > 0 {
         ui::note(&format!("left out {}", counted(fleet.windows, "Windows instance")));
     }
@@ -44,8 +44,13 @@ pub fn fleet(found: &Found) {
     }
 }
 
-fn names(found: &Found) {
+fn names(found: &Found, reach: &Reach, shift: i64) {
     let names = &found.fleet.names;
+    for (id, told) in &found.untold {
+        for one in told {
+            ui::note(&format!("{}: {} ({}) -> {id}, in the background", one.name, one.was.id, one.was.account));
+        }
+    }
     for one in &names.moves {
         let (from, to) = (&one.from, &one.to);
         ui::note(&format!("{}: {} ({}) -> {to} ({})", one.name, from.id, from.account, one.account));
@@ -56,6 +61,8 @@ fn names(found: &Found) {
     }
     for (why, wanted) in by_cause {
         let verb = if wanted.len() == 1 { "has" } else { "have" };
+        let block = reach.blocks.iter().find(|block| block.place() == why);
+        let why = block.map_or_else(|| why.to_owned(), |block| reach.place_after(block, shift));
         ui::note(&format!("{} {verb} an id suffix: {why} leads there already", some(wanted)));
     }
     for (name, holder, newcomer) in &names.stayed {
@@ -86,7 +93,7 @@ fn names(found: &Found) {
 }
 
 /// About the user's own config, where it is new to us.
-pub fn ssh_config(reach: &Reach, hosts: &[Host], remarks: &Remarks) {
+pub fn ssh_config(reach: &Reach, hosts: &[Host], remarks: &Remarks, shift: i64) {
     for alias in remarks.overridden.iter().take(SHOWN) {
         ui::warning(&format!(
             "another ProxyCommand or ProxyJump in your ssh config wins for {alias} and its like; the hook pushes for them"
@@ -110,7 +117,8 @@ pub fn ssh_config(reach: &Reach, hosts: &[Host], remarks: &Remarks) {
         if !without_effect.is_empty() {
             let names = some(about.iter().filter_map(|host| host.alias.as_deref()).collect());
             let verb = if without_effect.len() == 1 { "has" } else { "have" };
-            ui::warning(&format!("{}: {} {verb} no effect for {names}", block.place(), without_effect.join(", ")));
+            let place = reach.place_after(block, shift);
+            ui::warning(&format!("{place}: {} {verb} no effect for {names}", without_effect.join(", ")));
             any = true;
         }
     }
@@ -139,8 +147,9 @@ fn differs(block: &Block, keyword: &str, value: &str, host: &Host) -> bool {
         "port" => value != host.port.to_string(),
         // What is for all hosts is not meant for ours in particular: ssh offers it after our key.
         "identityfile" => !block.is_general(),
-        "proxycommand" | "proxyjump" => value != "none",
-        "proxyusefdpass" => value == "yes",
+        // Where another one wins, that has been said.
+        "proxycommand" | "proxyjump" => value != "none" && !host.hook_pushes,
+        "proxyusefdpass" => value == "yes" && !host.hook_pushes,
         _ => false,
     }
 }
@@ -157,15 +166,17 @@ pub fn which_config(paths: &Paths) {
 
 /// A unified diff of one file; empty where nothing changes. Absence reads as /dev/null, as diff(1) writes it.
 #[must_use]
-pub fn unified(path: &Path, before: Option<&[u8]>, after: Option<&[u8]>) -> String {
+pub fn unified(path: &Path, before: Option<&[u8]>, after: Option<&[u8]>) -> Vec<u8> {
     if before == after {
-        return String::new();
+        return Vec::new();
     }
     let name = |content: Option<&[u8]>| content.map_or("/dev/null".to_owned(), |_| path.display().to_string());
-    let text = |content: Option<&[u8]>| String::from_utf8_lossy(content.unwrap_or_default()).into_owned();
-    let (old, new) = (text(before), text(after));
-    let diff = TextDiff::from_lines(&old, &new);
-    diff.unified_diff().context_radius(3).header(&name(before), &name(after)).to_string()
+    let (old, new) = (before.unwrap_or_default(), after.unwrap_or_default());
+    let diff = TextDiff::from_lines(old, new);
+    let mut text = Vec::new();
+    // Into memory, which does not fail.
+    let _ = diff.unified_diff().context_radius(3).header(&name(before), &name(after)).to_writer(&mut text);
+    text
 }
 
 fn counted(count: usize, what: &str) -> String {

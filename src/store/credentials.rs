@@ -68,9 +68,11 @@ impl Entry {
         files::replace_record(&self.path, &serde_json::to_vec(kept).unwrap_or_default())
     }
 
-    /// Forgets them: AWS does not take them any more.
-    pub fn forget(&self) {
-        let _ = fs::remove_file(&self.path);
+    /// Forgets the ones with this access key, which AWS does not take any more.
+    pub fn forget(&self, access_key: &str) {
+        if self.read().is_some_and(|kept| kept.access_key == access_key) {
+            let _ = fs::remove_file(&self.path);
+        }
     }
 
     /// The lock of those who would fetch them, not taken yet.
@@ -132,7 +134,9 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o622)).unwrap();
         assert_eq!(entry.read(), None);
         entry.write(&kept).unwrap();
-        entry.forget();
+        entry.forget("another");
+        assert!(entry.read().is_some());
+        entry.forget("ASIA");
         assert_eq!(entry.read(), None);
         assert!(!format!("{kept:?}").contains("\"t\""));
     }

@@ -149,15 +149,28 @@ pub fn trial_folder(parent: &Path) -> Result<tempfile::TempDir> {
 /// How old a temporary of ours has to be, so that none is taken away from a process that is writing it.
 const LEFT_OVER: Duration = Duration::from_hours(1);
 
-/// Removes temporaries of processes that were killed.
-pub fn sweep_temporaries(folder: &Path) {
+/// Removes temporaries of processes that were killed; under `all` also young ones, for who holds the lock of all
+/// writers. Folders only where everything is `ours`.
+pub fn sweep_temporaries(folder: &Path, ours: bool, all: bool) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let old = entry.metadata().and_then(|metadata| metadata.modified());
-        let old = old.is_ok_and(|time| time.elapsed().is_ok_and(|passed| passed > LEFT_OVER));
-        if old && entry.file_name().to_string_lossy().starts_with(".ssh-eic-") {
-            let _ = fs::remove_dir_all(entry.path()).or_else(|_| fs::remove_file(entry.path()));
+        let Ok(metadata) = entry.metadata() else { continue };
+        let passed = metadata.modified().ok().and_then(|time| time.elapsed().ok());
+        let old = passed.is_some_and(|passed| passed > LEFT_OVER);
+        if (old || all) && is_temporary(&entry.file_name().to_string_lossy()) {
+            if metadata.is_file() {
+                let _ = fs::remove_file(entry.path());
+            } else if ours && metadata.is_dir() {
+                let _ = fs::remove_dir_all(entry.path());
+            }
         }
     }
+}
+
+/// Our prefix and the six random characters of tempfile.
+fn is_temporary(name: &str) -> bool {
+    let Some(rest) = name.strip_prefix(".ssh-eic-") else { return false };
+    let random = rest.strip_prefix("trial-").unwrap_or(rest);
+    random.len() == 6 && random.bytes().all(|b| b.is_ascii_alphanumeric())
 }
 
 /// Opens a lock file without locking it.
@@ -167,6 +180,15 @@ pub fn sweep_temporaries(folder: &Path) {
 /// The bare I/O error: the caller knows what the lock is for.
 pub fn open_lock(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+/// Whether the path still leads to this open file: somebody may have removed it meanwhile.
+#[must_use]
+pub fn is_still_there(file: &File, path: &Path) -> bool {
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(open), Ok(there)) => (open.dev(), open.ino()) == (there.dev(), there.ino()),
+        _ => false,
+    }
 }
 
 /// Whether the lock was taken in time; a file system without locks counts as taken.

@@ -3,7 +3,8 @@
 //! A text file. Line 1 is a header as JSON; each further line is a key, a tab and a value as JSON, sorted by key in
 //! byte order. A key is an alias, a second name or an instance id; the value is a [`Host`] or the alias that has it.
 //! Keys with a first character that no name can have are for other things: `@` a source, `=` a bare name that several
-//! hosts share, `~` a name that is remembered, `!` what was proven. A lookup is a binary search over line starts, a dozen short reads
+//! hosts share, `~` a name that is remembered, `!` what was proven, `>` what an
+//! instance has got while nobody was reading. A lookup is a binary search over line starts, a dozen short reads
 //! whatever the size.
 
 use std::borrow::Cow;
@@ -31,6 +32,7 @@ const SOURCE: char = '@';
 const SHARED: char = '=';
 const REMEMBERED: char = '~';
 const PROVEN: char = '!';
+const UNTOLD: char = '>';
 /// Bytes read at a time: a line and the one before it, mostly.
 const BLOCK: usize = 1024;
 
@@ -47,6 +49,12 @@ pub struct Header {
     /// A digest of the config that it was made from: another one makes it old.
     #[serde(default)]
     pub made_from: String,
+    /// When the last sync was, whether it saw everything or not.
+    #[serde(default)]
+    pub tried: u64,
+    /// Names have moved that nobody has read of.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub untold: bool,
 }
 
 /// A source as it was at the last sync: whose credentials a connection to its hosts uses.
@@ -56,6 +64,8 @@ pub struct SourceRecord {
     pub name: String,
     /// The source of the config file that it came from.
     pub of: String,
+    /// Its position among all sources: earlier ones win.
+    pub rank: usize,
     /// The account's name in Identity Center.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub account_name: String,
@@ -67,6 +77,17 @@ pub struct SourceRecord {
     pub key_type: KeyType,
     /// The regions that were asked.
     pub regions: Vec<String>,
+}
+
+/// A name that has moved while nobody was reading.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// The name.
+    pub name: String,
+    /// Who had it.
+    pub was: Holder,
+    /// When it moved, milliseconds since 1970.
+    pub at: u64,
 }
 
 /// What the client has said to the generated config, so that it is asked again only about what is new.
@@ -139,13 +160,17 @@ pub struct Content<H = Host> {
     pub memory: Past,
     /// What was proven.
     pub proven: Proven,
+    /// Moves that nobody has read of, by the instance that has the name now.
+    pub untold: BTreeMap<InstanceId, Vec<Told>>,
+    /// Lines that could not be read.
+    pub damaged: usize,
 }
 
 impl Header {
     /// The header of an index written at `synced`.
     #[must_use]
     pub fn new(synced: u64, push: PushMode, refresh: Option<u64>, made_from: String) -> Self {
-        Self { version: VERSION, synced, push, refresh, made_from }
+        Self { version: VERSION, synced, push, refresh, made_from, tried: synced, untold: false }
     }
 }
 
@@ -164,7 +189,34 @@ impl<H> Default for Content<H> {
             shared: BTreeMap::new(),
             memory: Past::new(),
             proven: Proven::default(),
+            untold: BTreeMap::new(),
+            damaged: 0,
         }
+    }
+}
+
+impl<H: DeserializeOwned> Content<H> {
+    fn add(&mut self, line: &[u8]) -> Option<()> {
+        let at = line.iter().position(|&b| b == b'\t')?;
+        let (key, value) = (std::str::from_utf8(&line[..at]).ok()?, &line[at + 1..]);
+        let mut letters = key.chars();
+        match (letters.next(), letters.as_str()) {
+            (Some(PROVEN), "") => self.proven = read(value)?,
+            (Some(SOURCE), _) => self.sources.push(read(value)?),
+            (Some(SHARED), name) => {
+                self.shared.insert(name.to_owned(), read(value)?);
+            }
+            (Some(REMEMBERED), name) => {
+                self.memory.insert(name.to_owned(), read(value)?);
+            }
+            (Some(UNTOLD), id) => {
+                self.untold.insert(InstanceId::parse(id)?, read(value)?);
+            }
+            // An entry that only leads to another one is a text and no object: nothing to parse.
+            _ if value.first() == Some(&b'"') => {}
+            _ => self.hosts.push(read(value)?),
+        }
+        Some(())
     }
 }
 
@@ -205,7 +257,7 @@ impl Index {
     ///
     /// [`Kind::File`] if the file cannot be read or is damaged.
     pub fn host(&self, name: &str) -> Result<Option<Host>> {
-        if name.starts_with([SOURCE, SHARED, REMEMBERED, PROVEN]) {
+        if name.starts_with([SOURCE, SHARED, REMEMBERED, PROVEN, UNTOLD]) {
             return Ok(None);
         }
         match self.value(name)? {
@@ -225,6 +277,18 @@ impl Index {
     /// As [`Index::host`].
     pub fn source(&self, name: &str) -> Result<Option<SourceRecord>> {
         self.value(&format!("{SOURCE}{name}"))
+    }
+
+    /// The names that an instance has got while nobody was reading.
+    ///
+    /// # Errors
+    ///
+    /// As [`Index::host`].
+    pub fn untold(&self, id: &InstanceId) -> Result<Vec<Told>> {
+        if !self.header.untold {
+            return Ok(Vec::new());
+        }
+        self.value(&format!("{UNTOLD}{id}")).map(Option::unwrap_or_default)
     }
 
     /// Who shares that bare name.
@@ -283,7 +347,11 @@ impl Index {
     ///
     /// [`Kind::File`] if the file cannot be read or is damaged.
     pub fn hosts(&self) -> Result<Vec<Host>> {
-        let mut hosts = self.content().map(|content: Content| content.hosts)?;
+        let content: Content = self.content()?;
+        if content.damaged > 0 {
+            return Err(damaged());
+        }
+        let mut hosts = content.hosts;
         hosts.sort_by_cached_key(Host::place);
         Ok(hosts)
     }
@@ -298,21 +366,9 @@ impl Index {
         self.file.read_exact_at(&mut bytes, 0).map_err(|error| damaged().because(error))?;
         let mut content = Content::default();
         for line in bytes.split(|&b| b == b'\n').skip(1).filter(|line| !line.is_empty()) {
-            let at = line.iter().position(|&b| b == b'\t').ok_or_else(damaged)?;
-            let (key, value) = (String::from_utf8_lossy(&line[..at]), &line[at + 1..]);
-            let mut letters = key.chars();
-            match (letters.next(), letters.as_str()) {
-                (Some(PROVEN), "") => content.proven = read(value)?,
-                (Some(SOURCE), _) => content.sources.push(read(value)?),
-                (Some(SHARED), name) => {
-                    content.shared.insert(name.to_owned(), read(value)?);
-                }
-                (Some(REMEMBERED), name) => {
-                    content.memory.insert(name.to_owned(), read(value)?);
-                }
-                // An entry that only leads to another one is a text and no object: nothing to parse.
-                _ if value.first() == Some(&b'"') => {}
-                _ => content.hosts.push(read(value)?),
+            // One line that cannot be read takes nothing else with it.
+            if content.add(line).is_none() {
+                content.damaged += 1;
             }
         }
         Ok(content)
@@ -337,8 +393,8 @@ fn line_at(file: &File, start: u64, length: u64) -> io::Result<Option<Vec<u8>>> 
     Ok((!line.is_empty()).then_some(line))
 }
 
-fn read<T: DeserializeOwned>(value: &[u8]) -> Result<T> {
-    serde_json::from_slice(value).map_err(|error| damaged().because(error))
+fn read<T: DeserializeOwned>(value: &[u8]) -> Option<T> {
+    serde_json::from_slice(value).ok()
 }
 
 fn damaged() -> Error {
@@ -362,6 +418,7 @@ fn render(header: &Header, content: &Content, out: &mut dyn io::Write) -> io::Re
     lines.extend(content.shared.iter().map(|(name, shared)| (special(SHARED, name), Entry::Shared(shared))));
     lines.extend(content.memory.iter().map(|(name, held)| (special(REMEMBERED, name), Entry::Held(held))));
     lines.insert(special(PROVEN, ""), Entry::Proven(&content.proven));
+    lines.extend(content.untold.iter().map(|(id, told)| (special(UNTOLD, id.as_str()), Entry::Told(told))));
     serde_json::to_writer(&mut *out, header)?;
     for (key, value) in lines {
         write!(out, "\n{key}\t")?;
@@ -379,6 +436,7 @@ enum Entry<'a> {
     Shared(&'a Shared),
     Held(&'a Holder),
     Proven(&'a Proven),
+    Told(&'a [Told]),
 }
 
 /// Writes an index.
@@ -407,6 +465,7 @@ mod tests {
         let source = SourceRecord {
             name: "prod".to_owned(),
             of: "corp".to_owned(),
+            rank: 3,
             account_name: String::new(),
             identity: Identity { profile: Some("p".to_owned()), ..Identity::default() },
             address: AddressKind::Ipv6,
@@ -420,6 +479,8 @@ mod tests {
             shared: BTreeMap::from([("web".to_owned(), Shared::By(vec![id]))]),
             memory: Past::from([("old".to_owned(), holder)]),
             proven: Proven { generated: "g".to_owned(), ..Proven::default() },
+            untold: BTreeMap::new(),
+            damaged: 0,
         }
     }
 

@@ -56,6 +56,8 @@ impl Block {
 pub struct Reach {
     /// The user's and the system's config, in the order in which ssh reads them.
     pub blocks: Vec<Block>,
+    /// The user's own config.
+    own: PathBuf,
     /// Plain names, and where they come from.
     names: HashMap<String, String>,
     /// Blocks with wildcards, by position.
@@ -66,12 +68,13 @@ impl Reach {
     /// Reads everything. `include_line` is ours, and is not followed.
     #[must_use]
     pub fn read(paths: &Paths, include_line: &str) -> Self {
-        let mut reader = Reader { home: paths.home.clone(), include_line, blocks: Vec::new(), seen: BTreeSet::new() };
+        let home = paths.home.clone();
+        let mut reader = Reader { home, own: &paths.eic, include_line, blocks: Vec::new(), seen: BTreeSet::new() };
         let folder = paths.ssh_config.parent().unwrap_or(Path::new("/"));
         reader.config(&paths.ssh_config, folder, None, 0);
         let system = Path::new("/etc/ssh");
         reader.config(&system.join("ssh_config"), system, None, 0);
-        let mut reach = Self { blocks: reader.blocks, ..Self::default() };
+        let mut reach = Self { blocks: reader.blocks, own: paths.ssh_config.clone(), ..Self::default() };
         for at in 0..reach.blocks.len() {
             reach.add_block(at);
         }
@@ -113,6 +116,14 @@ impl Reach {
         }
     }
 
+    /// Where a block is once the lines of the user's own config have moved down.
+    #[must_use]
+    pub fn place_after(&self, block: &Block, shift: i64) -> String {
+        let is_own = block.file == self.own;
+        let moved = i64::try_from(block.line).unwrap_or(0) + if is_own { shift } else { 0 };
+        Block { line: usize::try_from(moved).unwrap_or(block.line), ..block.clone() }.place()
+    }
+
     /// The Host line of somebody's that has exactly this name, in words.
     #[must_use]
     pub fn by_name(&self, name: &str) -> Option<String> {
@@ -147,6 +158,8 @@ fn known_names(line: &str) -> Vec<String> {
 
 struct Reader<'a> {
     home: Option<PathBuf>,
+    /// Our folder: what we wrote is no reason against a name.
+    own: &'a Path,
     include_line: &'a str,
     blocks: Vec<Block>,
     seen: BTreeSet<PathBuf>,
@@ -156,7 +169,8 @@ impl Reader<'_> {
     /// Reads a file. `outer` is the block that an Include stands in. Relative Includes are below `folder`.
     fn config(&mut self, file: &Path, folder: &Path, outer: Option<&Block>, depth: usize) {
         let Ok(bytes) = fs::read(file) else { return };
-        if depth > DEPTH || !self.seen.insert(file.to_owned()) {
+        let generated = ["guard", "hosts", "hook"].iter().any(|name| file == self.own.join(name));
+        if generated || depth > DEPTH || !self.seen.insert(file.to_owned()) {
             return;
         }
         // What damaged marks hide from us is told elsewhere; here nothing is written.

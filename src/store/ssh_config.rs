@@ -8,6 +8,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use crate::core::ids::InstanceId;
+use crate::core::own_config;
 use crate::core::render::{self, Files};
 use crate::core::splice::{self, Edit, Part, Trouble};
 use crate::error::{Error, Kind, Result};
@@ -62,18 +64,20 @@ pub fn plan(paths: &Paths, layout: Layout, generated: &Files) -> Result<Planned>
     Ok(Planned { before, after })
 }
 
-/// Writes both, in the order in which neither is missed in between. Returns whether the user's config was changed.
+/// Writes both, in the order in which neither is missed in between. Our part is planned on what the user's config is at
+/// this moment: it may have been saved since it was proven. Returns whether it was changed.
 ///
 /// # Errors
 ///
 /// [`Kind::File`] naming the file; a config that may not be written is told with what to put there by hand.
-pub fn write(paths: &Paths, layout: Layout, generated: &Files, planned: &Planned) -> Result<bool> {
+pub fn write(paths: &Paths, layout: Layout, generated: &Files) -> Result<bool> {
     if layout == Layout::Include {
         write_generated(&paths.eic, generated)?;
     }
+    let planned = plan(paths, layout, generated)?;
     let changed = planned.before.as_ref() != Some(&planned.after);
     if changed {
-        write_config(paths, planned).map_err(|error| match (layout, include_line(paths)) {
+        write_config(paths, &planned).map_err(|error| match (layout, include_line(paths)) {
             (Layout::Include, Ok(line)) => error.hint(format!("or put this at its top yourself: {line}")),
             _ => error,
         })?;
@@ -100,28 +104,42 @@ fn write_config(paths: &Paths, planned: &Planned) -> Result<()> {
         }
         _ => {}
     }
-    if planned.before.is_none() {
-        remember_created(paths)?;
-    }
     if let Some(folder) = path.parent() {
         files::make_private_folder(folder)?;
     }
     files::replace(path, &planned.after, 0o600).map(drop)
 }
 
-/// Notes that the config, and perhaps its folder, are there because of us.
-fn remember_created(paths: &Paths) -> Result<()> {
-    let mut text = "config\n".to_owned();
-    // The folder of generated files is below it mostly, and may be made first.
+/// Notes what of the user's own is not there yet, before anything is made: the config, and the folder that it is in.
+///
+/// # Errors
+///
+/// [`Kind::File`] if it cannot be noted.
+pub fn note_absent(paths: &Paths) -> Result<()> {
+    let mut noted = noted_absent(paths)?;
+    let mut note = |what: &str, path: &Path| {
+        if !path.exists() && !noted.iter().any(|known| known == what) {
+            noted.push(what.to_owned());
+            return true;
+        }
+        false
+    };
     let folder = paths.ssh_config.parent().filter(|folder| **folder != *paths.eic);
-    let others = folder
-        .and_then(|folder| fs::read_dir(folder).ok())
-        .map(|entries| entries.flatten().filter(|entry| entry.path() != paths.eic).count());
-    if others.is_none_or(|others| others == 0) {
-        text.push_str("folder\n");
+    let news = [note(CONFIG, &paths.ssh_config), folder.is_some_and(|folder| note(FOLDER, folder))];
+    if news.contains(&true) {
+        files::make_private_folder(&paths.state)?;
+        files::replace(&paths.created(), (noted.join("\n") + "\n").as_bytes(), 0o600)?;
     }
-    files::make_private_folder(&paths.state)?;
-    files::replace(&paths.created(), text.as_bytes(), 0o600).map(drop)
+    Ok(())
+}
+
+/// What [`note_absent`] notes.
+const CONFIG: &str = "config";
+const FOLDER: &str = "folder";
+
+fn noted_absent(paths: &Paths) -> Result<Vec<String>> {
+    let text = files::read(&paths.created())?.unwrap_or_default();
+    Ok(String::from_utf8_lossy(&text).lines().map(str::to_owned).collect())
 }
 
 /// What the user's config would be without us; none where there is nothing of ours in it.
@@ -143,10 +161,10 @@ pub fn without_us(paths: &Paths) -> Result<Option<Vec<u8>>> {
 /// As [`write`].
 pub fn give_back(paths: &Paths) -> Result<bool> {
     let Some(rest) = without_us(paths)? else { return Ok(false) };
-    let created = files::read(&paths.created())?.unwrap_or_default();
-    let is_created = |what: &str| String::from_utf8_lossy(&created).lines().any(|line| line == what);
-    if rest.is_empty() && is_created("config") {
-        remove_file(&paths.ssh_config)?;
+    if rest.is_empty() && noted_absent(paths)?.iter().any(|what| what == CONFIG) {
+        // A link of the user's into nowhere stays one.
+        let target = paths.ssh_config.canonicalize().unwrap_or_else(|_| paths.ssh_config.clone());
+        remove_file(&target)?;
     } else {
         let planned = Planned { before: Some(Vec::new()), after: rest };
         write_config(paths, &planned)?;
@@ -158,16 +176,43 @@ pub fn give_back(paths: &Paths) -> Result<bool> {
 ///
 /// # Errors
 ///
-/// If the record of it cannot be read.
+/// If the note of it cannot be read.
 pub fn give_back_folder(paths: &Paths) -> Result<()> {
-    let created = files::read(&paths.created())?.unwrap_or_default();
     if let Some(folder) = paths.ssh_config.parent()
-        && String::from_utf8_lossy(&created).lines().any(|line| line == "folder")
+        && noted_absent(paths)?.iter().any(|what| what == FOLDER)
     {
         // Whatever else is in it by now is not ours to remove.
         let _ = fs::remove_dir(folder);
     }
     Ok(())
+}
+
+/// Refuses a folder of `SSH_EIC_HOME` in which there are things of others: keys and `known_hosts` in it would be taken
+/// for ours.
+///
+/// # Errors
+///
+/// [`Kind::File`] naming some of them.
+pub fn check_own_folder(paths: &Paths) -> Result<()> {
+    if paths.home.is_some() || paths.index().exists() {
+        return Ok(());
+    }
+    let ours = ["config.toml", "ssh_config", "state", "cache", "keys", "cm", "guard", "hosts", "hook"];
+    let strangers: Vec<String> = fs::read_dir(&paths.eic)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| {
+            !ours.contains(&name.as_str()) && !name.starts_with(".ssh-eic-") && !name.starts_with("known_hosts")
+        })
+        .take(3)
+        .collect();
+    if strangers.is_empty() {
+        return Ok(());
+    }
+    let words = format!("SSH_EIC_HOME {} has other things in it: {}", paths.eic.display(), strangers.join(", "));
+    Err(Error::new(Kind::File, words).hint("name a folder that is empty or does not exist"))
 }
 
 fn remove_file(path: &Path) -> Result<()> {
@@ -216,6 +261,27 @@ fn explained(trouble: Trouble, path: &Path) -> Error {
         }
     };
     Error::new(Kind::Config, format!("{file}:{at}: {words}; nothing was changed")).hint(hint)
+}
+
+/// The names in what we generated, in lower case, and whose they are: what is left to know where the index is lost.
+#[must_use]
+pub fn names_written(paths: &Paths) -> Vec<(String, InstanceId)> {
+    let mut found = Vec::new();
+    for path in [paths.eic.join("hosts"), paths.ssh_config.clone()] {
+        let mut waiting: Vec<String> = Vec::new();
+        for line in own_config::lines(&files::read(&path).ok().flatten().unwrap_or_default()) {
+            match line.keyword.as_str() {
+                "host" => waiting = line.arguments,
+                "hostkeyalias" => {
+                    let id = line.arguments.first().and_then(|id| InstanceId::parse(id));
+                    let named = waiting.drain(..).filter_map(|name| Some((name.to_ascii_lowercase(), id.clone()?)));
+                    found.extend(named);
+                }
+                _ => {}
+            }
+        }
+    }
+    found
 }
 
 /// The line that includes our files.

@@ -229,3 +229,53 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_suffixed_name_is_as_safe_from_others_as_a_bare_one() {
+    // A member of a group is gone, and another account spells out its name.
+    let member = |digits| Wish { always_suffixed: true, ..wish(digits, "grp") };
+    let thief = |digits, name| of_source(1, "222233334444", wish(digits, name));
+    let mut syncs = Syncs(Past::new(), 0);
+    syncs.run(&[member(A), member(C)], false);
+    for _ in 0..3 {
+        let outcome = syncs.run(&[member(C), thief("1fff12def34567890", "grp-0abc12")], false);
+        assert_eq!(alias(&outcome, "1fff12def34567890"), "grp-0abc12-1fff12");
+        assert!(matches!(&outcome.shared["grp-0abc12"].1, Shared::Waits { .. }));
+    }
+    // One that has got the bare name keeps its suffixed one.
+    let mut syncs = Syncs(Past::new(), 0);
+    syncs.run(&[wish(A, "app"), wish(C, "app")], false);
+    syncs.run(&[wish(A, "app")], false);
+    for _ in 0..3 {
+        let outcome = syncs.run(&[wish(A, "app"), thief("1fff12def34567890", "app-0abc12")], false);
+        assert_eq!(outcome.names[&id(A)], Names { alias: "app".into(), others: vec!["app-0abc12".into()] });
+        assert!(outcome.moves.is_empty() && outcome.shared.is_empty());
+    }
+}
+
+#[test]
+fn the_newest_of_a_later_source_keeps_the_name_from_an_earlier_one() {
+    let newest = |rank, digits, launched| Wish { newest: true, launched, ..of_source(rank, "1", wish(digits, "db")) };
+    let mut syncs = Syncs(Past::new(), 0);
+    syncs.run(&[newest(1, A, 1)], false);
+    for _ in 0..2 {
+        let outcome = syncs.run(&[newest(0, C, 5), newest(1, A, 1), newest(1, B, 3)], false);
+        assert!(outcome.names[&id(B)].others.contains(&"db".to_owned()), "{outcome:?}");
+        assert_eq!(outcome.stayed.len(), 1);
+    }
+    let outcome = syncs.run(&[newest(0, C, 5), newest(1, B, 3)], true);
+    assert_eq!(alias(&outcome, C), "db");
+}
+
+#[test]
+fn no_spelling_shadows_what_is_reached_already() {
+    let taken = |name: &str, _: bool| (name == "Bastion").then(|| "Host Bastion".to_owned());
+    for newest in [false, true] {
+        let one = Wish { newest, ..wish(A, "Bastion") };
+        let two = Wish { newest, ..wish(C, "bastion") };
+        let outcome = assign(&[one, two], &Past::new(), &taken, false);
+        let all = outcome.names.values().flat_map(|names| std::iter::once(&names.alias).chain(&names.others));
+        let shared = outcome.shared.values().flat_map(|(spellings, _)| spellings);
+        assert!(all.chain(shared).all(|name| name != "Bastion"), "{outcome:?}");
+    }
+}
