@@ -53,7 +53,7 @@ pub enum Command {
     /// Print the IAM policy that reaching the managed hosts needs
     Policy(Policy),
     /// The `ProxyCommand` that ssh calls to reach an instance
-    Proxy(Proxy),
+    Proxy(Box<Proxy>),
     /// Print the man page or shell completions
     Generate(Generate),
     /// Asks AWS for a proxy; for ssh-eic itself

@@ -581,7 +581,7 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__proxy)
-            opts="-v -q -h --region --source --profile --role-arn --external-id --role-session-name --sso-session --sso-account --sso-role --account --config --home --state --verbose --quiet --help"
+            opts="-v -q -h --region --source --profile --role-arn --external-id --role-session-name --sso-session --sso-account --sso-role --shared-by --account --config --home --state --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -620,6 +620,10 @@ _ssh__eic() {
                     return 0
                     ;;
                 --sso-role)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --shared-by)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -103,6 +103,7 @@ complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l role-session-n
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l sso-session -d 'The IAM Identity Center session whose role to use' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l sso-account -d 'The account of that role' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l sso-role -d 'That role' -r
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l shared-by -d 'Whose name INSTANCE is, if it is the name of several' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l account -d 'Refuse credentials of any other account' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l home -d 'Keep everything under this folder (`SSH_EIC_HOME`)' -r -F

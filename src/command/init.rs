@@ -47,9 +47,7 @@ pub fn run(context: &Context, args: &cli::Init) -> Result<Exit> {
         flags: context.flags.clone(),
         only: None,
         if_older_than: None,
-        give_way: false,
-        only_again: false,
-        unheard: false,
+        occasion: sync::Occasion::Person,
         accept_moves: false,
     })?;
     if report.hosts > 0 {

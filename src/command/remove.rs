@@ -64,7 +64,9 @@ pub fn run(context: &Context, args: &cli::Remove) -> Result<Exit> {
     if args.all {
         own.extend([paths.push_log(), paths.push_log().with_extension("jsonl.1"), paths.config.clone()]);
     }
-    own.iter().for_each(|path| remove(path));
+    for path in &own {
+        remove(path);
+    }
     remove(&paths.sync_lock());
     remove_if_empty(&paths.state);
     if args.all

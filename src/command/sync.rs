@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::cli;
 use crate::command::{Context, Exit, print_bytes};
 use crate::core::render;
-use crate::discover::sync::{self, Report, Run};
+use crate::discover::sync::{self, Occasion, Report, Run};
 use crate::error::{Error, Kind, Result};
 use crate::store::config::Config;
 use crate::store::index::Index;
@@ -40,9 +40,7 @@ pub fn run(context: &Context, args: &cli::Sync) -> Result<Exit> {
         flags: context.flags.clone(),
         only: (!args.sources.is_empty()).then(|| args.sources.clone()),
         if_older_than: args.if_older_than.map(|seconds| seconds * 1000),
-        give_way: args.detached,
-        only_again: args.detached,
-        unheard: args.detached,
+        occasion: if args.detached { Occasion::Background } else { Occasion::Person },
         accept_moves: args.accept_moves,
     };
     if args.diff {

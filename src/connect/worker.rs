@@ -24,7 +24,8 @@ use crate::connect::push::{self, Job};
 use crate::connect::relay::until;
 use crate::core::fleet::Instance;
 use crate::core::ids::InstanceId;
-use crate::discover::{query, survey, sync};
+use crate::discover::sync::{self, Occasion};
+use crate::discover::{query, survey};
 use crate::error::{Error, Kind, Result};
 use crate::store::config::Config;
 use crate::store::index::{Content, Index, Known};
@@ -229,9 +230,7 @@ fn answer(paths: &Paths, program: Program, request: Request) -> Result<Answer> {
                 flags: program.flags,
                 only: None,
                 if_older_than: None,
-                give_way: false,
-                only_again: true,
-                unheard: true,
+                occasion: Occasion::Connection,
                 accept_moves: false,
             };
             sync::run(&run).map(|_| Answer::Synced)

@@ -40,14 +40,22 @@ pub struct Run<'a> {
     pub only: Option<Vec<String>>,
     /// Only if the index is at least this old, in milliseconds, or the config is another one.
     pub if_older_than: Option<u64>,
-    /// Give way to another sync that is running: what it finds is as good.
-    pub give_way: bool,
-    /// Only if there is an index: whoever has just removed everything does not want it back.
-    pub only_again: bool,
-    /// Nobody reads what is said: moves are told later.
-    pub unheard: bool,
+    /// For whom.
+    pub occasion: Occasion,
     /// Names may move to other accounts and earlier sources.
     pub accept_moves: bool,
+}
+
+/// For whom a sync runs. One that nobody reads tells of moves later, and makes no index where there is none: whoever has
+/// just removed everything does not want it back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Occasion {
+    /// A person who reads what is said.
+    Person,
+    /// A connection that needs what it finds.
+    Connection,
+    /// Nobody in particular: it gives way to another one that is running, whose findings are as good.
+    Background,
 }
 
 /// What came of it.
@@ -69,11 +77,11 @@ pub struct Report {
 pub fn run(run: &Run<'_>) -> Result<Report> {
     let Run { paths, config, .. } = run;
     ssh_config::check_owner(paths, rustix::process::geteuid().as_raw())?;
-    let Some(_lock) = lock(paths, run.give_way)? else {
+    let Some(_lock) = lock(paths, run.occasion == Occasion::Background)? else {
         return Ok(Report { skipped: true, ..Report::default() });
     };
     let old = Index::open(&paths.index())?;
-    if run.only_again && old.is_none() {
+    if run.occasion != Occasion::Person && old.is_none() {
         return Ok(Report { skipped: true, ..Report::default() });
     }
     if let (Some(limit), Some(old)) = (run.if_older_than, &old)
@@ -228,9 +236,9 @@ impl<'a> Work<'a> {
         // An index is as old as its oldest part.
         let complete = self.found.failed.is_empty() && only.is_none();
         let synced = if complete { clock::now() } else { self.old.as_ref().map_or(0, |old| old.synced) };
-        let header = Header { tried: clock::now(), ..Header::new(synced, config.push, refresh, config.digest.clone()) };
         let untold = self.untold();
-        let header = Header { untold: !untold.is_empty(), ..header };
+        let mut header = Header::new(synced, config.push, refresh, config.digest.clone());
+        (header.tried, header.untold) = (clock::now(), !untold.is_empty());
         files::make_private_folder(&paths.eic.join("cm"))?;
         files::make_private_folder(&paths.keys())?;
         let fleet = &mut self.found.fleet;
@@ -255,7 +263,7 @@ impl<'a> Work<'a> {
     /// Moves that nobody has read of yet, by the instance that has the name now.
     fn untold(&self) -> BTreeMap<InstanceId, Vec<Told>> {
         let mut untold: BTreeMap<InstanceId, Vec<Told>> = BTreeMap::new();
-        if self.run.unheard {
+        if self.run.occasion != Occasion::Person {
             untold.clone_from(&self.found.untold);
             let names = &self.found.fleet.names;
             untold.retain(|id, _| names.names.contains_key(id));
@@ -356,7 +364,7 @@ pub fn lock(paths: &Paths, give_way: bool) -> Result<Option<File>> {
             if !std::mem::replace(&mut said, true) {
                 ui::verbose(|| "another sync is running: waiting for it".to_owned());
             }
-            files::wait_for(&file, LOCK_PATIENCE.saturating_sub(start.elapsed()));
+            let _ = files::wait_for(&file, LOCK_PATIENCE.saturating_sub(start.elapsed()));
         } else if files::is_still_there(&file, &path) {
             return Ok(Some(file));
         }
