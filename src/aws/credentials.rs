@@ -263,7 +263,10 @@ async fn explain(identity: &Identity, error: &CredentialsError) -> Error {
         return failed(format!("{session} has expired or was never signed in")).hint(login);
     }
     if login.is_some() && has(&["forbiddenexception", "no access"]) {
-        return Error::new(Kind::Denied, format!("Identity Center does not give {who} (any more)"))
+        let held =
+            settings.sso_role.as_ref().map(|(role, account)| format!("role {role:?} in account {account} for {who}"));
+        let held = held.unwrap_or_else(|| who.clone());
+        return Error::new(Kind::Denied, format!("Identity Center does not give {held} (any more)"))
             .hint("ssh-eic sync, or ask whoever assigns accounts in Identity Center")
             .because(&details);
     }

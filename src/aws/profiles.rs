@@ -37,6 +37,8 @@ pub struct Settings {
     pub mfa: bool,
     /// It assumes a role.
     pub role: bool,
+    /// What it holds in Identity Center: the role and the account.
+    pub sso_role: Option<(String, String)>,
     sso_session: Option<String>,
     sso: bool,
 }
@@ -98,6 +100,9 @@ impl Profiles {
         for _ in 0..8 {
             settings.mfa |= section.get("mfa_serial").is_some();
             settings.role |= section.get("role_arn").is_some();
+            let held = section.get("sso_role_name").zip(section.get("sso_account_id"));
+            settings.sso_role =
+                settings.sso_role.or_else(|| held.map(|(role, account)| (role.to_owned(), account.to_owned())));
             settings.sso |= section.get("sso_start_url").is_some();
             settings.sso_session = settings.sso_session.or_else(|| section.get("sso_session").map(str::to_owned));
             match section.get("source_profile").and_then(|source| self.0.get_profile(source)) {

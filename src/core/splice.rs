@@ -223,12 +223,13 @@ fn is_as_good(present: &[u8], line: &str) -> bool {
 
 /// Whether a path is our absolute one: as it stands, below `~`, or below `~/.ssh` as ssh reads a relative one.
 fn is_same(path: &[u8], own: &[u8]) -> bool {
-    let below = |end: &[u8]| own.ends_with(end) && own.starts_with(b"/");
-    match path {
-        [b'/', ..] => path == own,
-        [b'~', rest @ ..] => rest.starts_with(b"/") && below(rest),
-        [] => false,
-        relative => below(&[b"/.ssh/", relative].concat()),
+    const FOLDER: &[u8] = b"/.ssh/";
+    let home = own.windows(FOLDER.len()).rposition(|window| window == FOLDER).map(|at| &own[..at]);
+    match (path, home) {
+        ([b'/', ..], _) => path == own,
+        ([], _) | (_, None) => false,
+        ([b'~', rest @ ..], Some(home)) => [home, rest].concat() == own,
+        (relative, Some(home)) => [home, FOLDER, relative].concat() == own,
     }
 }
 

@@ -77,6 +77,9 @@ pub struct Report {
 pub fn run(run: &Run<'_>) -> Result<Report> {
     let Run { paths, config, .. } = run;
     ssh_config::check_owner(paths, rustix::process::geteuid().as_raw())?;
+    if run.occasion != Occasion::Person && !paths.index().exists() {
+        return Ok(Report { skipped: true, ..Report::default() });
+    }
     let Some(_lock) = lock(paths, run.occasion == Occasion::Background)? else {
         return Ok(Report { skipped: true, ..Report::default() });
     };

@@ -173,9 +173,11 @@ pub fn unified(path: &Path, before: Option<&[u8]>, after: Option<&[u8]>) -> Vec<
     let name = |content: Option<&[u8]>| content.map_or("/dev/null".to_owned(), |_| path.display().to_string());
     let (old, new) = (before.unwrap_or_default(), after.unwrap_or_default());
     let diff = TextDiff::from_lines(old, new);
-    let mut text = Vec::new();
-    // Into memory, which does not fail.
-    let _ = diff.unified_diff().context_radius(3).header(&name(before), &name(after)).to_writer(&mut text);
+    let mut text = format!("--- {}\n+++ {}\n", name(before), name(after)).into_bytes();
+    // By hunks: as a whole, similar 3.2 writes what is not UTF-8 as something else. Into memory, which does not fail.
+    for hunk in diff.unified_diff().context_radius(3).iter_hunks() {
+        let _ = hunk.to_writer(&mut text);
+    }
     text
 }
 

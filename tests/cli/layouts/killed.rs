@@ -110,6 +110,12 @@ fn a_first_sync_killed_at_any_moment_is_made_good_by_the_next_and_by_remove() {
     }
 }
 
+/// In a folder that is ours alone, or a file.
+fn is_ours(path: &str) -> bool {
+    let folder = [".ssh/eic/", ".local/", ".cache/"].iter().any(|folder| path.starts_with(folder));
+    folder || path.ends_with(".ssh-eic-oldold")
+}
+
 #[test]
 fn temporaries_of_killed_syncs_are_swept_when_they_are_old() {
     let world = World::bare();
@@ -121,19 +127,26 @@ fn temporaries_of_killed_syncs_are_swept_when_they_are_old() {
     world.ssh(&["prod-web-1", "true"]).ok();
     let folders = [".ssh", ".ssh/eic", ".ssh/eic/keys", "dotfiles", ".local/state/ssh-eic", ".cache/ssh-eic"];
     for folder in folders {
-        world.write(&format!("{folder}/.ssh-eic-old"), "x");
-        world.write(&format!("{folder}/.ssh-eic-trial-old/all/hosts"), "x");
-        world.write(&format!("{folder}/.ssh-eic-young"), "x");
+        world.write(&format!("{folder}/.ssh-eic-oldold"), "x");
+        world.write(&format!("{folder}/.ssh-eic-trial-oldold/all/hosts"), "x");
+        world.write(&format!("{folder}/.ssh-eic-backup.d/hosts"), "x");
+        world.write(&format!("{folder}/.ssh-eic-youngy"), "x");
         world.write(&format!("{folder}/ssh-eic-of-mine"), "x");
     }
-    world.sh("find . -name '*-old' -exec touch -d '2 hours ago' {} + && touch -d '2 hours ago' */ssh-eic-of-mine").ok();
+    world
+        .sh("find . -name '*-oldold' -exec touch -d '2 hours ago' {} + && touch -d '2 hours ago' */ssh-eic-of-mine")
+        .ok();
     world.eic(&["sync"]).ok();
     let of = |name: &str| -> Vec<String> { folders.iter().map(|folder| format!("{folder}/{name}")).collect() };
     let sorted = |mut names: Vec<String>| {
         names.sort();
         names
     };
-    assert_eq!(sorted(temporaries(&world)), sorted(of(".ssh-eic-young")));
+    // In folders of the user's no folder is taken away, and nowhere what has a name of another make.
+    let kept = |name: &str| name.contains("backup") || name.contains("young") || !is_ours(name);
+    assert!(temporaries(&world).iter().all(|name| kept(name)), "{:?}", temporaries(&world));
+    assert_eq!(sorted(Snapshot::of(world.home()).paths_with(".ssh-eic-youngy")), sorted(of(".ssh-eic-youngy")));
+    assert_eq!(Snapshot::of(world.home()).paths_with(".ssh-eic-backup.d/hosts").len(), folders.len());
     assert_eq!(sorted(Snapshot::of(world.home()).paths_with("ssh-eic-of-mine")), sorted(of("ssh-eic-of-mine")));
 }
 
@@ -213,8 +226,8 @@ fn a_sync_and_a_remove_at_once_end_as_if_one_had_come_after_the_other() {
 #[test]
 fn a_temporary_of_a_killed_init_is_swept_when_it_is_old() {
     let world = World::new();
-    world.write(".config/ssh-eic/.ssh-eic-old", "[[source]]\n");
-    world.age(".config/ssh-eic/.ssh-eic-old", 7200);
+    world.write(".config/ssh-eic/.ssh-eic-oldold", "[[source]]\n");
+    world.age(".config/ssh-eic/.ssh-eic-oldold", 7200);
     world.eic(&["sync"]).ok();
     assert_eq!(temporaries(&world), Vec::<String>::new());
 }

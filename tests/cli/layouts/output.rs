@@ -13,6 +13,7 @@ use crate::world::{Story, World};
 
 /// Writes the file, asserts that nothing else was touched, and takes away what it must not need.
 fn written(world: &World) -> String {
+    let _ = fs::remove_file(world.home().join("only.conf"));
     written_with_cache(world, "only.conf")
 }
 
@@ -145,12 +146,24 @@ fn it_does_not_depend_on_whether_the_user_s_own_config_can_be_written() {
 }
 
 #[test]
-fn a_file_that_is_there_keeps_its_mode_and_one_that_cannot_be_is_named() {
+fn only_a_file_of_ours_is_replaced_and_one_that_cannot_be_is_named() {
     let world = World::bare();
-    world.write("only.conf", "old");
-    fs::set_permissions(world.home().join("only.conf"), fs::Permissions::from_mode(0o640)).unwrap();
+    let path = world.home().join("only.conf");
     world.eic(&["sync", "--output", "only.conf"]).ok();
-    assert_eq!(fs::metadata(world.home().join("only.conf")).unwrap().permissions().mode() & 0o7777, 0o640);
+    let text = fs::read_to_string(&path).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+    world.eic(&["sync", "--output", "only.conf"]).ok();
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
+    for (name, content) in [("mine", "Host mine\n"), (".ssh/config", "User me\n")] {
+        world.write(name, content);
+        world.eic(&["sync", "--output", name]).fails_with(9).says("was not written by ssh-eic");
+        assert_eq!(world.read(name), content);
+    }
+    std::os::unix::fs::symlink("nowhere", world.home().join("link")).unwrap();
+    world.eic(&["sync", "--output", "link"]).fails_with(9);
+    assert_eq!(world.sh("ssh-eic -q sync --output /dev/stdout | cat").ok(), text);
+    world.eic(&["sync", "--output", "/dev/null"]).ok();
+    assert!(!fs::metadata("/dev/null").unwrap().is_file());
     world.eic(&["sync", "--output", "no/such/folder.conf"]).fails_with(9).says("/no/such/folder.conf");
 }
 

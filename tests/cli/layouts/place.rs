@@ -183,7 +183,7 @@ fn a_line_that_is_saved_while_a_sync_runs_is_not_lost() {
     for more in ["", INLINE] {
         let world = World::bare();
         // Somebody's editor writes while ssh is asked about the new config.
-        let save = "Match exec \"grep -q meanwhile ~/.ssh/config || echo '# meanwhile' >>~/.ssh/config\"\n";
+        let save = "Match exec \"grep -qx '# meanwhile' ~/.ssh/config || echo '# meanwhile' >>~/.ssh/config\"\n";
         world.write(".ssh/config", save);
         configure(&world, more);
         let story = world.eic(&["sync"]);

@@ -25,7 +25,7 @@ fn what_has_no_effect_any_more_is_named_with_file_and_line() {
     let story = world.eic(&["sync"]);
     let place = format!("{}:5", world.home().join(".ssh/config").display());
     let [warning] = warnings(&story)[..] else { panic!("one warning\n{story}") };
-    for words in [place.as_str(), "User deploy", "Port 2222", "IdentityFile", "ProxyJump bastion", "has no effect"] {
+    for words in [place.as_str(), "User deploy", "Port 2222", "IdentityFile", "ProxyJump bastion", "have no effect"] {
         assert!(warning.contains(words), "it should name {words}\n{story}");
     }
     assert!(!warning.contains("ForwardAgent"), "that one has its effect\n{story}");

@@ -51,7 +51,7 @@ fn a_denied_region_is_a_note_under_all_and_an_error_where_it_is_named() {
     assert_eq!(told(&story).0, 0, "{story}");
     assert_eq!(names(&world), "prod-web-1\nprod-web-2\nus-web\n");
     configure(&world, "[[source]]\nprofile = \"prod\"\nregions = [\"eu-west-1\", \"eu-central-1\"]\n");
-    world.eic(&["sync"]).fails_with(6).says("source \"prod\": AWS denies ec2:DescribeInstances");
+    world.eic(&["sync"]).fails_with(6).says("source \"prod\" in eu-central-1: AWS denies ec2:DescribeInstances");
     assert_eq!(names(&world), "prod-web-1\nprod-web-2\n");
 }
 
