@@ -103,6 +103,50 @@ fn a_name_goes_to_another_account_only_when_somebody_says_so() {
 }
 
 #[test]
+fn a_move_in_the_background_is_told_by_the_next_connection_and_the_next_sync() {
+    let world = World::new();
+    world.sandbox.update(&world.web2, Change { state: Some(State::Terminated), ..Change::default() }).unwrap();
+    let new = world.sandbox.add(Instance::new("prod-web-2").address("10.0.4.1")).unwrap();
+    world.eic(&["--quiet", "sync", "--detached"]).ok();
+    world.eic(&["--quiet", "sync", "--detached"]).ok();
+    let told = format!("prod-web-2 was {} (111122223333) and is {new} since the last refresh", world.web2);
+    for _ in 0..2 {
+        assert_eq!(world.ssh(&["prod-web-2", "echo $SSH_EIC_INSTANCE"]).says(&told).ok().trim(), new);
+    }
+    assert!(!world.ssh(&["prod-web-1", "true"]).stderr.contains("since the last refresh"));
+    world.eic(&["sync"]).says(&format!("prod-web-2: {} (111122223333) -> {new}", world.web2)).ok();
+    assert!(!world.eic(&["sync"]).stderr.contains("->"));
+    assert!(!world.ssh(&["prod-web-2", "true"]).stderr.contains("since the last refresh"));
+}
+
+#[test]
+fn a_lost_or_damaged_index_gives_no_name_away() {
+    for damage in ["", "{\"version\":999}\n", "not json\n"] {
+        let world = World::bare();
+        world.write(
+            ".config/ssh-eic/config.toml",
+            "[[source]]\nprofile = \"prod\"\n[[source]]\nprofile = \"staging\"\n",
+        );
+        world.eic(&["sync"]).ok();
+        world.sandbox.remove(&world.web1).unwrap();
+        let twin =
+            Instance::new("prod-web-1").account(sandbox::STAGING_ACCOUNT).region("us-east-1").address("10.1.0.1");
+        world.sandbox.add(twin).unwrap();
+        world.write(".local/state/ssh-eic/index", damage);
+        world.eic(&["sync"]).says("prod-web-1 was ").says("--accept-moves");
+        world.ssh(&["prod-web-1", "true"]).fails_with(255);
+        world.ssh(&["prod-web-2", "true"]).ok();
+    }
+    // One line that cannot be read takes nothing else with it.
+    let world = World::new();
+    let index = world.read(".local/state/ssh-eic/index");
+    world.write(".local/state/ssh-eic/index", &index.replacen("\"port\":22", "\"port\":x", 1));
+    world.eic(&["list"]).fails_with(9).says("hint: ssh-eic sync");
+    world.eic(&["sync"]).says("could not be read; it is made anew").ok();
+    assert_eq!(names(&world), "prod-web-1\nprod-web-2\n");
+}
+
+#[test]
 fn what_the_user_reaches_already_is_not_taken() {
     let world = World::bare();
     for (name, address) in [("own", "10.0.4.1"), ("lab-7", "10.0.4.2"), ("known", "10.0.4.3"), ("free", "10.0.4.4")] {
