@@ -3,6 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use serde::de::DeserializeOwned;
+use serde::de::value::StrDeserializer;
+
+use crate::store::config::{AddressKind, KeyType};
 
 /// Plain ssh to private EC2 instances through EC2 Instance Connect.
 #[derive(Debug, Parser)]
@@ -48,7 +52,7 @@ pub enum Command {
     List(List),
     /// The Match exec hook that ssh calls before each connection
     Match(Match),
-    /// Take everything of ours away again; ~/.ssh/config is as it was before
+    /// Remove everything that ssh-eic wrote; ~/.ssh/config is as it was before
     Remove(Remove),
     /// Print the IAM policy that reaching the managed hosts needs
     Policy(Policy),
@@ -87,7 +91,7 @@ pub struct Sync {
     /// Ask this source only; may be given several times
     #[arg(long = "source", value_name = "NAME")]
     pub sources: Vec<String>,
-    /// Do nothing if the last sync is younger, such as 10m
+    /// Do nothing if the last complete sync is younger, such as 10m
     #[arg(long, value_name = "AGE", value_parser = age)]
     pub if_older_than: Option<u64>,
     /// Show what would change as a unified diff, write nothing, and exit 1 if there is a difference
@@ -123,7 +127,7 @@ pub struct List {
 /// Arguments of `remove`.
 #[derive(Debug, Args)]
 pub struct Remove {
-    /// The config file and the push log, too
+    /// Also remove the config file and the push log
     #[arg(long)]
     pub all: bool,
 }
@@ -209,9 +213,18 @@ pub struct Proxy {
     /// Whose name INSTANCE is, if it is the name of several
     #[arg(long, value_name = "NAMES", hide = true)]
     pub shared_by: Option<String>,
+    /// Whose name INSTANCE was, and who wants it
+    #[arg(long, value_name = "IDS", hide = true)]
+    pub waits_for: Option<String>,
     /// Refuse credentials of any other account
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", conflicts_with = "source")]
     pub account: Option<String>,
+    /// Which of the instance's addresses HOST is: private, ipv6 or public
+    #[arg(long, value_name = "KIND", conflicts_with = "source", value_parser = word::<AddressKind>)]
+    pub address: Option<AddressKind>,
+    /// The type of the key: ed25519 or rsa
+    #[arg(long, value_name = "TYPE", conflicts_with = "source", value_parser = word::<KeyType>)]
+    pub key_type: Option<KeyType>,
 }
 
 fn key_and_value(text: &str) -> Result<(String, String), String> {
@@ -219,6 +232,11 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("write it as KEY=VALUE".to_owned()),
     }
+}
+
+/// A word as the config file has it.
+fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    T::deserialize(StrDeserializer::<serde::de::value::Error>::new(text)).map_err(|error| error.to_string())
 }
 
 /// Seconds from `90`, `10m`, `1h30m`.

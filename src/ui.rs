@@ -21,8 +21,19 @@ pub fn set_level(quiet: bool, verbose: u8, variable: Option<&str>) {
         _ => 1,
     };
     let _ = BEGAN.set(Instant::now());
-    let level = if quiet { 0 } else { (1 + verbose.min(2)).max(from_variable) };
+    // Flags win over the variable.
+    let level = match (quiet, verbose) {
+        (true, _) => 0,
+        (false, 0) => from_variable,
+        (false, flags) => 1 + flags.min(2),
+    };
     LEVEL.store(level, Ordering::Relaxed);
+}
+
+/// Whether only errors are said.
+#[must_use]
+pub fn is_quiet() -> bool {
+    LEVEL.load(Ordering::Relaxed) == 0
 }
 
 /// When the program began, as far as `-vv` is concerned.

@@ -581,7 +581,7 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__proxy)
-            opts="-v -q -h --region --source --profile --role-arn --external-id --role-session-name --sso-session --sso-account --sso-role --shared-by --account --config --home --state --verbose --quiet --help"
+            opts="-v -q -h --region --source --profile --role-arn --external-id --role-session-name --sso-session --sso-account --sso-role --shared-by --waits-for --account --address --key-type --config --home --state --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -627,7 +627,19 @@ _ssh__eic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --waits-for)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --account)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --address)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key-type)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -35,7 +35,7 @@ complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "init" -d 'Write a f
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "sync" -d 'Find instances and rewrite the ssh config for them'
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "list" -d 'Show the managed hosts'
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "match" -d 'The Match exec hook that ssh calls before each connection'
-complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "remove" -d 'Take everything of ours away again; ~/.ssh/config is as it was before'
+complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "remove" -d 'Remove everything that ssh-eic wrote; ~/.ssh/config is as it was before'
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "policy" -d 'Print the IAM policy that reaching the managed hosts needs'
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "proxy" -d 'The `ProxyCommand` that ssh calls to reach an instance'
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "generate" -d 'Print the man page or shell completions'
@@ -53,7 +53,7 @@ complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand init" -s v -l verbose -d
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand init" -s q -l quiet -d 'Say nothing but errors'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand init" -s h -l help -d 'Print help'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -l source -d 'Ask this source only; may be given several times' -r
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -l if-older-than -d 'Do nothing if the last sync is younger, such as 10m' -r
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -l if-older-than -d 'Do nothing if the last complete sync is younger, such as 10m' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -l output -d 'Write one self-contained file for `ssh -F`, paramiko or asyncssh, and touch nothing else; - is stdout' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -l home -d 'Keep everything under this folder (`SSH_EIC_HOME`)' -r -F
@@ -82,7 +82,7 @@ complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand match" -s h -l help -d '
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand remove" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand remove" -l home -d 'Keep everything under this folder (`SSH_EIC_HOME`)' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand remove" -l state -d 'Keep the state folder under this one (`XDG_STATE_HOME`)' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand remove" -l all -d 'The config file and the push log, too'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand remove" -l all -d 'Also remove the config file and the push log'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand remove" -s v -l verbose -d 'Say more; twice: what takes how long, too'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand remove" -s q -l quiet -d 'Say nothing but errors'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand remove" -s h -l help -d 'Print help'
@@ -104,7 +104,10 @@ complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l sso-session -d
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l sso-account -d 'The account of that role' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l sso-role -d 'That role' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l shared-by -d 'Whose name INSTANCE is, if it is the name of several' -r
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l waits-for -d 'Whose name INSTANCE was, and who wants it' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l account -d 'Refuse credentials of any other account' -r
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l address -d 'Which of the instance\'s addresses HOST is: private, ipv6 or public' -r
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l key-type -d 'The type of the key: ed25519 or rsa' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l home -d 'Keep everything under this folder (`SSH_EIC_HOME`)' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l state -d 'Keep the state folder under this one (`XDG_STATE_HOME`)' -r -F
@@ -145,7 +148,7 @@ complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_see
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove policy proxy generate worker help" -f -a "sync" -d 'Find instances and rewrite the ssh config for them'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove policy proxy generate worker help" -f -a "list" -d 'Show the managed hosts'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove policy proxy generate worker help" -f -a "match" -d 'The Match exec hook that ssh calls before each connection'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove policy proxy generate worker help" -f -a "remove" -d 'Take everything of ours away again; ~/.ssh/config is as it was before'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove policy proxy generate worker help" -f -a "remove" -d 'Remove everything that ssh-eic wrote; ~/.ssh/config is as it was before'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove policy proxy generate worker help" -f -a "policy" -d 'Print the IAM policy that reaching the managed hosts needs'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove policy proxy generate worker help" -f -a "proxy" -d 'The `ProxyCommand` that ssh calls to reach an instance'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove policy proxy generate worker help" -f -a "generate" -d 'Print the man page or shell completions'

@@ -4,8 +4,8 @@
 //! The stock client of the SDK is not used: it reads every file of the trust folder, spends 31 ms of CPU on building
 //! aws-lc's tables, and knows no `HTTPS_PROXY`.
 
+use std::cell::OnceCell;
 use std::path::Path;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -81,18 +81,20 @@ pub async fn config(profile: Option<&str>, region: Option<&str>, patience: Patie
     Ok(loader.load().await)
 }
 
-/// The HTTP client of this process: one trust store, one pool of connections.
+/// The HTTP client of this thread, and so of its event loop: one trust store, one pool of connections.
 ///
 /// # Errors
 ///
 /// [`Kind::File`] if `AWS_CA_BUNDLE` cannot be read.
 pub fn http_client() -> Result<SharedHttpClient> {
-    static CLIENT: OnceLock<SharedHttpClient> = OnceLock::new();
-    if let Some(client) = CLIENT.get() {
-        return Ok(client.clone());
+    thread_local! {
+        static CLIENT: OnceCell<SharedHttpClient> = const { OnceCell::new() };
+    }
+    if let Some(client) = CLIENT.with(|client| client.get().cloned()) {
+        return Ok(client);
     }
     let client = new_http_client()?;
-    Ok(CLIENT.get_or_init(|| client).clone())
+    Ok(CLIENT.with(|cell| cell.get_or_init(|| client).clone()))
 }
 
 fn new_http_client() -> Result<SharedHttpClient> {

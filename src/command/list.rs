@@ -85,6 +85,9 @@ fn live(context: &Context) -> Result<(Vec<Host>, Vec<Error>)> {
         reach: &Reach::read(paths, &ssh_config::include_line(paths)?),
         index: index.as_ref(),
     })?;
+    for note in &found.notes {
+        ui::warning(note);
+    }
     Ok((found.fleet.hosts, failures::by_cause(found.failed)))
 }
 

@@ -1,11 +1,9 @@
 //! `ssh-eic policy`: the least-privilege IAM policy for the hosts of the index.
 
-use std::io::{self, Write};
-
 use crate::cli;
-use crate::command::{Context, Exit};
+use crate::command::{Context, Exit, print};
 use crate::core::policy::{self, Origin};
-use crate::error::{Error, Kind, Result, reason};
+use crate::error::{Error, Kind, Result};
 use crate::store::index::Index;
 
 /// Runs it.
@@ -21,7 +19,6 @@ pub fn run(context: &Context, args: &cli::Policy) -> Result<Exit> {
     let origin = Origin { source_ip: args.source_ip.clone(), source_vpce: args.source_vpce.clone() };
     let text = serde_json::to_string_pretty(&policy::document(&hosts, &origin))
         .map_err(|error| Error::new(Kind::Bug, "cannot write JSON").because(error))?;
-    writeln!(io::stdout().lock(), "{text}")
-        .map_err(|error| Error::new(Kind::File, format!("cannot write to stdout: {}", reason(&error))))?;
+    print(&format!("{text}\n"))?;
     Ok(Exit::default())
 }

@@ -15,7 +15,7 @@ use crate::core::ids::{InstanceId, OsUser};
 use crate::core::intent;
 use crate::error::{Error, Kind, Result};
 use crate::store::files;
-use crate::store::index::{Index, Told};
+use crate::store::index::{Index, UntoldMove};
 use crate::store::keys;
 use crate::sys::{caller, clock, detach, signals};
 use crate::ui;
@@ -72,6 +72,9 @@ fn prepare(context: &Context, args: &cli::Proxy, program: &Program, start: Insta
     if let Some(names) = &args.shared_by {
         return Err(target::shared_by(&args.instance, names.split(',')));
     }
+    if let Some((was, wants)) = args.waits_for.as_deref().and_then(|ids| ids.split_once(',')) {
+        return Err(target::waits(&args.instance, was, wants));
+    }
     let Some(id) = InstanceId::parse(&args.instance) else {
         // Sync writes a block for a bare name that several share, so that it leads here and nowhere else.
         return Err(target::shared_name(&context.paths, &args.instance)?.unwrap_or_else(|| {
@@ -88,7 +91,13 @@ fn prepare(context: &Context, args: &cli::Proxy, program: &Program, start: Insta
         (None, Some(host)) => host.user.clone(),
         (None, None) => OsUser::ec2_user(),
     };
-    let place = Place { region: args.region.clone(), source: args.source.clone(), identity: identity(args) };
+    let place = Place {
+        region: args.region.clone(),
+        source: args.source.clone(),
+        identity: identity(args),
+        address: args.address,
+        key_type: args.key_type,
+    };
     let patience = patience(&known);
     let (job, address) = target::job(&context.paths, &known, program, &id, user, &place, patience)?;
     // An id typed instead of an alias: the index knows where it is.
@@ -100,7 +109,7 @@ fn prepare(context: &Context, args: &cli::Proxy, program: &Program, start: Insta
 /// A name that has moved to this instance while nobody was reading.
 fn tell_moves(known: &Known, id: &InstanceId) {
     let told = known.index.as_ref().and_then(|index| index.untold(id).ok()).unwrap_or_default();
-    for Told { name, was, at } in told {
+    for UntoldMove { name, was, at } in told {
         if clock::now().saturating_sub(at) < A_DAY {
             ui::warning(&format!("{name} was {} ({}) and is {id} since the last refresh", was.id, was.account));
         }
@@ -122,7 +131,9 @@ fn identity(args: &cli::Proxy) -> Identity {
         account: args.sso_account.clone().unwrap_or_default(),
         role: args.sso_role.clone().unwrap_or_default(),
     });
-    let account = args.account.clone().or_else(|| args.sso_account.clone());
+    // A role on top may be one of another account.
+    let of_session = args.sso_account.clone().filter(|_| args.role_arn.is_none());
+    let account = args.account.clone().or(of_session);
     Identity { profile: args.profile.clone(), sso, role, account }
 }
 

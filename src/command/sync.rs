@@ -40,7 +40,11 @@ pub fn run(context: &Context, args: &cli::Sync) -> Result<Exit> {
         flags: context.flags.clone(),
         only: (!args.sources.is_empty()).then(|| args.sources.clone()),
         if_older_than: args.if_older_than.map(|seconds| seconds * 1000),
-        occasion: if args.detached { Occasion::Background } else { Occasion::Person },
+        occasion: match (args.detached, ui::is_quiet()) {
+            (true, _) => Occasion::Background,
+            (false, true) => Occasion::Unread,
+            (false, false) => Occasion::Person,
+        },
         accept_moves: args.accept_moves,
     };
     if args.diff {
@@ -54,8 +58,8 @@ pub fn run(context: &Context, args: &cli::Sync) -> Result<Exit> {
         return Ok(end(&report));
     }
     let report = sync::run(&run)?;
-    if report.skipped {
-        ui::verbose(|| "the last sync is young enough".to_owned());
+    if let Some(why) = report.skipped {
+        ui::verbose(|| why.to_owned());
     }
     Ok(end(&report))
 }

@@ -26,6 +26,10 @@ pub struct Place {
     pub source: Option<String>,
     /// `--profile`, `--role-arn`, `--sso-session` and what belongs to them.
     pub identity: Identity,
+    /// `--address`
+    pub address: Option<AddressKind>,
+    /// `--key-type`
+    pub key_type: Option<KeyType>,
 }
 
 /// What is known before anything is asked.
@@ -96,7 +100,9 @@ pub fn job(
     };
     let Some(name) = source_name else {
         let identity = place.identity.clone();
-        return Ok((limits(Job::new(id.clone(), &label, user, region, identity)), AddressKind::Private));
+        let job = Job::new(id.clone(), &label, user, region, identity);
+        let job = Job { key_type: place.key_type.unwrap_or(KeyType::Ed25519), ..job };
+        return Ok((limits(job), place.address.unwrap_or(AddressKind::Private)));
     };
     let Signer { identity, key_type, address } = signer(known, &name)?.ok_or_else(|| {
         Error::new(
@@ -165,6 +171,13 @@ pub fn shared_name(paths: &Paths, name: &str) -> Result<Option<Error>> {
             Some(Error::new(Kind::NoHost, words).hint("ssh-eic sync --accept-moves, if that is right"))
         }
     })
+}
+
+/// That a name has not been given to who wants it now.
+#[must_use]
+pub fn waits(name: &str, was: &str, wants: &str) -> Error {
+    Error::new(Kind::NoHost, format!("{name} was {was}, and {wants} in another account is called so now"))
+        .hint("ssh-eic sync --accept-moves, if that is right")
 }
 
 /// That a name is several instances'.

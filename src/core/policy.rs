@@ -52,7 +52,7 @@ pub fn document(hosts: &[Host], origin: &Origin) -> Value {
         let mut find = json!({
             "Sid": format!("FindInstances{suffix}"),
             "Effect": "Allow",
-            "Action": "ec2:DescribeInstances",
+            "Action": ["ec2:DescribeInstances", "ec2:DescribeImages", "ec2:DescribeRegions"],
             "Resource": "*",
         });
         if condition != json!({}) {
@@ -101,6 +101,8 @@ mod tests {
                 "arn:aws:ec2:eu-west-1:111122223333:instance/*"
             ])
         );
+        let find = ["ec2:DescribeInstances", "ec2:DescribeImages", "ec2:DescribeRegions"];
+        assert_eq!(policy["Statement"][1]["Action"], json!(find));
         assert_eq!(push["Condition"]["StringEquals"]["ec2:osuser"], json!(["ec2-user", "ubuntu"]));
         assert_eq!(push["Condition"]["IpAddress"]["aws:SourceIp"], json!(["198.51.100.0/24"]));
     }

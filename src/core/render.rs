@@ -48,7 +48,13 @@ impl Settings {
     /// Whether ssh shall know the host by name.
     #[must_use]
     pub fn names(&self, host: &Host) -> bool {
-        host.alias.as_ref().is_some_and(|alias| pattern::matches_list(self.hosts.iter().map(String::as_str), alias))
+        host.alias.as_ref().is_some_and(|alias| self.names_bare(alias))
+    }
+
+    /// The same of a name that several share.
+    #[must_use]
+    pub fn names_bare(&self, name: &str) -> bool {
+        pattern::matches_list(self.hosts.iter().map(String::as_str), &name.to_ascii_lowercase())
     }
 }
 
@@ -84,6 +90,12 @@ impl<'a> OptionSet<'a> {
             port: host.port,
             options: &host.options,
         }
+    }
+
+    /// The same wherever it is: the region is a flag of our proxy only, which no client looks at.
+    #[must_use]
+    pub fn anywhere(self) -> Self {
+        Self { region: "", ..self }
     }
 }
 
@@ -140,12 +152,10 @@ pub(super) fn guard() -> String {
     format!("{HEADER}Match user \"*'*,*\\*\"\n    ProxyCommand none\n")
 }
 
-fn host_blocks(hosts: &[Host], bare: &[String], settings: &Settings) -> String {
+fn host_blocks(hosts: &[Host], bare_names: &[String], settings: &Settings) -> String {
     let mut out = HEADER.to_owned();
     for host in hosts.iter().filter(|host| settings.names(host)) {
-        let names: Vec<&str> = host.all_names().collect();
-        let address = host.address.as_deref().unwrap_or(host.id.as_str());
-        let _ = write!(out, "Host {}\n    HostName {address}\n    HostKeyAlias {}\n", names.join(" "), host.id);
+        address(&mut out, host, &host.all_names().collect::<Vec<_>>());
     }
     let mut sets: BTreeMap<OptionSet<'_>, Vec<&str>> = BTreeMap::new();
     for host in hosts.iter().filter(|host| settings.names(host)) {
@@ -160,17 +170,26 @@ fn host_blocks(hosts: &[Host], bare: &[String], settings: &Settings) -> String {
             shared(&mut out, settings, set.user, &format!("{place} -- %k %h %p"));
         }
     }
-    let bare: Vec<&str> = bare.iter().map(String::as_str).collect();
-    for line in name_lines(&bare) {
-        // No address and no way around our proxy, which says whose name it is and connects to none.
-        let program = program(settings);
-        let _ = write!(
-            out,
-            "Host {line}\n    ProxyCommand {program} proxy -- %n %h %p '%r'\n    ProxyUseFdpass no\n    ControlPath none\n"
-        );
+    for line in name_lines(&bare_names.iter().map(String::as_str).collect::<Vec<_>>()) {
+        bare(&mut out, &line, settings, " -- %n");
     }
     id_blocks(&mut out, hosts, settings);
     out
+}
+
+/// The head of a host's block.
+pub(super) fn address(out: &mut String, host: &Host, names: &[&str]) {
+    let address = host.address.as_deref().unwrap_or(host.id.as_str());
+    let _ = write!(out, "Host {}\n    HostName {address}\n    HostKeyAlias {}\n", names.join(" "), host.id);
+}
+
+/// Names without an address and without a way around our proxy, which says whose they are and connects to none.
+pub(super) fn bare(out: &mut String, names: &str, settings: &Settings, target: &str) {
+    let program = program(settings);
+    let _ = write!(
+        out,
+        "Host {names}\n    ProxyCommand {program} proxy{target} %h %p '%r'\n    ProxyUseFdpass no\n    ControlPath none\n"
+    );
 }
 
 /// What the user wants comes before ours, that of a `[[host]]` before that of all.

@@ -7,55 +7,44 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::core::fleet::Host;
-use crate::core::identity::Identity;
 use crate::core::ids::InstanceId;
 use crate::core::names::Shared;
 use crate::core::render::{self, Settings};
 
-/// Renders it. `identity` gives the credentials of a source by its name.
+/// Flags of the proxy for one host, and their values.
+pub type Flags<'a> = dyn Fn(&Host) -> Vec<(&'static str, String)> + 'a;
+
+/// Renders it. `flags` say what the proxy has to know of a host's source.
 #[must_use]
-pub fn render<'a>(
-    hosts: &[Host],
-    shared: &BTreeMap<String, Shared>,
-    settings: &Settings,
-    identity: &dyn Fn(&str) -> Option<&'a Identity>,
-) -> String {
+pub fn render(hosts: &[Host], shared: &BTreeMap<String, Shared>, settings: &Settings, flags: &Flags<'_>) -> String {
     let mut out = render::guard();
-    for host in hosts.iter().filter(|host| settings.names(host)) {
-        let names: Vec<&str> = host.all_names().chain([host.id.as_str()]).collect();
-        block(&mut out, host, &names, settings, identity(&host.source));
-    }
-    for host in hosts.iter().filter(|host| !settings.names(host)) {
-        block(&mut out, host, &[host.id.as_str()], settings, identity(&host.source));
+    for host in hosts {
+        let mut names: Vec<&str> = Vec::new();
+        if settings.names(host) {
+            names.extend(host.all_names());
+        }
+        names.push(host.id.as_str());
+        block(&mut out, host, &names, settings, &flags(host));
     }
     let labels: BTreeMap<&InstanceId, &str> = hosts.iter().map(|host| (&host.id, host.label())).collect();
-    for (name, shared) in shared {
-        let ids = match shared {
-            Shared::By(ids) => ids.as_slice(),
-            Shared::Waits { wants, .. } => std::slice::from_ref(wants),
+    for (name, shared) in shared.iter().filter(|(name, _)| settings.names_bare(name)) {
+        let label = |id: &InstanceId| labels.get(id).copied().unwrap_or(id.as_str()).to_owned();
+        let told = match shared {
+            Shared::By(ids) => format!("--shared-by '{}'", ids.iter().map(label).collect::<Vec<_>>().join(",")),
+            Shared::Waits { was, wants, .. } => format!("--waits-for '{},{}'", was.id, label(wants)),
         };
-        let names: Vec<&str> = ids.iter().map(|id| labels.get(id).copied().unwrap_or(id.as_str())).collect();
-        let _ = write!(
-            out,
-            "Host {name}\n    ProxyCommand {} proxy --shared-by '{}' -- {name} %h %p '%r'\n    ProxyUseFdpass no\n    ControlPath none\n",
-            render::program(settings),
-            names.join(",")
-        );
+        render::bare(&mut out, name, settings, &format!(" {told} -- {name}"));
     }
     out
 }
 
-fn block(out: &mut String, host: &Host, names: &[&str], settings: &Settings, identity: Option<&Identity>) {
-    let address = host.address.as_deref().unwrap_or(host.id.as_str());
-    let _ = write!(out, "Host {}\n    HostName {address}\n    HostKeyAlias {}\n", names.join(" "), host.id);
+fn block(out: &mut String, host: &Host, names: &[&str], settings: &Settings, flags: &[(&'static str, String)]) {
+    render::address(out, host, names);
     render::options(out, &host.options, settings);
     render::login(out, host.user.as_str(), host.port);
     let mut target = format!(" --region {}", render::word(&host.region));
-    for (flag, value) in identity.map(Identity::arguments).unwrap_or_default() {
+    for (flag, value) in flags {
         let _ = write!(target, " {flag} {}", render::word(value));
-    }
-    if identity.is_some_and(|identity| identity.sso.is_none()) && !host.account.is_empty() {
-        let _ = write!(target, " --account {}", render::word(&host.account));
     }
     render::shared_as(out, settings, host.user.as_str(), host.id.as_str(), &format!("{target} -- {} %h %p", host.id));
 }

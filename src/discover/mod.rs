@@ -5,6 +5,7 @@
 pub mod expand;
 pub mod failures;
 pub mod fleet;
+pub mod locate;
 pub mod proof;
 pub mod query;
 pub mod survey;

@@ -74,7 +74,7 @@ pub fn prove(claim: &Claim<'_>, hosts: &mut [Host]) -> Result<(Proven, Remarks)>
     let (group_of, firsts) = groups(claim, hosts);
     let unknown = firsts.iter().filter(|(set, _)| !known.contains_key(*set));
     let (new_sets, new): (Vec<String>, Vec<Host>) =
-        unknown.take(AT_ONCE).map(|(set, &at)| (set.clone(), hosts[at].clone())).unzip();
+        unknown.take(MOST_SETS).map(|(set, &at)| (set.clone(), hosts[at].clone())).unzip();
     if new_surroundings || generated != claim.before.generated {
         parse(claim, hosts)?;
     }
@@ -101,9 +101,9 @@ pub fn prove(claim: &Claim<'_>, hosts: &mut [Host]) -> Result<(Proven, Remarks)>
     Ok((Proven { generated, surroundings, sets }, remarks))
 }
 
-/// Sets that one sync proves at most: user and port are by tags, and whoever writes these does not decide how long a sync
+/// Sets of options that one sync proves at most: user and port are by tags, and whoever writes these does not decide how long a sync
 /// takes. The next one goes on.
-const AT_ONCE: usize = 400;
+const MOST_SETS: usize = 400;
 
 /// A digest of what the user and the system have written, and of what all of ours share.
 fn surroundings(claim: &Claim<'_>) -> String {
@@ -116,7 +116,7 @@ fn surroundings(claim: &Claim<'_>) -> String {
 
 /// Lets the client read every line, and resolve the last host of all.
 fn parse(claim: &Claim<'_>, hosts: &[Host]) -> Result<()> {
-    check_options(claim, hosts)?;
+    check_options(claim.paths, claim.settings, claim.trial, hosts)?;
     let every_line = written(claim, "all", claim.generated)?;
     let last = hosts.iter().rfind(|host| claim.settings.names(host));
     let resolved = ssh_client::resolve(&every_line, last.map_or("localhost", Host::label)).map_err(|error| {
@@ -227,7 +227,7 @@ fn groups(claim: &Claim<'_>, hosts: &[Host]) -> (Vec<Option<String>>, BTreeMap<S
         }
         let about = |block: &Block| host.all_names().any(|name| block.is_about(name));
         let matching: Vec<usize> = (0..specific.len()).filter(|&block| about(specific[block])).collect();
-        let set = sets.entry((OptionSet::of(host), matching)).or_insert_with_key(|set| {
+        let set = sets.entry((OptionSet::of(host).anywhere(), matching)).or_insert_with_key(|set| {
             let digest = digest::of([format!("{set:?}").as_bytes()]);
             firsts.insert(digest.clone(), at);
             digest
@@ -260,14 +260,18 @@ fn in_parallel(hosts: &[Host], resolve: impl Fn(&Host) -> Result<Answer> + Sync)
 }
 
 /// Whether ssh takes the options of config.toml, told by the option and not by a line of a generated file.
-fn check_options(claim: &Claim<'_>, hosts: &[Host]) -> Result<()> {
+///
+/// # Errors
+///
+/// [`Kind::Config`] naming the option.
+pub fn check_options(paths: &Paths, settings: &Settings, trial: &Path, hosts: &[Host]) -> Result<()> {
     let of_hosts = hosts.iter().flat_map(|host| &host.options);
-    let wanted: BTreeSet<(&String, &String)> = claim.settings.options.iter().chain(of_hosts).collect();
+    let wanted: BTreeSet<(&String, &String)> = settings.options.iter().chain(of_hosts).collect();
     if wanted.is_empty() {
         return Ok(());
     }
     let wanted: Vec<(&String, &String)> = wanted.into_iter().collect();
-    let path = claim.trial.join("options");
+    let path = trial.join("options");
     let lines: Vec<String> = wanted.iter().map(|(keyword, value)| format!("{keyword} {value}\n")).collect();
     write(&path, lines.concat().as_bytes())?;
     ssh_client::resolve(&path, "localhost").map(drop).map_err(|error| {
@@ -277,7 +281,7 @@ fn check_options(claim: &Claim<'_>, hosts: &[Host]) -> Result<()> {
             });
         let (keyword, value) = number.and_then(|line| wanted.get(line.saturating_sub(1))).unwrap_or(&wanted[0]);
         let words = error.message.rsplit(": ").next().unwrap_or_default().to_lowercase();
-        let file = claim.paths.config.display();
+        let file = paths.config.display();
         Error::new(Kind::Config, format!("{file}: options: ssh does not take {keyword} = {value:?}: {words}"))
             .hint("correct it there; nothing was changed")
     })

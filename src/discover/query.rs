@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::thread;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -11,8 +12,6 @@ use crate::aws::client::{self, Patience};
 use crate::aws::credentials::{self, Session};
 use crate::aws::{images, instances, regions};
 use crate::core::fleet::{Sighting, TAG_USER};
-use crate::core::identity::Identity;
-use crate::core::ids::InstanceId;
 use crate::core::image::Image;
 use crate::discover::expand::{self, Expanded};
 use crate::error::{Error, Kind, Result};
@@ -23,7 +22,7 @@ use crate::ui::Progress;
 
 /// Requests under way at once: each waits for AWS most of its time, and sources of different accounts do not share a
 /// limit there.
-const AT_ONCE: usize = 240;
+pub const AT_ONCE: usize = 240;
 
 /// What was seen of one source in one region.
 #[derive(Debug)]
@@ -95,36 +94,88 @@ struct Asking {
 /// [`Kind::Bug`] only; what AWS says is in the survey.
 pub fn all(question: &Question<'_>) -> Result<Survey> {
     crate::sys::limits::many_files();
-    client::run(async {
-        let mut survey = expanded(question).await;
-        let asking = Arc::new(Asking {
-            permits: Semaphore::new(AT_ONCE),
-            cache: question.cache.clone(),
-            progress: question.progress.clone(),
-            images: question.images.clone(),
-            claimed: Mutex::default(),
-            now: question.now,
-        });
-        let mut tasks = JoinSet::new();
-        for (position, source) in survey.sources.iter().enumerate().filter(|(at, _)| survey.asked[*at]) {
-            let (source, asking) = (source.clone(), Arc::clone(&asking));
-            let known = question.records.iter().find(|record| record.name == source.name);
-            let known = known.and_then(|record| record.identity.account.clone());
-            asking.progress.more(1);
-            tasks.spawn(async move { Box::pin(of_source(position, source, known, asking)).await });
+    let mut survey = client::run(async { Ok(expanded(question).await) })?;
+    let asking = Arc::new(Asking {
+        permits: Semaphore::new(AT_ONCE),
+        cache: question.cache.clone(),
+        progress: question.progress.clone(),
+        images: question.images.clone(),
+        claimed: Mutex::default(),
+        now: question.now,
+    });
+    let known = |source: &Source| record(question.records, &source.name).and_then(|one| one.identity.account.clone());
+    let asked: Vec<Asked> = survey
+        .sources
+        .iter()
+        .enumerate()
+        .filter(|(position, _)| survey.asked[*position])
+        .map(|(position, source)| Asked { position, source: source.clone(), known: known(source) })
+        .collect();
+    question.progress.more(asked.len());
+    for answer in on_all_processors(asked, &asking)? {
+        let name = survey.sources[answer.source].name.clone();
+        survey.accounts.extend(answer.account.map(|account| (name.clone(), account)));
+        survey.regions.insert(name, answer.regions);
+        survey.seen.extend(answer.seen);
+        survey.images.extend(answer.images);
+        survey.images_failed = survey.images_failed.or(answer.images_failed);
+    }
+    survey.seen.sort_by(|a, b| (a.source, &a.region).cmp(&(b.source, &b.region)));
+    Ok(survey)
+}
+
+/// The record of a source by its name.
+#[must_use]
+pub fn record<'r>(records: &'r [SourceRecord], name: &str) -> Option<&'r SourceRecord> {
+    records.iter().find(|record| record.name == name)
+}
+
+/// A source to be asked, and the account that it signed for last time.
+struct Asked {
+    position: usize,
+    source: Source,
+    known: Option<String>,
+}
+
+/// Reading what AWS sends is most of the work: each processor has a share of the sources.
+fn on_all_processors(asked: Vec<Asked>, asking: &Arc<Asking>) -> Result<Vec<Answer>> {
+    let processors = thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS).min(asked.len().max(1));
+    if processors == 1 {
+        return client::run(ask(asked, Arc::clone(asking)));
+    }
+    let mut shares: Vec<Vec<Asked>> = (0..processors).map(|_| Vec::new()).collect();
+    for (at, one) in asked.into_iter().enumerate() {
+        shares[at % processors].push(one);
+    }
+    thread::scope(|scope| {
+        let start = |share| scope.spawn(move || client::run(ask(share, Arc::clone(asking))));
+        let running: Vec<_> = shares.into_iter().map(start).collect();
+        let mut answers = Vec::new();
+        for thread in running {
+            answers.extend(thread.join().unwrap_or_else(|_| Err(ended_early("a thread")))?);
         }
-        while let Some(answers) = tasks.join_next().await {
-            let answer = answers.map_err(|error| Error::new(Kind::Bug, "a query ended early").because(error))?;
-            let name = survey.sources[answer.source].name.clone();
-            survey.accounts.extend(answer.account.map(|account| (name.clone(), account)));
-            survey.regions.insert(name, answer.regions);
-            survey.seen.extend(answer.seen);
-            survey.images.extend(answer.images);
-            survey.images_failed = survey.images_failed.or(answer.images_failed);
-        }
-        survey.seen.sort_by(|a, b| (a.source, &a.region).cmp(&(b.source, &b.region)));
-        Ok(survey)
+        Ok(answers)
     })
+}
+
+/// Threads that read answers at most.
+const MOST_THREADS: usize = 4;
+
+fn ended_early(why: impl std::fmt::Display) -> Error {
+    Error::new(Kind::Bug, "a query ended early").because(why)
+}
+
+async fn ask(asked: Vec<Asked>, asking: Arc<Asking>) -> Result<Vec<Answer>> {
+    let mut tasks = JoinSet::new();
+    for Asked { position, source, known } in asked {
+        let asking = Arc::clone(&asking);
+        tasks.spawn(async move { Box::pin(of_source(position, source, known, asking)).await });
+    }
+    let mut answers = Vec::new();
+    while let Some(answer) = tasks.join_next().await {
+        answers.push(answer.map_err(ended_early)?);
+    }
+    Ok(answers)
 }
 
 async fn expanded(question: &Question<'_>) -> Survey {
@@ -208,7 +259,7 @@ async fn of_source(position: usize, source: Source, known: Option<String>, askin
             Err(error) => answer.seen.push(Seen {
                 source: position,
                 region: None,
-                found: Err(Error::new(Kind::Bug, "a query ended early").because(error)),
+                found: Err(ended_early(error)),
                 only_a_note: false,
             }),
         }
@@ -308,70 +359,4 @@ fn unknown_images<'a>(
     let Ok(mut claimed) = asking.claimed.lock() else { return Vec::new() };
     // What one account may not ask another one may.
     wanted.into_iter().filter(|id| claimed.insert((account.to_owned(), (*id).clone()))).cloned().collect()
-}
-
-/// Source and region of an instance, and what failed while looking for it.
-pub type Located = (Option<(String, String)>, Vec<Error>);
-
-/// Looks for one instance in all sources and regions: the first source that has it, and what failed on the way. Sources
-/// that stand for many are looked for where the last sync found them.
-///
-/// # Errors
-///
-/// [`Kind::Bug`] only.
-pub fn locate(
-    sources: &[Source],
-    records: &[SourceRecord],
-    id: &InstanceId,
-    cache: Option<PathBuf>,
-) -> Result<Located> {
-    crate::sys::limits::many_files();
-    let recorded = |source: &Source| -> Vec<Source> {
-        if source.identity().is_some() { vec![source.clone()] } else { expand::as_recorded(source, records) }
-    };
-    let sources: Vec<Source> = sources.iter().flat_map(recorded).collect();
-    client::run(async {
-        let cache = Arc::new(cache);
-        let mut tasks = JoinSet::new();
-        for (position, source) in sources.iter().enumerate() {
-            let known = records.iter().find(|record| record.name == source.name).map(|record| &record.regions);
-            let regions: Vec<Option<String>> = match (&source.regions, known) {
-                (Regions::Named(named), _) => named.iter().cloned().map(Some).collect(),
-                (Regions::All, Some(known)) => known.iter().cloned().map(Some).collect(),
-                _ => vec![None],
-            };
-            for region in regions {
-                let (identity, id) = (source.identity().unwrap_or_default(), id.clone());
-                let cache = Arc::clone(&cache);
-                tasks.spawn(async move { (position, has(&identity, region.as_deref(), &id, cache.as_deref()).await) });
-            }
-        }
-        let mut found: Vec<(usize, String)> = Vec::new();
-        let mut failures = Vec::new();
-        while let Some(joined) = tasks.join_next().await {
-            let (position, answer) =
-                joined.map_err(|error| Error::new(Kind::Bug, "a query ended early").because(error))?;
-            match answer {
-                Ok(Some(region)) => found.push((position, region)),
-                Ok(None) => {}
-                Err(error) => failures.push(error),
-            }
-        }
-        let first = found.into_iter().min().map(|(position, region)| (sources[position].name.clone(), region));
-        Ok((first, failures))
-    })
-}
-
-async fn has(
-    identity: &Identity,
-    region: Option<&str>,
-    id: &InstanceId,
-    cache: Option<&std::path::Path>,
-) -> Result<Option<String>> {
-    let session = credentials::open(identity, region, Patience::PUSH, cache).await?;
-    match instances::by_id(&session, id).await {
-        Ok(instance) => Ok(instance.map(|_| session.region)),
-        Err(failure) if failure.error.kind == Kind::NoHost => Ok(None),
-        Err(failure) => Err(failure.error),
-    }
 }

@@ -14,7 +14,7 @@ use crate::discover::query::{self, Question, Seen, Survey};
 use crate::error::{Error, Result};
 use crate::store::config::{Config, Source};
 use crate::store::images::Images;
-use crate::store::index::{Content, Index, Known, Proven, SourceRecord, Told};
+use crate::store::index::{Content, Index, Known, Proven, SourceRecord, UntoldMove};
 use crate::store::paths::Paths;
 use crate::store::reach::Reach;
 use crate::store::ssh_config;
@@ -53,7 +53,7 @@ pub struct Found {
     /// What the client has said to the last one.
     pub proven: Proven,
     /// Moves that nobody has read of yet.
-    pub untold: BTreeMap<InstanceId, Vec<Told>>,
+    pub untold: BTreeMap<InstanceId, Vec<UntoldMove>>,
     /// The hosts of the last index.
     pub old: Vec<Known>,
 }
@@ -187,7 +187,7 @@ fn is_kept(survey: &Survey, unseen: &[(usize, Option<String>)], host: &Host) -> 
 
 fn records(survey: Survey, old: &[SourceRecord]) -> Vec<SourceRecord> {
     let one = |(rank, source): (usize, Source)| {
-        let before = old.iter().find(|record| record.name == source.name);
+        let before = query::record(old, &source.name);
         let known = before.and_then(|record| record.identity.account.clone());
         let found = survey.accounts.get(&source.name).cloned();
         let identity = source.identity().unwrap_or_default();

@@ -13,11 +13,12 @@ use crate::core::render::{self, Files, Settings};
 use crate::core::standalone;
 use crate::discover::failures::{self, Failed};
 use crate::discover::proof::{self, Claim, Remarks};
+use crate::discover::query::record;
 use crate::discover::survey::{self, Found, Look};
 use crate::discover::tell;
 use crate::error::{Error, Kind, Result};
-use crate::store::config::Config;
-use crate::store::index::{self, Content, Header, Index, SourceRecord, Told};
+use crate::store::config::{AddressKind, Config, KeyType};
+use crate::store::index::{self, Content, Header, Index, SourceRecord, UntoldMove};
 use crate::store::paths::Paths;
 use crate::store::reach::Reach;
 use crate::store::ssh_config::{self, Planned};
@@ -46,16 +47,24 @@ pub struct Run<'a> {
     pub accept_moves: bool,
 }
 
-/// For whom a sync runs. One that nobody reads tells of moves later, and makes no index where there is none: whoever has
-/// just removed everything does not want it back.
+/// For whom a sync runs. One that nobody reads tells of moves later; one that nobody asked for makes no index where there
+/// is none: whoever has just removed everything does not want it back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Occasion {
     /// A person who reads what is said.
     Person,
+    /// Somebody who wants it, and to hear of errors only: a timer.
+    Unread,
     /// A connection that needs what it finds.
     Connection,
     /// Nobody in particular: it gives way to another one that is running, whose findings are as good.
     Background,
+}
+
+impl Occasion {
+    fn is_unasked(self) -> bool {
+        matches!(self, Self::Connection | Self::Background)
+    }
 }
 
 /// What came of it.
@@ -65,8 +74,8 @@ pub struct Report {
     pub hosts: usize,
     /// What could not be asked, in words: one error for each cause.
     pub failures: Vec<Error>,
-    /// The index was young enough, nothing was done.
-    pub skipped: bool,
+    /// Nothing was done, and why not.
+    pub skipped: Option<&'static str>,
 }
 
 /// Runs it.
@@ -77,21 +86,25 @@ pub struct Report {
 pub fn run(run: &Run<'_>) -> Result<Report> {
     let Run { paths, config, .. } = run;
     ssh_config::check_owner(paths, rustix::process::geteuid().as_raw())?;
-    if run.occasion != Occasion::Person && !paths.index().exists() {
-        return Ok(Report { skipped: true, ..Report::default() });
+    if run.occasion.is_unasked() && !paths.index().exists() {
+        return Ok(Report { skipped: Some(REMOVED), ..Report::default() });
     }
     let Some(_lock) = lock(paths, run.occasion == Occasion::Background)? else {
-        return Ok(Report { skipped: true, ..Report::default() });
+        return Ok(Report { skipped: Some("another sync is running"), ..Report::default() });
     };
     let old = Index::open(&paths.index())?;
-    if run.occasion != Occasion::Person && old.is_none() {
-        return Ok(Report { skipped: true, ..Report::default() });
+    if run.occasion.is_unasked() && old.is_none() {
+        return Ok(Report { skipped: Some(REMOVED), ..Report::default() });
     }
     if let (Some(limit), Some(old)) = (run.if_older_than, &old)
         && clock::now().saturating_sub(old.header.synced) < limit
         && old.header.made_from == config.digest
     {
-        return Ok(Report { hosts: old.hosts()?.len(), skipped: true, ..Report::default() });
+        return Ok(Report {
+            hosts: old.hosts()?.len(),
+            skipped: Some("the last complete sync is young enough"),
+            ..Report::default()
+        });
     }
     ssh_config::check_own_folder(paths)?;
     ssh_config::note_absent(paths)?;
@@ -112,9 +125,12 @@ pub fn run(run: &Run<'_>) -> Result<Report> {
     Ok(Report {
         hosts: work.found.fleet.hosts.len(),
         failures: failures::by_cause(std::mem::take(&mut work.found.failed)),
-        skipped: false,
+        skipped: None,
     })
 }
+
+/// Why a sync that nobody asked for does nothing.
+const REMOVED: &str = "there is no index to refresh";
 
 /// What a sync would change, as a unified diff; nothing is written.
 ///
@@ -135,7 +151,7 @@ pub fn diff(run: &Run<'_>) -> Result<(Vec<u8>, Report)> {
     tell::fleet(&work.found, &work.reach, 0);
     tell::ssh_config(&work.reach, &work.found.fleet.hosts, &remarks, 0);
     let failures = failures::by_cause(std::mem::take(&mut work.found.failed));
-    Ok((text, Report { hosts: work.found.fleet.hosts.len(), failures, skipped: false }))
+    Ok((text, Report { hosts: work.found.fleet.hosts.len(), failures, skipped: None }))
 }
 
 /// One self-contained config for `ssh -F`; nothing else is touched.
@@ -147,15 +163,32 @@ pub fn standalone(run: &Run<'_>) -> Result<(String, Report)> {
     let old = Index::open(&run.paths.index())?;
     let mut work = Work::look(run, old.as_ref(), false)?;
     let found = &work.found;
-    let identity = |name: &str| found.records.iter().find(|record| record.name == name).map(|one| &one.identity);
-    let text = standalone::render(&found.fleet.hosts, &found.fleet.shared, &work.settings, &identity);
+    let flags = |host: &Host| record(&found.records, &host.source).map(proxy_flags).unwrap_or_default();
+    let text = standalone::render(&found.fleet.hosts, &found.fleet.shared, &work.settings, &flags);
     let trial = files::trial_folder(&std::env::temp_dir())?;
+    proof::check_options(run.paths, &work.settings, trial.path(), &found.fleet.hosts)?;
     let path = trial.path().join("config");
     files::replace(&path, text.as_bytes(), 0o600)?;
     ssh_client::resolve(&path, found.fleet.hosts.first().map_or("localhost", Host::label))?;
     tell::fleet(found, &work.reach, 0);
     let failures = failures::by_cause(std::mem::take(&mut work.found.failed));
-    Ok((text, Report { hosts: work.found.fleet.hosts.len(), failures, skipped: false }))
+    Ok((text, Report { hosts: work.found.fleet.hosts.len(), failures, skipped: None }))
+}
+
+/// What a proxy without our files has to know of a source.
+fn proxy_flags(record: &SourceRecord) -> Vec<(&'static str, String)> {
+    let mut flags: Vec<(&'static str, String)> =
+        record.identity.arguments().into_iter().map(|(flag, value)| (flag, value.to_owned())).collect();
+    flags.extend(record.identity.account.clone().map(|account| ("--account", account)));
+    match record.address {
+        AddressKind::Private => {}
+        AddressKind::Ipv6 => flags.push(("--address", "ipv6".to_owned())),
+        AddressKind::Public => flags.push(("--address", "public".to_owned())),
+    }
+    if record.key_type == KeyType::Rsa {
+        flags.push(("--key-type", "rsa".to_owned()));
+    }
+    flags
 }
 
 /// A file as it is and as it would be; none: absent.
@@ -240,7 +273,9 @@ impl<'a> Work<'a> {
         let complete = self.found.failed.is_empty() && only.is_none();
         let synced = if complete { clock::now() } else { self.old.as_ref().map_or(0, |old| old.synced) };
         let untold = self.untold();
-        let mut header = Header::new(synced, config.push, refresh, config.digest.clone());
+        let before = self.old.as_ref().map(|old| old.made_from.clone()).unwrap_or_default();
+        let made_from = if complete { config.digest.clone() } else { before };
+        let mut header = Header::new(synced, config.push, refresh, made_from);
         (header.tried, header.untold) = (clock::now(), !untold.is_empty());
         files::make_private_folder(&paths.eic.join("cm"))?;
         files::make_private_folder(&paths.keys())?;
@@ -264,14 +299,14 @@ impl<'a> Work<'a> {
     }
 
     /// Moves that nobody has read of yet, by the instance that has the name now.
-    fn untold(&self) -> BTreeMap<InstanceId, Vec<Told>> {
-        let mut untold: BTreeMap<InstanceId, Vec<Told>> = BTreeMap::new();
+    fn untold(&self) -> BTreeMap<InstanceId, Vec<UntoldMove>> {
+        let mut untold: BTreeMap<InstanceId, Vec<UntoldMove>> = BTreeMap::new();
         if self.run.occasion != Occasion::Person {
             untold.clone_from(&self.found.untold);
             let names = &self.found.fleet.names;
             untold.retain(|id, _| names.names.contains_key(id));
             for one in &names.moves {
-                let told = Told { name: one.name.clone(), was: one.from.clone(), at: clock::now() };
+                let told = UntoldMove { name: one.name.clone(), was: one.from.clone(), at: clock::now() };
                 untold.entry(one.to.clone()).or_default().push(told);
             }
         }
@@ -338,11 +373,7 @@ fn only_failures(failed: Vec<Failed>) -> Error {
 
 /// Bare names that get a block.
 fn bare(found: &Found, settings: &Settings) -> Vec<String> {
-    let named = |name: &&String| {
-        let lower = name.to_ascii_lowercase();
-        crate::core::pattern::matches_list(settings.hosts.iter().map(String::as_str), &lower)
-    };
-    found.fleet.shared.keys().filter(named).cloned().collect()
+    found.fleet.shared.keys().filter(|name| settings.names_bare(name)).cloned().collect()
 }
 
 /// How long a sync waits for another one before it says so.
@@ -399,10 +430,4 @@ fn settings(run: &Run<'_>) -> Result<Settings> {
         options: run.config.options.clone(),
         hosts: run.config.named.clone(),
     })
-}
-
-/// The record of a source by its name.
-#[must_use]
-pub fn record<'r>(records: &'r [SourceRecord], name: &str) -> Option<&'r SourceRecord> {
-    records.iter().find(|record| record.name == name)
 }

@@ -9,6 +9,7 @@ use similar::TextDiff;
 use crate::core::fleet::Host;
 use crate::core::names::Shared;
 use crate::discover::proof::Remarks;
+use crate::discover::query::record;
 use crate::discover::survey::Found;
 use crate::store::paths::Paths;
 use crate::store::reach::{Block, Reach};
@@ -36,7 +37,7 @@ pub fn fleet(found: &Found, reach: &Reach, shift: i64) {
     }
     let mut by_source: BTreeMap<&str, usize> = BTreeMap::new();
     for host in &fleet.hosts {
-        let record = found.records.iter().find(|record| record.name == host.source);
+        let record = record(&found.records, &host.source);
         *by_source.entry(record.map_or(host.source.as_str(), |record| record.of.as_str())).or_default() += 1;
     }
     for (source, hosts) in by_source {
@@ -94,9 +95,10 @@ fn names(found: &Found, reach: &Reach, shift: i64) {
 
 /// About the user's own config, where it is new to us.
 pub fn ssh_config(reach: &Reach, hosts: &[Host], remarks: &Remarks, shift: i64) {
-    for alias in remarks.overridden.iter().take(SHOWN) {
+    if !remarks.overridden.is_empty() {
+        let names = some(remarks.overridden.iter().map(String::as_str).collect());
         ui::warning(&format!(
-            "another ProxyCommand or ProxyJump in your ssh config wins for {alias} and its like; the hook pushes for them"
+            "another ProxyCommand or ProxyJump in your ssh config wins for {names} and their like; the hook pushes for them"
         ));
     }
     for (leak, alias) in &remarks.leaks {
@@ -123,12 +125,12 @@ pub fn ssh_config(reach: &Reach, hosts: &[Host], remarks: &Remarks, shift: i64) 
         }
     }
     if any {
-        ui::hint("put it into a [[host]] of config.toml, where it wins");
+        ui::hint("user, port and options such as IdentityFile win in a [[host]] of config.toml");
     }
 }
 
 /// Options of the user's that ours win over, in their usual spelling.
-const OVERRIDDEN: [(&str, &str); 6] = [
+const WITHOUT_EFFECT: [(&str, &str); 6] = [
     ("user", "User"),
     ("port", "Port"),
     ("identityfile", "IdentityFile"),
@@ -138,7 +140,7 @@ const OVERRIDDEN: [(&str, &str); 6] = [
 ];
 
 fn spelled(keyword: &str) -> &str {
-    OVERRIDDEN.iter().find(|(lower, _)| *lower == keyword).map_or(keyword, |(_, usual)| *usual)
+    WITHOUT_EFFECT.iter().find(|(lower, _)| *lower == keyword).map_or(keyword, |(_, usual)| *usual)
 }
 
 fn differs(block: &Block, keyword: &str, value: &str, host: &Host) -> bool {

@@ -40,13 +40,13 @@ const BLOCK: usize = 1024;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
     version: u32,
-    /// When it was written, milliseconds since 1970.
+    /// When a sync last saw everything, milliseconds since 1970.
     pub synced: u64,
     /// Who pushes.
     pub push: PushMode,
     /// How old it may be before a connection starts a sync, in seconds; none: as old as it likes.
     pub refresh: Option<u64>,
-    /// A digest of the config that it was made from: another one makes it old.
+    /// A digest of the config of that sync: under another one `--if-older-than` syncs at any age.
     #[serde(default)]
     pub made_from: String,
     /// When the last sync was, whether it saw everything or not.
@@ -81,7 +81,7 @@ pub struct SourceRecord {
 
 /// A name that has moved while nobody was reading.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Told {
+pub struct UntoldMove {
     /// The name.
     pub name: String,
     /// Who had it.
@@ -161,7 +161,7 @@ pub struct Content<H = Host> {
     /// What was proven.
     pub proven: Proven,
     /// Moves that nobody has read of, by the instance that has the name now.
-    pub untold: BTreeMap<InstanceId, Vec<Told>>,
+    pub untold: BTreeMap<InstanceId, Vec<UntoldMove>>,
     /// Lines that could not be read.
     pub damaged: usize,
 }
@@ -284,7 +284,7 @@ impl Index {
     /// # Errors
     ///
     /// As [`Index::host`].
-    pub fn untold(&self, id: &InstanceId) -> Result<Vec<Told>> {
+    pub fn untold(&self, id: &InstanceId) -> Result<Vec<UntoldMove>> {
         if !self.header.untold {
             return Ok(Vec::new());
         }
@@ -436,7 +436,7 @@ enum Entry<'a> {
     Shared(&'a Shared),
     Held(&'a Holder),
     Proven(&'a Proven),
-    Told(&'a [Told]),
+    Told(&'a [UntoldMove]),
 }
 
 /// Writes an index.

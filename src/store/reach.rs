@@ -13,7 +13,7 @@ use crate::store::paths::Paths;
 
 /// How deep Includes may nest (readconf.c).
 const DEPTH: usize = 16;
-/// Names that no `Host` pattern has, for the lines before any.
+/// The pattern of all hosts, also for the lines before any block.
 const EVERYWHERE: &str = "*";
 
 /// A block of somebody's config: its patterns, and what it sets.

@@ -13,7 +13,7 @@ use crate::core::{duration, render};
 use crate::error::Result;
 
 /// Options that are ours: with another value the host could not be reached, or another one would be.
-const OURS: [(&str, &str); 12] = [
+const OURS: [(&str, &str); 16] = [
     ("host", "write a [[host]] table"),
     ("match", "write a [[host]] table"),
     ("include", "include the file in your own ssh config"),
@@ -25,6 +25,10 @@ const OURS: [(&str, &str); 12] = [
     ("proxyjump", "it would go around what reaches the instance"),
     ("proxyusefdpass", "it is what reaches the instance"),
     ("controlpath", "it keeps instances apart; set control_persist in [ssh]"),
+    ("controlmaster", "set control_persist in [ssh]"),
+    ("identitiesonly", "it keeps the agent's keys from using up the tries"),
+    ("pubkeyauthentication", "it is how the login works"),
+    ("preferredauthentications", "it is how the login works"),
     ("canonicalizehostname", "put it into your own ssh config"),
 ];
 

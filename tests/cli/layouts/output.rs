@@ -218,3 +218,15 @@ fn an_account_of_an_sso_session_needs_no_file_of_ours_either() {
     assert_eq!(ssh(&world, &["stage-web", "echo $SSH_EIC_INSTANCE"]).ok(), format!("{id}\n"));
     assert_eq!(world.pushes().pop().unwrap().account, STAGING_ACCOUNT);
 }
+
+#[test]
+fn address_and_key_type_of_a_source_go_with_it() {
+    let world = World::bare();
+    let address = "10.0.9.9";
+    let public = Instance::new("public").address("10.0.3.9").public_address(address).user("deploy");
+    world.sandbox.add(public).unwrap();
+    configure(&world, "address = \"public\"\nkey_type = \"rsa\"\n");
+    let text = written(&world);
+    assert!(text.contains("\nHost public ") && text.contains(&format!("HostName {address}\n")), "{text}");
+    assert!(text.contains(" --address public --key-type rsa -- i-"), "{text}");
+}

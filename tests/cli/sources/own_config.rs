@@ -29,7 +29,7 @@ fn what_has_no_effect_any_more_is_named_with_file_and_line() {
         assert!(warning.contains(words), "it should name {words}\n{story}");
     }
     assert!(!warning.contains("ForwardAgent"), "that one has its effect\n{story}");
-    story.says("hint: put it into a [[host]]");
+    story.says("win in a [[host]]");
 }
 
 #[test]
