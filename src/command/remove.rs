@@ -9,9 +9,8 @@ use std::path::Path;
 use crate::cli;
 use crate::command::{Context, Exit};
 use crate::core::ids::InstanceId;
-use crate::discover::sync;
 use crate::error::{Result, reason};
-use crate::store::ssh_config;
+use crate::store::{ssh_config, writers};
 use crate::ui;
 
 /// Runs it.
@@ -22,7 +21,7 @@ use crate::ui;
 pub fn run(context: &Context, args: &cli::Remove) -> Result<Exit> {
     let paths = &context.paths;
     ssh_config::check_owner(paths, rustix::process::geteuid().as_raw())?;
-    let lock = sync::lock(paths, false)?;
+    let lock = writers::lock(paths, false)?;
     // First the part that ssh reads: what it names may be gone a moment later.
     if ssh_config::give_back(paths)? {
         ui::note(&format!("took our part out of {}", paths.ssh_config.display()));
@@ -51,7 +50,7 @@ pub fn run(context: &Context, args: &cli::Remove) -> Result<Exit> {
     });
     remove_in(&paths.cache, &|name| name == "images.json");
     // With the lock held, no temporary is anybody's.
-    sync::sweep_temporaries(paths, true);
+    writers::sweep_temporaries(paths, true);
     for folder in [paths.keys(), paths.credentials(), paths.cache.clone(), paths.eic.clone()] {
         remove_if_empty(&folder);
     }

@@ -3,9 +3,8 @@
 //! Two runs at once never interleave (a lock), and nothing is written unless the real client has read it.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::core::fleet::Host;
 use crate::core::ids::{InstanceId, OsUser};
@@ -22,7 +21,7 @@ use crate::store::index::{self, Content, Header, Index, SourceRecord, UntoldMove
 use crate::store::paths::Paths;
 use crate::store::reach::Reach;
 use crate::store::ssh_config::{self, Planned};
-use crate::store::{credentials, files, keys};
+use crate::store::{credentials, files, keys, writers};
 use crate::sys::{clock, ssh_client};
 use crate::ui;
 
@@ -89,7 +88,7 @@ pub fn run(run: &Run<'_>) -> Result<Report> {
     if run.occasion.is_unasked() && !paths.index().exists() {
         return Ok(Report { skipped: Some(REMOVED), ..Report::default() });
     }
-    let Some(_lock) = lock(paths, run.occasion == Occasion::Background)? else {
+    let Some(_lock) = writers::lock(paths, run.occasion == Occasion::Background)? else {
         return Ok(Report { skipped: Some("another sync is running"), ..Report::default() });
     };
     let old = Index::open(&paths.index())?;
@@ -344,19 +343,7 @@ impl<'a> Work<'a> {
         if let Err(error) = credentials::sweep(&paths.credentials(), DAY) {
             ui::verbose(|| format!("cannot read {}: {error}", paths.credentials().display()));
         }
-        sweep_temporaries(paths, false);
-    }
-}
-
-/// Removes temporaries of killed processes wherever we write.
-pub fn sweep_temporaries(paths: &Paths, all: bool) {
-    for folder in [&paths.eic, &paths.state, &paths.cache, &paths.keys(), &paths.credentials()] {
-        files::sweep_temporaries(folder, true, all);
-    }
-    let target = paths.ssh_config.canonicalize().ok();
-    let of_user = [paths.ssh_config.parent(), target.as_deref().and_then(Path::parent), paths.config.parent()];
-    for folder in of_user.into_iter().flatten() {
-        files::sweep_temporaries(folder, false, all);
+        writers::sweep_temporaries(paths, false);
     }
 }
 
@@ -374,40 +361,6 @@ fn only_failures(failed: Vec<Failed>) -> Error {
 /// Bare names that get a block.
 fn bare(found: &Found, settings: &Settings) -> Vec<String> {
     found.fleet.shared.keys().filter(|name| settings.names_bare(name)).cloned().collect()
-}
-
-/// How long a sync waits for another one before it says so.
-const LOCK_PATIENCE: Duration = Duration::from_mins(1);
-
-/// The lock of all that write. None: another sync is running and this one gives way to it.
-///
-/// # Errors
-///
-/// [`Kind::File`] if it cannot be had.
-pub fn lock(paths: &Paths, give_way: bool) -> Result<Option<File>> {
-    files::make_private_folder(&paths.state)?;
-    let path = paths.sync_lock();
-    let start = Instant::now();
-    let mut said = false;
-    while start.elapsed() < LOCK_PATIENCE {
-        let file = files::open_lock(&path).map_err(|error| Error::file("open", &path, &error))?;
-        if !files::wait_for(&file, Duration::ZERO) {
-            if give_way {
-                return Ok(None);
-            }
-            if !std::mem::replace(&mut said, true) {
-                ui::verbose(|| "another sync is running: waiting for it".to_owned());
-            }
-            let _ = files::wait_for(&file, LOCK_PATIENCE.saturating_sub(start.elapsed()));
-        } else if files::is_still_there(&file, &path) {
-            return Ok(Some(file));
-        }
-        // Whoever has removed everything has removed the lock, too: the next one is another file.
-        drop(file);
-        files::make_private_folder(&paths.state)?;
-    }
-    Err(Error::new(Kind::File, format!("another sync holds {} and does not go on", path.display()))
-        .hint("look for a stopped ssh-eic sync (ps -o pid,stat,args), and end it"))
 }
 
 fn settings(run: &Run<'_>) -> Result<Settings> {

@@ -18,21 +18,21 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::core::fleet::Host;
-use crate::core::identity::Identity;
-use crate::core::ids::{InstanceId, OsUser};
-use crate::core::names::{Holder, Past, Shared};
+use crate::core::ids::InstanceId;
+use crate::core::names::{Holder, Shared};
 use crate::error::{Error, Kind, Result};
-use crate::store::config::{AddressKind, KeyType, PushMode};
+use crate::store::config::PushMode;
 use crate::store::files;
+
+mod content;
+#[cfg(test)]
+mod tests;
+
+pub use content::{Content, Finding, Known, Proven, SourceRecord, UntoldMove};
+use content::{PROVEN, REMEMBERED, SHARED, SOURCE, UNTOLD};
 
 /// Format of the file; another one is read as no index, and the next sync writes it anew.
 const VERSION: u32 = 2;
-/// What keys of other things begin with; no name can have these.
-const SOURCE: char = '@';
-const SHARED: char = '=';
-const REMEMBERED: char = '~';
-const PROVEN: char = '!';
-const UNTOLD: char = '>';
 /// Bytes read at a time: a line and the one before it, mostly.
 const BLOCK: usize = 1024;
 
@@ -57,115 +57,6 @@ pub struct Header {
     pub untold: bool,
 }
 
-/// A source as it was at the last sync: whose credentials a connection to its hosts uses.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SourceRecord {
-    /// Its name, which stands in the generated config.
-    pub name: String,
-    /// The source of the config file that it came from.
-    pub of: String,
-    /// Its position among all sources: earlier ones win.
-    pub rank: usize,
-    /// The account's name in Identity Center.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub account_name: String,
-    /// Whose credentials; the account is the one that was found.
-    pub identity: Identity,
-    /// Which address counts.
-    pub address: AddressKind,
-    /// How keys are made.
-    pub key_type: KeyType,
-    /// The regions that were asked.
-    pub regions: Vec<String>,
-}
-
-/// A name that has moved while nobody was reading.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UntoldMove {
-    /// The name.
-    pub name: String,
-    /// Who had it.
-    pub was: Holder,
-    /// When it moved, milliseconds since 1970.
-    pub at: u64,
-}
-
-/// What the client has said to the generated config, so that it is asked again only about what is new.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Proven {
-    /// A digest of all that was generated.
-    pub generated: String,
-    /// A digest of what the user and the system have written, and of what all of ours share.
-    pub surroundings: String,
-    /// By a digest of each set of options.
-    pub sets: BTreeMap<String, Finding>,
-}
-
-/// What holds for the hosts of one set of options, according to the user's whole config.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Finding {
-    /// Another ProxyCommand or ProxyJump wins.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub overridden: bool,
-    /// The ConnectTimeout that applies, in seconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub connect_timeout: Option<u32>,
-}
-
-/// What the next sync has to know of a host: a tenth of it.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Known {
-    /// The name to type.
-    #[serde(default)]
-    pub alias: Option<String>,
-    /// Further names.
-    #[serde(default)]
-    pub names: Vec<String>,
-    /// The instance.
-    pub id: InstanceId,
-    /// The OS user.
-    pub user: OsUser,
-    /// The account.
-    pub account: String,
-    /// The image.
-    #[serde(default)]
-    pub image: String,
-}
-
-impl Known {
-    /// Of a host.
-    #[must_use]
-    pub fn of(host: &Host) -> Self {
-        Self {
-            alias: host.alias.clone(),
-            names: host.names.clone(),
-            id: host.id.clone(),
-            user: host.user.clone(),
-            account: host.account.clone(),
-            image: host.image.clone(),
-        }
-    }
-}
-
-/// Everything that an index holds, its hosts as wholes or as [`Known`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Content<H = Host> {
-    /// In any order.
-    pub hosts: Vec<H>,
-    /// In any order.
-    pub sources: Vec<SourceRecord>,
-    /// Each bare name in all its spellings.
-    pub shared: BTreeMap<String, Shared>,
-    /// Names of instances that are not listed, or gone.
-    pub memory: Past,
-    /// What was proven.
-    pub proven: Proven,
-    /// Moves that nobody has read of, by the instance that has the name now.
-    pub untold: BTreeMap<InstanceId, Vec<UntoldMove>>,
-    /// Lines that could not be read.
-    pub damaged: usize,
-}
-
 impl Header {
     /// The header of an index written at `synced`.
     #[must_use]
@@ -179,45 +70,6 @@ impl Header {
 enum Value {
     Alias(String),
     Host(Box<Host>),
-}
-
-impl<H> Default for Content<H> {
-    fn default() -> Self {
-        Self {
-            hosts: Vec::new(),
-            sources: Vec::new(),
-            shared: BTreeMap::new(),
-            memory: Past::new(),
-            proven: Proven::default(),
-            untold: BTreeMap::new(),
-            damaged: 0,
-        }
-    }
-}
-
-impl<H: DeserializeOwned> Content<H> {
-    fn add(&mut self, line: &[u8]) -> Option<()> {
-        let at = line.iter().position(|&b| b == b'\t')?;
-        let (key, value) = (std::str::from_utf8(&line[..at]).ok()?, &line[at + 1..]);
-        let mut letters = key.chars();
-        match (letters.next(), letters.as_str()) {
-            (Some(PROVEN), "") => self.proven = read(value)?,
-            (Some(SOURCE), _) => self.sources.push(read(value)?),
-            (Some(SHARED), name) => {
-                self.shared.insert(name.to_owned(), read(value)?);
-            }
-            (Some(REMEMBERED), name) => {
-                self.memory.insert(name.to_owned(), read(value)?);
-            }
-            (Some(UNTOLD), id) => {
-                self.untold.insert(InstanceId::parse(id)?, read(value)?);
-            }
-            // An entry that only leads to another one is a text and no object: nothing to parse.
-            _ if value.first() == Some(&b'"') => {}
-            _ => self.hosts.push(read(value)?),
-        }
-        Some(())
-    }
 }
 
 /// An open index.
@@ -393,10 +245,6 @@ fn line_at(file: &File, start: u64, length: u64) -> io::Result<Option<Vec<u8>>> 
     Ok((!line.is_empty()).then_some(line))
 }
 
-fn read<T: DeserializeOwned>(value: &[u8]) -> Option<T> {
-    serde_json::from_slice(value).ok()
-}
-
 fn damaged() -> Error {
     Error::new(Kind::File, "the instance index is damaged").hint("ssh-eic sync")
 }
@@ -446,80 +294,4 @@ enum Entry<'a> {
 /// Names the file; the old index is then whole.
 pub fn write(path: &Path, header: &Header, content: &Content) -> Result<()> {
     files::overwrite(path, 0o600, &mut |out| render(header, content, out))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::core::fleet::samples;
-
-    fn host(n: usize, tag: &str) -> Host {
-        let alias = (n % 7 != 3).then(|| format!("web-{n}"));
-        let names = if n.is_multiple_of(3) && alias.is_some() { vec![format!("Web-{n}")] } else { Vec::new() };
-        let tags = BTreeMap::from([("Name".to_owned(), tag.repeat(n % 50))]);
-        Host { names, tags, ..samples::host(alias.as_deref(), &format!("i-{n:017x}"), "ec2-user") }
-    }
-
-    fn others() -> Content {
-        let id = samples::host(None, "i-0abc12de", "u").id;
-        let source = SourceRecord {
-            name: "prod".to_owned(),
-            of: "corp".to_owned(),
-            rank: 3,
-            account_name: String::new(),
-            identity: Identity { profile: Some("p".to_owned()), ..Identity::default() },
-            address: AddressKind::Ipv6,
-            key_type: KeyType::Rsa,
-            regions: vec!["eu-west-1".to_owned()],
-        };
-        let holder = Holder { id: id.clone(), account: "1".to_owned(), seen: 3 };
-        Content {
-            hosts: Vec::new(),
-            sources: vec![source],
-            shared: BTreeMap::from([("web".to_owned(), Shared::By(vec![id]))]),
-            memory: Past::from([("old".to_owned(), holder)]),
-            proven: Proven { generated: "g".to_owned(), ..Proven::default() },
-            untold: BTreeMap::new(),
-            damaged: 0,
-        }
-    }
-
-    #[test]
-    fn every_name_finds_its_host_and_no_other_does() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("index");
-        for count in [0_usize, 1, 2, 3, 10, 500] {
-            let hosts: Vec<Host> = (0..count).map(|n| host(n, "long tag value \n\t\" é")).collect();
-            let header = Header::new(7, PushMode::Auto, Some(900), "digest".to_owned());
-            let content = Content { hosts, ..others() };
-            write(&path, &header, &content).unwrap();
-            let hosts = &content.hosts;
-            let index = Index::open(&path).unwrap().expect("an index");
-            assert_eq!(index.header, header);
-            for host in hosts {
-                for name in host.all_names().chain([host.id.as_str()]) {
-                    assert_eq!(index.host(name).unwrap().as_ref(), Some(host), "{name} of {count}");
-                }
-            }
-            for absent in ["", "a", "web-", "web-1x", "zzz", "i-", "Web-1", "{", "\t", "~", "@prod", "=web", "~old"] {
-                assert_eq!(index.host(absent).unwrap(), None, "{absent:?} of {count}");
-            }
-            let read: Content = index.content().unwrap();
-            assert_eq!((read.hosts.len(), Content { hosts: Vec::new(), ..read }), (count, others()));
-            assert_eq!(index.source("prod").unwrap().as_ref(), Some(&others().sources[0]));
-            assert_eq!(index.shared("web").unwrap().as_ref(), others().shared.get("web"));
-            assert_eq!((index.source("x").unwrap(), index.shared("prod").unwrap()), (None, None));
-        }
-    }
-
-    #[test]
-    fn no_index_and_a_foreign_one_are_none() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("index");
-        assert!(Index::open(&path).unwrap().is_none());
-        std::fs::write(&path, "{\"version\":999}\n").unwrap();
-        assert!(Index::open(&path).unwrap().is_none());
-        std::fs::write(&path, "").unwrap();
-        assert!(Index::open(&path).unwrap().is_none());
-    }
 }

@@ -10,3 +10,4 @@ pub mod paths;
 pub mod pushes;
 pub mod reach;
 pub mod ssh_config;
+pub mod writers;

@@ -1,0 +1,172 @@
+//! What an index holds, and reading its lines.
+
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::core::fleet::Host;
+use crate::core::identity::Identity;
+use crate::core::ids::{InstanceId, OsUser};
+use crate::core::names::{Holder, Past, Shared};
+use crate::store::config::{AddressKind, KeyType};
+
+/// What keys of other things begin with; no name can have these.
+pub(super) const SOURCE: char = '@';
+pub(super) const SHARED: char = '=';
+pub(super) const REMEMBERED: char = '~';
+pub(super) const PROVEN: char = '!';
+pub(super) const UNTOLD: char = '>';
+
+/// A source as it was at the last sync: whose credentials a connection to its hosts uses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceRecord {
+    /// Its name, which stands in the generated config.
+    pub name: String,
+    /// The source of the config file that it came from.
+    pub of: String,
+    /// Its position among all sources: earlier ones win.
+    pub rank: usize,
+    /// The account's name in Identity Center.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub account_name: String,
+    /// Whose credentials; the account is the one that was found.
+    pub identity: Identity,
+    /// Which address counts.
+    pub address: AddressKind,
+    /// How keys are made.
+    pub key_type: KeyType,
+    /// The regions that were asked.
+    pub regions: Vec<String>,
+}
+
+/// A name that has moved while nobody was reading.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UntoldMove {
+    /// The name.
+    pub name: String,
+    /// Who had it.
+    pub was: Holder,
+    /// When it moved, milliseconds since 1970.
+    pub at: u64,
+}
+
+/// What the client has said to the generated config, so that it is asked again only about what is new.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proven {
+    /// A digest of all that was generated.
+    pub generated: String,
+    /// A digest of what the user and the system have written, and of what all of ours share.
+    pub surroundings: String,
+    /// By a digest of each set of options.
+    pub sets: BTreeMap<String, Finding>,
+}
+
+/// What holds for the hosts of one set of options, according to the user's whole config.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// Another ProxyCommand or ProxyJump wins.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub overridden: bool,
+    /// The ConnectTimeout that applies, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect_timeout: Option<u32>,
+}
+
+/// What the next sync has to know of a host: a tenth of it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Known {
+    /// The name to type.
+    #[serde(default)]
+    pub alias: Option<String>,
+    /// Further names.
+    #[serde(default)]
+    pub names: Vec<String>,
+    /// The instance.
+    pub id: InstanceId,
+    /// The OS user.
+    pub user: OsUser,
+    /// The account.
+    pub account: String,
+    /// The image.
+    #[serde(default)]
+    pub image: String,
+}
+
+impl Known {
+    /// Of a host.
+    #[must_use]
+    pub fn of(host: &Host) -> Self {
+        Self {
+            alias: host.alias.clone(),
+            names: host.names.clone(),
+            id: host.id.clone(),
+            user: host.user.clone(),
+            account: host.account.clone(),
+            image: host.image.clone(),
+        }
+    }
+}
+
+/// Everything that an index holds, its hosts as wholes or as [`Known`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Content<H = Host> {
+    /// In any order.
+    pub hosts: Vec<H>,
+    /// In any order.
+    pub sources: Vec<SourceRecord>,
+    /// Each bare name in all its spellings.
+    pub shared: BTreeMap<String, Shared>,
+    /// Names of instances that are not listed, or gone.
+    pub memory: Past,
+    /// What was proven.
+    pub proven: Proven,
+    /// Moves that nobody has read of, by the instance that has the name now.
+    pub untold: BTreeMap<InstanceId, Vec<UntoldMove>>,
+    /// Lines that could not be read.
+    pub damaged: usize,
+}
+
+impl<H> Default for Content<H> {
+    fn default() -> Self {
+        Self {
+            hosts: Vec::new(),
+            sources: Vec::new(),
+            shared: BTreeMap::new(),
+            memory: Past::new(),
+            proven: Proven::default(),
+            untold: BTreeMap::new(),
+            damaged: 0,
+        }
+    }
+}
+
+impl<H: DeserializeOwned> Content<H> {
+    /// Takes in one line; none if it cannot be read.
+    pub(super) fn add(&mut self, line: &[u8]) -> Option<()> {
+        let at = line.iter().position(|&b| b == b'\t')?;
+        let (key, value) = (std::str::from_utf8(&line[..at]).ok()?, &line[at + 1..]);
+        let mut letters = key.chars();
+        match (letters.next(), letters.as_str()) {
+            (Some(PROVEN), "") => self.proven = read(value)?,
+            (Some(SOURCE), _) => self.sources.push(read(value)?),
+            (Some(SHARED), name) => {
+                self.shared.insert(name.to_owned(), read(value)?);
+            }
+            (Some(REMEMBERED), name) => {
+                self.memory.insert(name.to_owned(), read(value)?);
+            }
+            (Some(UNTOLD), id) => {
+                self.untold.insert(InstanceId::parse(id)?, read(value)?);
+            }
+            // An entry that only leads to another one is a text and no object: nothing to parse.
+            _ if value.first() == Some(&b'"') => {}
+            _ => self.hosts.push(read(value)?),
+        }
+        Some(())
+    }
+}
+
+fn read<T: DeserializeOwned>(value: &[u8]) -> Option<T> {
+    serde_json::from_slice(value).ok()
+}
