@@ -10,6 +10,7 @@ use crate::cli;
 use crate::command::{Context, Exit};
 use crate::core::ids::InstanceId;
 use crate::error::{Result, reason};
+use crate::store::paths::Paths;
 use crate::store::{ssh_config, writers};
 use crate::ui;
 
@@ -32,28 +33,7 @@ pub fn run(context: &Context, args: &cli::Remove) -> Result<Exit> {
         1 => ui::note("a shared connection is still open; it ends with its last session"),
         more => ui::note(&format!("{more} shared connections are still open; each ends with its last session")),
     }
-    for name in ["guard", "hosts", "hook"] {
-        remove(&paths.eic.join(name));
-    }
-    for name in ["known_hosts", "known_hosts.old", "known_hosts.console"] {
-        let path = paths.eic.join(name);
-        let of_instances = |text: &str| text.lines().all(|line| line.trim_start_matches('[').starts_with("i-"));
-        // SSH_EIC_HOME can be a folder in which somebody else's lies.
-        if paths.home.is_some() || fs::read_to_string(&path).is_ok_and(|text| of_instances(&text)) {
-            remove(&path);
-        }
-    }
-    remove_in(&paths.keys(), &|name| InstanceId::parse(name.split('.').next().unwrap_or_default()).is_some());
-    remove_in(&paths.credentials(), &|name| {
-        let (digest, extension) = name.split_once('.').unwrap_or_default();
-        matches!(extension, "json" | "lock") && digest.len() == 32 && digest.bytes().all(|b| b.is_ascii_hexdigit())
-    });
-    remove_in(&paths.cache, &|name| name == "images.json");
-    // With the lock held, no temporary is anybody's.
-    writers::sweep_temporaries(paths, true);
-    for folder in [paths.keys(), paths.credentials(), paths.cache.clone(), paths.eic.clone()] {
-        remove_if_empty(&folder);
-    }
+    remove_generated(paths);
     let mut own =
         vec![paths.index(), paths.refresh_stamp(), paths.push_rate(), paths.push_rate().with_extension("lock")];
     if open == 0 {
@@ -83,6 +63,32 @@ pub fn run(context: &Context, args: &cli::Remove) -> Result<Exit> {
         ui::note(&format!("kept: {} (ssh-eic remove --all takes these, too)", kept.join(", ")));
     }
     Ok(Exit::default())
+}
+
+/// Removes what ssh, the proxies and syncs have put into our folders.
+fn remove_generated(paths: &Paths) {
+    for name in ["guard", "hosts", "hook"] {
+        remove(&paths.eic.join(name));
+    }
+    for name in ["known_hosts", "known_hosts.old", "known_hosts.console"] {
+        let path = paths.eic.join(name);
+        let of_instances = |text: &str| text.lines().all(|line| line.trim_start_matches('[').starts_with("i-"));
+        // SSH_EIC_HOME can be a folder in which somebody else's lies.
+        if paths.home.is_some() || fs::read_to_string(&path).is_ok_and(|text| of_instances(&text)) {
+            remove(&path);
+        }
+    }
+    remove_in(&paths.keys(), &|name| InstanceId::parse(name.split('.').next().unwrap_or_default()).is_some());
+    remove_in(&paths.credentials(), &|name| {
+        let (digest, extension) = name.split_once('.').unwrap_or_default();
+        matches!(extension, "json" | "lock") && digest.len() == 32 && digest.bytes().all(|b| b.is_ascii_hexdigit())
+    });
+    remove_in(&paths.cache, &|name| name == "images.json");
+    // With the lock held, no temporary is anybody's.
+    writers::sweep_temporaries(paths, true);
+    for folder in [paths.keys(), paths.credentials(), paths.cache.clone(), paths.eic.clone()] {
+        remove_if_empty(&folder);
+    }
 }
 
 /// Removes the sockets of masters that have ended; how many have not.

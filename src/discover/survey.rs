@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::core::fleet::Host;
+use crate::core::fleet::{Host, Sighting};
 use crate::core::identity::Identity;
 use crate::core::ids::InstanceId;
-use crate::core::names::Holder;
+use crate::core::names::{Holder, Past};
 use crate::discover::failures::Failed;
 use crate::discover::fleet::{self, Fleet, Plan};
 use crate::discover::query::{self, Question, Seen, Survey};
@@ -74,26 +74,68 @@ pub fn look(look: &Look<'_>) -> Result<Found> {
     let old: Content<Known> = index.map(Index::content).transpose()?.unwrap_or_default();
     ui::trace(|| format!("read {} hosts of the last index", old.hosts.len()));
     let mut images = Images::read(&paths.images());
+    let now = clock::now();
+    let mut survey = ask(look, &old.sources, &images, now)?;
+    ui::trace(|| "AWS has answered".to_owned());
+    let mut notes = learn(&mut images, &mut survey, look, &old.hosts, now);
+    let Sorted { sightings, unseen, failed } = sorted(&mut survey, &mut notes);
+    // Whole hosts are read only where some are kept.
+    let mut kept = Vec::new();
+    if survey.asked.contains(&false) || !unseen.is_empty() {
+        let whole: Content = index.map(Index::content).transpose()?.unwrap_or_default();
+        kept = whole.hosts;
+        kept.retain(|host| is_kept(&survey, &unseen, host));
+    }
+    if old.damaged > 0 {
+        notes.push(format!("{} lines of the instance index could not be read; it is made anew", old.damaged));
+    }
+    let is_whole = index.is_some() && old.damaged == 0;
+    let taken = |name: &str, held: bool| if held { look.reach.by_name(name) } else { look.reach.of(name) };
+    let plan = Plan {
+        sources: &survey.sources,
+        rules: &config.hosts,
+        images: &images,
+        old: &old.hosts,
+        past: remembered(paths, &old.hosts, old.memory, is_whole, now),
+        taken: &taken,
+        accept_moves: look.accept_moves,
+        now,
+    };
+    let fleet = fleet::build(&plan, sightings, kept);
+    ui::trace(|| format!("named {} hosts", fleet.hosts.len()));
+    let records = records(survey, &old.sources);
+    Ok(Found { fleet, records, failed, notes, proven: old.proven, untold: old.untold, old: old.hosts })
+}
+
+fn ask(look: &Look<'_>, records: &[SourceRecord], images: &Images, now: u64) -> Result<Survey> {
     let progress = ui::Progress::start();
     let is_asked = |source: &Source| {
         look.only.is_none_or(|only| only.iter().any(|name| *name == source.name || *name == source.of))
     };
-    let now = clock::now();
     let survey = query::all(&Question {
-        sources: &config.sources,
+        sources: &look.config.sources,
         is_asked: &is_asked,
-        records: &old.sources,
-        cache: cache(paths, config).filter(|_| look.keep),
-        images: &images,
+        records,
+        cache: cache(look.paths, look.config).filter(|_| look.keep),
+        images,
         now,
         progress: &progress,
     });
     progress.end();
-    ui::trace(|| "AWS has answered".to_owned());
-    let mut survey = survey?;
-    let mut notes = learn(&mut images, &mut survey, look, &old.hosts, now);
-    let mut failed: Vec<Failed> =
-        survey.unexpanded.drain(..).map(|(source, error)| Failed { source, region: None, error }).collect();
+    survey
+}
+
+/// What a survey comes to.
+struct Sorted {
+    sightings: Vec<Sighting>,
+    /// Sources and regions whose hosts stay as they were.
+    unseen: Vec<(usize, Option<String>)>,
+    failed: Vec<Failed>,
+}
+
+fn sorted(survey: &mut Survey, notes: &mut Vec<String>) -> Sorted {
+    let unexpanded = survey.unexpanded.drain(..);
+    let mut failed: Vec<Failed> = unexpanded.map(|(source, error)| Failed { source, region: None, error }).collect();
     let mut sightings = Vec::new();
     let mut unseen: Vec<(usize, Option<String>)> = Vec::new();
     let mut denied: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -116,39 +158,19 @@ pub fn look(look: &Look<'_>) -> Result<Found> {
     for (source, regions) in denied {
         notes.push(format!("source {source:?} may not use {}: what it has there stays as it was", regions.join(", ")));
     }
-    // Whole hosts are read only where some are kept.
-    let mut kept = Vec::new();
-    if survey.asked.contains(&false) || !unseen.is_empty() {
-        let whole: Content = index.map(Index::content).transpose()?.unwrap_or_default();
-        kept = whole.hosts;
-        kept.retain(|host| is_kept(&survey, &unseen, host));
-    }
-    let taken = |name: &str, held: bool| if held { look.reach.by_name(name) } else { look.reach.of(name) };
-    let mut past = fleet::past(&old.hosts, old.memory, now);
-    if index.is_none() || old.damaged > 0 {
-        // The generated config still says who had which name, though not in which account.
+    Sorted { sightings, unseen, failed }
+}
+
+/// Who had which name. Where the index is not whole, the generated config still says whose the names were, though not in
+/// which account.
+fn remembered(paths: &Paths, old: &[Known], memory: Past, is_whole: bool, now: u64) -> Past {
+    let mut past = fleet::past(old, memory, now);
+    if !is_whole {
         for (name, id) in ssh_config::names_written(paths) {
-            let account = "unknown".to_owned();
-            past.entry(name).or_insert(Holder { id, account, seen: now });
+            past.entry(name).or_insert(Holder { id, account: "unknown".to_owned(), seen: now });
         }
     }
-    if old.damaged > 0 {
-        notes.push(format!("{} lines of the instance index could not be read; it is made anew", old.damaged));
-    }
-    let plan = Plan {
-        sources: &survey.sources,
-        rules: &config.hosts,
-        images: &images,
-        old: &old.hosts,
-        past,
-        taken: &taken,
-        accept_moves: look.accept_moves,
-        now,
-    };
-    let fleet = fleet::build(&plan, sightings, kept);
-    ui::trace(|| format!("named {} hosts", fleet.hosts.len()));
-    let records = records(survey, &old.sources);
-    Ok(Found { fleet, records, failed, notes, proven: old.proven, untold: old.untold, old: old.hosts })
+    past
 }
 
 fn learn(images: &mut Images, survey: &mut Survey, look: &Look<'_>, old: &[Known], now: u64) -> Vec<String> {
