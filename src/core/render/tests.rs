@@ -23,22 +23,22 @@ fn the_files_are_those_of_the_contract() {
     let files = files(&[host("prod-web-1", "i-0abc12def34567890", "ec2-user")], &[], &settings());
     let expected = "\
 Host prod-web-1
-HostName 10.0.3.7
-HostKeyAlias i-0abc12def34567890
+    HostName 10.0.3.7
+    HostKeyAlias i-0abc12def34567890
 Host prod-web-1
-User ec2-user
-Port 22
-IdentityFile /home/u/.ssh/eic/keys/%k
-ProxyCommand '/usr/local/bin/ssh-eic' proxy --region eu-west-1 --source prod -- %k %h %p '%r'
-ProxyUseFdpass no
-ControlPath /home/u/.ssh/eic/cm/%k-%p-%r
-IdentitiesOnly yes
-AddKeysToAgent no
-PubkeyAuthentication yes
-PreferredAuthentications publickey,keyboard-interactive
-UserKnownHostsFile /home/u/.ssh/eic/known_hosts /home/u/.ssh/eic/known_hosts.console
-HashKnownHosts no
-StrictHostKeyChecking accept-new
+    User ec2-user
+    Port 22
+    IdentityFile /home/u/.ssh/eic/keys/%k
+    ProxyCommand '/usr/local/bin/ssh-eic' proxy --region eu-west-1 --source prod -- %k %h %p '%r'
+    ProxyUseFdpass no
+    ControlPath /home/u/.ssh/eic/cm/%k-%p-%r
+    IdentitiesOnly yes
+    AddKeysToAgent no
+    PubkeyAuthentication yes
+    PreferredAuthentications publickey,keyboard-interactive
+    UserKnownHostsFile /home/u/.ssh/eic/known_hosts /home/u/.ssh/eic/known_hosts.console
+    HashKnownHosts no
+    StrictHostKeyChecking accept-new
 ";
     assert!(files.hosts[HEADER.len()..].starts_with(expected), "{}", files.hosts);
     let hook = "Match originalhost \"prod-web-1\" user \"*,!*'*,!*\\*\" exec \"exec '/usr/local/bin/ssh-eic' match -- '%n' '%r'\"\n";
