@@ -8,6 +8,7 @@ use sandbox::{ACCOUNT, Account, Call, Instance, STAGING_ACCOUNT, SignIn, Switche
 use crate::world::{Story, World};
 
 mod fleet_options;
+mod machine_wide;
 mod own_config;
 mod regions;
 
