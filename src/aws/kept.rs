@@ -1,8 +1,8 @@
 //! Temporary credentials across processes: looked up, fetched by one of many, written if they may be.
 //!
-//! Only what SSO and STS hand out is written, by the marks that the SDK puts on credentials, and by the profile
-//! that has a `role_arn`. What comes from the
-//! environment, a container, instance metadata, a program or a file of long-lived keys stays where it is.
+//! Only what SSO and STS hand out is written, by the marks that the SDK puts on credentials, and by the profile that has a
+//! `role_arn`. What comes from the environment, a container, instance metadata, a program or a file of long-lived keys
+//! stays where it is.
 
 use std::fs::File;
 use std::path::Path;

@@ -3,9 +3,8 @@
 //! A text file. Line 1 is a header as JSON; each further line is a key, a tab and a value as JSON, sorted by key in
 //! byte order. A key is an alias, a second name or an instance id; the value is a [`Host`] or the alias that has it.
 //! Keys with a first character that no name can have are for other things: `@` a source, `=` a bare name that several
-//! hosts share, `~` a name that is remembered, `!` what was proven, `>` what an
-//! instance has got while nobody was reading. A lookup is a binary search over line starts, a dozen short reads
-//! whatever the size.
+//! hosts share, `~` a name that is remembered, `!` what was proven, `>` what an instance has got while nobody was reading.
+//! A lookup is a binary search over line starts, a dozen short reads whatever the size.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -208,11 +207,11 @@ impl Index {
         Ok(hosts)
     }
 
-    /// Everything, the hosts in any order.
+    /// Everything, the hosts in any order. Lines that cannot be read are counted.
     ///
     /// # Errors
     ///
-    /// [`Kind::File`] if the file cannot be read or is damaged.
+    /// [`Kind::File`] if the file cannot be read.
     pub fn content<H: DeserializeOwned>(&self) -> Result<Content<H>> {
         let mut bytes = vec![0; usize::try_from(self.length).unwrap_or(usize::MAX)];
         self.file.read_exact_at(&mut bytes, 0).map_err(|error| damaged().because(error))?;

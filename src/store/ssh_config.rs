@@ -263,7 +263,8 @@ fn explained(trouble: Trouble, path: &Path) -> Error {
     Error::new(Kind::Config, format!("{file}:{at}: {words}; nothing was changed")).hint(hint)
 }
 
-/// The names in what we generated, in lower case, and whose they are: what is left to know where the index is lost.
+/// The names that lead to instances in what we generated (or the user wrote alike), in lower case, and whose they are:
+/// what is left to know where the index is lost.
 #[must_use]
 pub fn names_written(paths: &Paths) -> Vec<(String, InstanceId)> {
     let mut found = Vec::new();
