@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use crate::aws::client::{self, Patience};
 use crate::aws::profiles::Profiles;
 use crate::core::identity::{SsoRole, shell_word};
+use crate::core::ids::is_account;
 use crate::core::pattern;
 use crate::error::{Error, Kind, Result};
 use crate::store::config::Accounts;
@@ -86,12 +87,6 @@ pub async fn held(wanted: &Accounts) -> Result<(Vec<Held>, Vec<(String, Error)>)
     held.sort_by(|a, b| a.role.account.cmp(&b.role.account));
     failed.sort_by(|a, b| a.0.cmp(&b.0));
     Ok((held, failed))
-}
-
-/// 12 digits.
-#[must_use]
-pub fn is_account(id: &str) -> bool {
-    id.len() == 12 && id.bytes().all(|b| b.is_ascii_digit())
 }
 
 async fn roles(client: &Client, token: &str, account: &str, session: &str) -> Result<Vec<String>> {

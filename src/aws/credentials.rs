@@ -22,9 +22,10 @@ use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvid
 use aws_smithy_types::error::display::DisplayErrorContext;
 
 use crate::aws::client::{self, Patience};
+use crate::aws::kept;
 use crate::aws::profiles::{Profiles, Settings};
-use crate::aws::{accounts, kept};
 use crate::core::identity::{Identity, SsoRole, shell_word};
+use crate::core::ids::{is_account, is_region};
 use crate::error::{Error, Kind, Result};
 use crate::store::credentials::Entry;
 
@@ -90,7 +91,7 @@ pub async fn open(
         Error::new(Kind::Config, format!("no region is set for {}", described(identity)))
             .hint("set regions = [\"…\"] for the source in config.toml, or region in ~/.aws/config")
     })?;
-    if !region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
+    if !is_region(&region) {
         return Err(Error::new(Kind::Config, format!("{region:?} is not a region such as \"eu-west-1\""))
             .hint("correct AWS_REGION, or region in ~/.aws/config"));
     }
@@ -101,7 +102,7 @@ pub async fn open(
     let session = Session {
         region,
         access_key: credentials.access_key_id().to_owned(),
-        account: credentials.account_id().map(|id| id.as_str().to_owned()).filter(|id| accounts::is_account(id)),
+        account: credentials.account_id().map(|id| id.as_str().to_owned()).filter(|id| is_account(id)),
         identity: identity.clone(),
         kept,
         config: config.into_builder().credentials_provider(SharedCredentialsProvider::new(credentials)).build(),
@@ -139,7 +140,7 @@ pub async fn account(session: &Session) -> Result<String> {
         .send()
         .await
         .map_err(|error| crate::aws::failure::explain("sts:GetCallerIdentity", "*", session, &error).error)?;
-    let account = answer.account.filter(|id| accounts::is_account(id)).unwrap_or_default();
+    let account = answer.account.filter(|id| is_account(id)).unwrap_or_default();
     if let Some(wanted) = &session.identity.account {
         check_account(&session.identity, wanted, &account)?;
     }

@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Filter, Instance as Described};
 
-use crate::aws::accounts;
 use crate::aws::credentials::Session;
 use crate::aws::failure::{self, Failure};
 use crate::core::fleet::{Instance, Sighting};
-use crate::core::ids::InstanceId;
+use crate::core::ids::{InstanceId, is_account};
 use crate::error::Result;
 use crate::store::config::Source;
 
@@ -44,7 +43,7 @@ pub async fn of_source(
         let before = found.len();
         for reservation in page.reservations.unwrap_or_default() {
             // An account goes into command lines.
-            let owner = reservation.owner_id.filter(|id| accounts::is_account(id)).unwrap_or_default();
+            let owner = reservation.owner_id.filter(|id| is_account(id)).unwrap_or_default();
             let instances = reservation.instances.unwrap_or_default();
             found.extend(instances.into_iter().filter_map(read).map(|instance| sight(owner.clone(), instance)));
         }

@@ -192,8 +192,7 @@ fn expanded(path: PathBuf) -> PathBuf {
 /// environment. After `aws sso logout`, or another line in ~/.aws/config, it is another one.
 #[must_use]
 pub fn digest(identity: &Identity) -> String {
-    let unpinned = Identity { account: None, ..identity.clone() };
-    let mut parts: Vec<Vec<u8>> = vec![serde_json::to_vec(&unpinned).unwrap_or_default()];
+    let mut parts: Vec<Vec<u8>> = vec![serde_json::to_vec(&identity.unpinned()).unwrap_or_default()];
     parts.extend(VARIABLES.map(|name| variable(name).unwrap_or_default().into_encoded_bytes()));
     let home = dirs::home_dir().unwrap_or_default().join(".aws");
     let mut files = [("AWS_CONFIG_FILE", "config"), ("AWS_SHARED_CREDENTIALS_FILE", "credentials")]

@@ -4,6 +4,7 @@ use aws_sdk_ec2::Client;
 
 use crate::aws::credentials::Session;
 use crate::aws::failure;
+use crate::core::ids::is_region;
 use crate::error::Result;
 
 /// Names of the enabled regions, sorted.
@@ -17,10 +18,8 @@ pub async fn enabled(session: &Session) -> Result<Vec<String>> {
         .send()
         .await
         .map_err(|error| failure::explain("ec2:DescribeRegions", "*", session, &error).error)?;
-    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     let names = answer.regions.unwrap_or_default().into_iter().filter_map(|region| region.region_name);
-    // A region's name goes into a command line.
-    let mut names: Vec<String> = names.filter(|name| !name.is_empty() && name.bytes().all(fits)).collect();
+    let mut names: Vec<String> = names.filter(|name| is_region(name)).collect();
     names.sort();
     Ok(names)
 }

@@ -85,7 +85,9 @@ fn prepare(context: &Context, args: &cli::Proxy, program: &Program, start: Insta
     let known = Known::read(&context.paths, &id)?;
     tell_moves(&known, &id);
     // Where no sync has been, there is no folder for the sockets of masters either.
-    let _ = files::make_private_folder(&context.paths.eic.join("cm"));
+    if known.index.is_none() {
+        let _ = files::make_private_folder(&context.paths.eic.join("cm"));
+    }
     let user = match (&args.user, &known.host) {
         (Some(user), _) => target::os_user(user)?,
         (None, Some(host)) => host.user.clone(),

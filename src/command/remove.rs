@@ -9,6 +9,7 @@ use std::path::Path;
 use crate::cli;
 use crate::command::{Context, Exit};
 use crate::core::ids::InstanceId;
+use crate::core::render::FILES;
 use crate::error::{Result, reason};
 use crate::store::paths::Paths;
 use crate::store::{ssh_config, writers};
@@ -67,7 +68,7 @@ pub fn run(context: &Context, args: &cli::Remove) -> Result<Exit> {
 
 /// Removes what ssh, the proxies and syncs have put into our folders.
 fn remove_generated(paths: &Paths) {
-    for name in ["guard", "hosts", "hook"] {
+    for name in FILES {
         remove(&paths.eic.join(name));
     }
     for name in ["known_hosts", "known_hosts.old", "known_hosts.console"] {

@@ -11,7 +11,6 @@ use crate::core::fleet::Host;
 use crate::core::identity::Identity;
 use crate::core::ids::{InstanceId, OsUser};
 use crate::core::names::Shared;
-use crate::discover::survey;
 use crate::error::{Error, Kind, Result};
 use crate::store::config::{AddressKind, Config, KeyType};
 use crate::store::index::Index;
@@ -80,7 +79,7 @@ pub fn job(
     let label = known.label(id);
     let mut region = place.region.clone();
     let mut source_name = place.source.clone();
-    let named = Identity { account: None, ..place.identity.clone() } != Identity::default();
+    let named = place.identity.unpinned() != Identity::default();
     let explicit = named || (region.is_some() && source_name.is_none());
     if source_name.is_none() && !explicit {
         if let Some(host) = &known.host {
@@ -95,7 +94,7 @@ pub fn job(
     let limits = |job: Job| Job {
         push_rate: known.config.push_rate,
         push_log: known.config.push_log,
-        cache: survey::cache(paths, &known.config),
+        cache: known.config.credentials(paths),
         ..job
     };
     let Some(name) = source_name else {
@@ -128,7 +127,7 @@ fn signer(known: &Known, name: &str) -> Result<Option<Signer>> {
     if let Some(source) = known.config.source(name)
         && let Some(mut identity) = source.identity()
     {
-        let same = record.filter(|record| Identity { account: None, ..record.identity.clone() } == unpinned(&identity));
+        let same = record.filter(|record| record.identity.unpinned() == identity.unpinned());
         identity.account = identity.account.or(same.and_then(|record| record.identity.account));
         return Ok(Some(Signer { identity, key_type: source.key_type, address: source.address }));
     }
@@ -138,10 +137,6 @@ fn signer(known: &Known, name: &str) -> Result<Option<Signer>> {
         key_type: record.key_type,
         address: record.address,
     }))
-}
-
-fn unpinned(identity: &Identity) -> Identity {
-    Identity { account: None, ..identity.clone() }
 }
 
 /// Why a name that is no instance's connects to nobody, in words.

@@ -24,8 +24,8 @@ use crate::connect::push::{self, Job};
 use crate::connect::relay::until;
 use crate::core::fleet::Instance;
 use crate::core::ids::InstanceId;
+use crate::discover::locate;
 use crate::discover::sync::{self, Occasion};
-use crate::discover::{locate, survey};
 use crate::error::{Error, Kind, Result};
 use crate::store::config::Config;
 use crate::store::index::{Content, Index, Known};
@@ -249,7 +249,7 @@ fn locate(paths: &Paths, id: &InstanceId) -> Result<Answer> {
     let config = Config::load(&paths.config, &paths.machine_config)?;
     let index = Index::open(&paths.index())?;
     let content: Content<Known> = index.as_ref().map(Index::content).transpose()?.unwrap_or_default();
-    let (found, failures) = locate::locate(&config.sources, &content.sources, id, survey::cache(paths, &config))?;
+    let (found, failures) = locate::locate(&config.sources, &content.sources, id, config.credentials(paths))?;
     match (found, failures.into_iter().next()) {
         (Some((source, region)), _) => Ok(Answer::Located { source, region }),
         (None, Some(error)) => Err(error),

@@ -50,6 +50,12 @@ impl Identity {
         self.profile.as_deref().map(|profile| format!(" --profile {}", shell_word(profile))).unwrap_or_default()
     }
 
+    /// Without the account that it has to be.
+    #[must_use]
+    pub fn unpinned(&self) -> Self {
+        Self { account: None, ..self.clone() }
+    }
+
     /// The flags of `ssh-eic proxy` that name this identity without any file of ours.
     #[must_use]
     pub fn arguments(&self) -> Vec<(&'static str, &str)> {

@@ -57,6 +57,18 @@ impl From<InstanceId> for String {
     }
 }
 
+/// Whether it is an AWS account's id: 12 digits.
+#[must_use]
+pub fn is_account(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// Whether it reads as a region's name. One goes into command lines.
+#[must_use]
+pub fn is_region(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
 /// A user name on the instance that EIC takes: 1–32 of `[A-Za-z0-9@._-]`, not starting with `@`, `.` or `-`, `$`
 /// allowed at the end, and not digits only.
 ///

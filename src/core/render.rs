@@ -119,7 +119,7 @@ pub fn check_path(path: &str) -> Result<(), String> {
 #[must_use]
 pub fn include_line(folder: &str) -> String {
     let file = |name: &str| quoted(&format!("{folder}/{name}"));
-    format!("Include {} {} {}", file("guard"), file("hosts"), file("hook"))
+    format!("Include {}", FILES.map(file).join(" "))
 }
 
 /// Renders all files. `hosts` in the order that the files shall have; `bare` are the names that several hosts share,
@@ -133,7 +133,8 @@ impl Files {
     /// Each with its name, in the order in which they are included.
     #[must_use]
     pub fn named(&self) -> [(&'static str, &str); 3] {
-        [("guard", &self.guard), ("hosts", &self.hosts), ("hook", &self.hook)]
+        let [guard, hosts, hook] = FILES;
+        [(guard, &self.guard), (hosts, &self.hosts), (hook, &self.hook)]
     }
 
     /// All three in one text, for the inline layout.
@@ -142,6 +143,9 @@ impl Files {
         [self.guard.as_str(), &self.hosts, &self.hook].concat()
     }
 }
+
+/// Names of the generated files, in the order in which they are included.
+pub const FILES: [&str; 3] = ["guard", "hosts", "hook"];
 
 /// What each generated file begins with.
 pub const HEADER: &str = "# Written by ssh-eic sync. Changes are overwritten: change config.toml instead.\n";

@@ -97,9 +97,8 @@ pub fn insert(config: &[u8], line: &str, part: Part<'_>) -> Edit {
     }
     // Before it there are settings for all hosts at most, so that its place is as good as the top.
     let at = found.first().map_or(0, |own| own.bytes.start);
-    let before = without(&config[..at], &[]);
     let after = without(config, &found).split_off(at);
-    Edit::Replace([before, wanted, after].concat())
+    Edit::Replace([&config[..at], &wanted, &after].concat())
 }
 
 /// The config without any part of ours.

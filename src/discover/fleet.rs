@@ -87,9 +87,9 @@ pub fn build(plan: &Plan<'_>, sightings: Vec<Sighting>, kept: Vec<Host>) -> Flee
     let mut hosts: Vec<Host> = Vec::with_capacity(sightings.len());
     let mut seen: HashSet<InstanceId> = HashSet::with_capacity(sightings.len());
     for sighting in sightings {
-        let Sighting { source: at, instance, .. } = &sighting;
-        let source = &plan.sources[*at];
-        let kept_before = kept_at.get(&instance.id).is_some_and(|before| before < at);
+        let (at, instance) = (sighting.source, &sighting.instance);
+        let source = &plan.sources[at];
+        let kept_before = kept_at.get(&instance.id).is_some_and(|before| *before < at);
         if kept_before || seen.contains(&instance.id) || ignored(source, instance) {
             continue;
         }
@@ -102,7 +102,7 @@ pub fn build(plan: &Plan<'_>, sightings: Vec<Sighting>, kept: Vec<Host>) -> Flee
         let before = old.get(&instance.id).copied();
         match host(plan, source, sighting, before) {
             Ok(host) => {
-                wishes.push(wish(source, *position.get(source.name.as_str()).unwrap_or(&usize::MAX), &host, listed));
+                wishes.push(wish(source, at, &host, listed));
                 if listed {
                     hosts.push(host);
                 }

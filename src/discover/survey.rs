@@ -2,7 +2,6 @@
 //! images.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use crate::core::fleet::{Host, Sighting};
 use crate::core::identity::Identity;
@@ -58,12 +57,6 @@ pub struct Found {
     pub old: Vec<Known>,
 }
 
-/// The folder of temporary credentials, if they are kept.
-#[must_use]
-pub fn cache(paths: &Paths, config: &Config) -> Option<PathBuf> {
-    config.credential_cache.then(|| paths.credentials())
-}
-
 /// Looks.
 ///
 /// # Errors
@@ -116,7 +109,7 @@ fn ask(look: &Look<'_>, records: &[SourceRecord], images: &Images, now: u64) -> 
         sources: &look.config.sources,
         is_asked: &is_asked,
         records,
-        cache: cache(look.paths, look.config).filter(|_| look.keep),
+        cache: look.config.credentials(look.paths).filter(|_| look.keep),
         images,
         now,
         progress: &progress,

@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::core::render::FILES;
 use crate::core::{own_config, pattern, splice};
 use crate::store::paths::Paths;
 
@@ -169,7 +170,7 @@ impl Reader<'_> {
     /// Reads a file. `outer` is the block that an Include stands in. Relative Includes are below `folder`.
     fn config(&mut self, file: &Path, folder: &Path, outer: Option<&Block>, depth: usize) {
         let Ok(bytes) = fs::read(file) else { return };
-        let generated = ["guard", "hosts", "hook"].iter().any(|name| file == self.own.join(name));
+        let generated = FILES.iter().any(|name| file == self.own.join(name));
         if generated || depth > DEPTH || !self.seen.insert(file.to_owned()) {
             return;
         }

@@ -197,14 +197,17 @@ pub fn check_own_folder(paths: &Paths) -> Result<()> {
     if paths.home.is_some() || paths.index().exists() {
         return Ok(());
     }
-    let ours = ["config.toml", "ssh_config", "state", "cache", "keys", "cm", "guard", "hosts", "hook"];
+    let ours = ["config.toml", "ssh_config", "state", "cache", "keys", "cm"];
     let strangers: Vec<String> = fs::read_dir(&paths.eic)
         .into_iter()
         .flatten()
         .flatten()
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .filter(|name| {
-            !ours.contains(&name.as_str()) && !name.starts_with(".ssh-eic-") && !name.starts_with("known_hosts")
+            !ours.contains(&name.as_str())
+                && !render::FILES.contains(&name.as_str())
+                && !name.starts_with(".ssh-eic-")
+                && !name.starts_with("known_hosts")
         })
         .take(3)
         .collect();

@@ -8,7 +8,7 @@ use super::raw::{OneOrMany, Raw, RawHost, RawSource, RawSsh};
 use super::{Accounts, AddressKind, Config, Duplicates, HostRule, KeyType, Layout, PushMode, Regions, Source, Who};
 use crate::core::alias::Template;
 use crate::core::identity::Role;
-use crate::core::ids::OsUser;
+use crate::core::ids::{OsUser, is_account, is_region};
 use crate::core::{duration, render};
 use crate::error::Result;
 
@@ -160,8 +160,8 @@ fn source(raw: RawSource, complain: &Complaint<'_>) -> Result<Source> {
         Some(name) => Some(user(name, complain)?),
     };
     check_port(raw.port, complain)?;
-    if let Some(account) = raw.account.as_deref() {
-        check_account(account).map_err(|why| complain.about("account", format!("account: {why}")))?;
+    if let Some(account) = raw.account.as_deref().filter(|account| !is_account(account)) {
+        return Err(complain.about("account", format!("account: {account:?} is not an account id of 12 digits")));
     }
     let states = raw.states.clone().unwrap_or_else(|| vec!["running".to_owned(), "stopped".to_owned()]);
     for state in &states {
@@ -232,24 +232,15 @@ fn regions(regions: Option<Vec<String>>, complain: &Complaint<'_>) -> Result<Reg
     if regions == ["all"] {
         return Ok(Regions::All);
     }
-    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     for region in &regions {
         if region == "all" {
             return Err(complain.about("regions", "regions: \"all\" stands alone: [\"all\"]"));
         }
-        if region.is_empty() || !region.bytes().all(fits) {
+        if !is_region(region) {
             return Err(complain.about("regions", format!("regions: {region:?} is not a region such as \"eu-west-1\"")));
         }
     }
     Ok(Regions::Named(regions))
-}
-
-fn check_account(account: &str) -> std::result::Result<(), String> {
-    if account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit()) {
-        Ok(())
-    } else {
-        Err(format!("{account:?} is not an account id of 12 digits"))
-    }
 }
 
 fn lists(tags: Option<BTreeMap<String, OneOrMany>>) -> BTreeMap<String, Vec<String>> {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,7 @@ use crate::core::identity::{Identity, Role, SsoRole};
 use crate::core::ids::OsUser;
 use crate::error::{Error, Kind, Result};
 use crate::store::files;
+use crate::store::paths::Paths;
 
 mod check;
 mod complaint;
@@ -227,8 +228,16 @@ impl Config {
         let of_machine = text(machine)?;
         let own = text(path)?.unwrap_or_default();
         let digest = digest::of([of_machine.as_deref().unwrap_or("").as_bytes(), own.as_bytes()]);
-        let of_machine = of_machine.map(|text| parsed(&text, machine)).transpose()?;
-        let config = Self::merged(&own, path, of_machine)?;
+        let config = match of_machine {
+            None => Self::parse(&own, path)?,
+            Some(text) => {
+                // Each by itself first, so that what is wrong in one is told with its own name and line.
+                Self::parse(&text, machine)?;
+                Self::parse(&own, path)?;
+                let merged = raw(&own, path)?.over(raw(&text, machine)?);
+                check::config(merged, Complaint { text: &own, path, from: 0 })?
+            }
+        };
         Ok(Self { digest, ..config })
     }
 
@@ -238,16 +247,13 @@ impl Config {
     ///
     /// [`Kind::Config`], as [`Config::load`].
     pub fn parse(text: &str, path: &Path) -> Result<Self> {
-        Self::merged(text, path, None)
+        check::config(raw(text, path)?, Complaint { text, path, from: 0 })
     }
 
-    fn merged(text: &str, path: &Path, machine: Option<Raw>) -> Result<Self> {
-        let raw = parsed(text, path)?;
-        let raw = match machine {
-            Some(machine) => raw.over(machine),
-            None => raw,
-        };
-        check::config(raw, Complaint { text, path, from: 0 })
+    /// The folder of temporary credentials, if they are kept.
+    #[must_use]
+    pub fn credentials(&self, paths: &Paths) -> Option<PathBuf> {
+        self.credential_cache.then(|| paths.credentials())
     }
 
     /// The source of that name, as it stands in the file.
@@ -267,11 +273,8 @@ fn text(path: &Path) -> Result<Option<String>> {
     Ok(Some(text))
 }
 
-/// One file, checked by itself, so that what is wrong in it is told with its own name and line.
-fn parsed(text: &str, path: &Path) -> Result<Raw> {
+fn raw(text: &str, path: &Path) -> Result<Raw> {
     let raw: Raw = toml::from_str(text).map_err(|error| syntax_error(text, path, &error))?;
-    let complain = Complaint { text, path, from: 0 };
-    raw::refuse_unbuilt(&raw, &complain)?;
-    check::config(raw.clone(), complain)?;
+    raw::refuse_unbuilt(&raw, &Complaint { text, path, from: 0 })?;
     Ok(raw)
 }
