@@ -50,6 +50,10 @@ pub enum Command {
     Sync(Sync),
     /// Show the managed hosts
     List(List),
+    /// Push a key to an instance by hand, for scripts
+    Push(Push),
+    /// Delete the temporary credentials and keys that are kept between connections
+    Logout,
     /// The Match exec hook that ssh calls before each connection
     Match(Match),
     /// Remove everything that ssh-eic wrote; ~/.ssh/config is as it was before
@@ -122,6 +126,22 @@ pub struct List {
     /// Print names only, one a line
     #[arg(long)]
     pub names: bool,
+}
+
+/// Arguments of `push`.
+#[derive(Debug, Args)]
+pub struct Push {
+    /// An alias, instance id, private address or private DNS name
+    pub host: String,
+    /// The user on the instance [default: the host's]
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+    /// Your own public key, Ed25519 or RSA, instead of the one that connections use; - is stdin
+    #[arg(long, value_name = "FILE")]
+    pub public_key: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `remove`.

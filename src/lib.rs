@@ -119,9 +119,11 @@ fn run_parsed(cli: Cli) -> Result<Exit> {
         Command::Init(args) => command::init::run(&context, &args),
         Command::Sync(args) => command::sync::run(&context, &args),
         Command::List(args) => command::list::run(&context, &args),
+        Command::Logout => command::logout::run(&context),
         Command::Match(args) => command::match_hook::run(&context, &args.alias, args.user.as_deref()),
         Command::Policy(args) => command::policy::run(&context, &args),
         Command::Proxy(args) => command::proxy::run(&context, &args),
+        Command::Push(args) => command::push::run(&context, &args),
         Command::Remove(args) => command::remove::run(&context, &args),
         Command::Worker => command::worker::run(&context),
     }

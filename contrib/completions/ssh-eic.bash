@@ -28,6 +28,9 @@ _ssh__eic() {
             ssh__eic,list)
                 cmd="ssh__eic__subcmd__list"
                 ;;
+            ssh__eic,logout)
+                cmd="ssh__eic__subcmd__logout"
+                ;;
             ssh__eic,match)
                 cmd="ssh__eic__subcmd__match"
                 ;;
@@ -36,6 +39,9 @@ _ssh__eic() {
                 ;;
             ssh__eic,proxy)
                 cmd="ssh__eic__subcmd__proxy"
+                ;;
+            ssh__eic,push)
+                cmd="ssh__eic__subcmd__push"
                 ;;
             ssh__eic,remove)
                 cmd="ssh__eic__subcmd__remove"
@@ -76,6 +82,9 @@ _ssh__eic() {
             ssh__eic__subcmd__help,list)
                 cmd="ssh__eic__subcmd__help__subcmd__list"
                 ;;
+            ssh__eic__subcmd__help,logout)
+                cmd="ssh__eic__subcmd__help__subcmd__logout"
+                ;;
             ssh__eic__subcmd__help,match)
                 cmd="ssh__eic__subcmd__help__subcmd__match"
                 ;;
@@ -84,6 +93,9 @@ _ssh__eic() {
                 ;;
             ssh__eic__subcmd__help,proxy)
                 cmd="ssh__eic__subcmd__help__subcmd__proxy"
+                ;;
+            ssh__eic__subcmd__help,push)
+                cmd="ssh__eic__subcmd__help__subcmd__push"
                 ;;
             ssh__eic__subcmd__help,remove)
                 cmd="ssh__eic__subcmd__help__subcmd__remove"
@@ -107,7 +119,7 @@ _ssh__eic() {
 
     case "${cmd}" in
         ssh__eic)
-            opts="-v -q -h -V --config --home --state --verbose --quiet --help --version init sync list match remove policy proxy generate worker help"
+            opts="-v -q -h -V --config --home --state --verbose --quiet --help --version init sync list push logout match remove policy proxy generate worker help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -267,7 +279,7 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__help)
-            opts="init sync list match remove policy proxy generate worker help"
+            opts="init sync list push logout match remove policy proxy generate worker help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -364,6 +376,20 @@ _ssh__eic() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        ssh__eic__subcmd__help__subcmd__logout)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         ssh__eic__subcmd__help__subcmd__match)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -393,6 +419,20 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__help__subcmd__proxy)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ssh__eic__subcmd__help__subcmd__push)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -496,6 +536,32 @@ _ssh__eic() {
             ;;
         ssh__eic__subcmd__list)
             opts="-v -q -h --live --json --names --config --home --state --verbose --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --home)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ssh__eic__subcmd__logout)
+            opts="-v -q -h --config --home --state --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -640,6 +706,40 @@ _ssh__eic() {
                     return 0
                     ;;
                 --key-type)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --home)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ssh__eic__subcmd__push)
+            opts="-v -q -h --user --public-key --json --config --home --state --verbose --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --public-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -34,6 +34,8 @@ complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -s V -l version -d 'Print 
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "init" -d 'Write a first config file, set up ~/.ssh/config, and sync'
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "sync" -d 'Find instances and rewrite the ssh config for them'
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "list" -d 'Show the managed hosts'
+complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "push" -d 'Push a key to an instance by hand, for scripts'
+complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "logout" -d 'Delete the temporary credentials and keys that are kept between connections'
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "match" -d 'The Match exec hook that ssh calls before each connection'
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "remove" -d 'Remove everything that ssh-eic wrote; ~/.ssh/config is as it was before'
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "policy" -d 'Print the IAM policy that reaching the managed hosts needs'
@@ -73,6 +75,21 @@ complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -l names -d 'Print
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -s v -l verbose -d 'Say more; twice: what takes how long, too'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -s q -l quiet -d 'Say nothing but errors'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -s h -l help -d 'Print help'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand push" -l user -d 'The user on the instance [default: the host\'s]' -r
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand push" -l public-key -d 'Your own public key, Ed25519 or RSA, instead of the one that connections use; - is stdin' -r -F
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand push" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand push" -l home -d 'Keep everything under this folder (`SSH_EIC_HOME`)' -r -F
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand push" -l state -d 'Keep the state folder under this one (`XDG_STATE_HOME`)' -r -F
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand push" -l json -d 'Print JSON'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand push" -s v -l verbose -d 'Say more; twice: what takes how long, too'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand push" -s q -l quiet -d 'Say nothing but errors'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand push" -s h -l help -d 'Print help'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand logout" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand logout" -l home -d 'Keep everything under this folder (`SSH_EIC_HOME`)' -r -F
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand logout" -l state -d 'Keep the state folder under this one (`XDG_STATE_HOME`)' -r -F
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand logout" -s v -l verbose -d 'Say more; twice: what takes how long, too'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand logout" -s q -l quiet -d 'Say nothing but errors'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand logout" -s h -l help -d 'Print help'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand match" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand match" -l home -d 'Keep everything under this folder (`SSH_EIC_HOME`)' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand match" -l state -d 'Keep the state folder under this one (`XDG_STATE_HOME`)' -r -F
@@ -144,15 +161,17 @@ complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand worker" -l state -d 'Kee
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand worker" -s v -l verbose -d 'Say more; twice: what takes how long, too'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand worker" -s q -l quiet -d 'Say nothing but errors'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand worker" -s h -l help -d 'Print help'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove policy proxy generate worker help" -f -a "init" -d 'Write a first config file, set up ~/.ssh/config, and sync'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove policy proxy generate worker help" -f -a "sync" -d 'Find instances and rewrite the ssh config for them'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove policy proxy generate worker help" -f -a "list" -d 'Show the managed hosts'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove policy proxy generate worker help" -f -a "match" -d 'The Match exec hook that ssh calls before each connection'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove policy proxy generate worker help" -f -a "remove" -d 'Remove everything that ssh-eic wrote; ~/.ssh/config is as it was before'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove policy proxy generate worker help" -f -a "policy" -d 'Print the IAM policy that reaching the managed hosts needs'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove policy proxy generate worker help" -f -a "proxy" -d 'The `ProxyCommand` that ssh calls to reach an instance'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove policy proxy generate worker help" -f -a "generate" -d 'Print the man page or shell completions'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove policy proxy generate worker help" -f -a "worker" -d 'Asks AWS for a proxy; for ssh-eic itself'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove policy proxy generate worker help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list push logout match remove policy proxy generate worker help" -f -a "init" -d 'Write a first config file, set up ~/.ssh/config, and sync'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list push logout match remove policy proxy generate worker help" -f -a "sync" -d 'Find instances and rewrite the ssh config for them'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list push logout match remove policy proxy generate worker help" -f -a "list" -d 'Show the managed hosts'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list push logout match remove policy proxy generate worker help" -f -a "push" -d 'Push a key to an instance by hand, for scripts'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list push logout match remove policy proxy generate worker help" -f -a "logout" -d 'Delete the temporary credentials and keys that are kept between connections'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list push logout match remove policy proxy generate worker help" -f -a "match" -d 'The Match exec hook that ssh calls before each connection'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list push logout match remove policy proxy generate worker help" -f -a "remove" -d 'Remove everything that ssh-eic wrote; ~/.ssh/config is as it was before'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list push logout match remove policy proxy generate worker help" -f -a "policy" -d 'Print the IAM policy that reaching the managed hosts needs'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list push logout match remove policy proxy generate worker help" -f -a "proxy" -d 'The `ProxyCommand` that ssh calls to reach an instance'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list push logout match remove policy proxy generate worker help" -f -a "generate" -d 'Print the man page or shell completions'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list push logout match remove policy proxy generate worker help" -f -a "worker" -d 'Asks AWS for a proxy; for ssh-eic itself'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list push logout match remove policy proxy generate worker help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and __fish_seen_subcommand_from generate" -f -a "man" -d 'The man page ssh-eic(1)'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and __fish_seen_subcommand_from generate" -f -a "completions" -d 'Completions for a shell'

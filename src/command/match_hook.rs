@@ -109,7 +109,7 @@ fn push_now(context: &Context, start: Instant, host: Option<&Host>, id: &Instanc
         Some(user) => target::os_user(user)?,
         None => host.map_or_else(OsUser::ec2_user, |host| host.user.clone()),
     };
-    if push::fresh_since(&context.paths, id, &user, clock::push_window(), clock::now()).is_some() {
+    if push::is_fresh(&context.paths, id, &user, clock::push_window(), clock::now()) {
         return Ok(());
     }
     let known = Known::read(&context.paths, id)?;

@@ -84,16 +84,21 @@ impl Job {
     }
 }
 
-/// When the present key was pushed for this instance and user, if that counts at `now` (both in milliseconds since
-/// 1970) under a window of so many milliseconds. Costs two small reads.
+/// What the last push for this instance and user left behind, if it succeeded.
 #[must_use]
-pub fn fresh_since(paths: &Paths, id: &InstanceId, user: &OsUser, window: u64, now: u64) -> Option<u64> {
-    match (keys::present(paths, id), pushes::last(paths, id, user)) {
-        (Ok(Some(key)), Some(Outcome::Pushed(stamp))) => {
-            stamp.is_fresh(&key.fingerprint, user, now, window).then_some(stamp.sent)
-        }
+pub fn stamp(paths: &Paths, id: &InstanceId, user: &OsUser) -> Option<Stamp> {
+    match pushes::last(paths, id, user) {
+        Some(Outcome::Pushed(stamp)) => Some(stamp),
         _ => None,
     }
+}
+
+/// Whether the present key was pushed for this instance and user, and that counts at `now` (milliseconds since 1970)
+/// under a window of so many milliseconds. Costs two small reads.
+#[must_use]
+pub fn is_fresh(paths: &Paths, id: &InstanceId, user: &OsUser, window: u64, now: u64) -> bool {
+    let Some(stamp) = stamp(paths, id, user) else { return false };
+    matches!(keys::present(paths, id), Ok(Some(key)) if stamp.is_fresh(&key.fingerprint, user, now, window))
 }
 
 /// Sees to it that the key is on the instance, by `deadline` at the latest. Returns when the request that put it there
@@ -118,10 +123,7 @@ pub fn ensure(paths: &Paths, job: &Job, deadline: Instant) -> Result<u64> {
         }
         _ => {}
     }
-    let sent = client::run(async {
-        let push = push_with_retries(paths, job, &key, deadline);
-        tokio::time::timeout_at(deadline.into(), push).await.unwrap_or_else(|_| Err(too_late(job)))
-    });
+    let sent = send_now(paths, job, &key, deadline);
     let outcome = match &sent {
         Ok(sent) => Outcome::Pushed(Stamp { key: key.fingerprint.clone(), user: job.user.clone(), sent: *sent }),
         Err(error) => Outcome::Failed { at: clock::now(), error: error.clone() },
@@ -131,6 +133,18 @@ pub fn ensure(paths: &Paths, job: &Job, deadline: Instant) -> Result<u64> {
         ui::verbose(|| error.message);
     }
     sent
+}
+
+/// Sends a key whatever was sent before. Returns when the request was sent, in milliseconds since 1970.
+///
+/// # Errors
+///
+/// As [`ensure`].
+pub fn send_now(paths: &Paths, job: &Job, key: &PublicKey, deadline: Instant) -> Result<u64> {
+    client::run(async {
+        let push = push_with_retries(paths, job, key, deadline);
+        tokio::time::timeout_at(deadline.into(), push).await.unwrap_or_else(|_| Err(too_late(job)))
+    })
 }
 
 /// What to say of a push that has used up its time.
@@ -294,9 +308,8 @@ fn log(paths: &Paths, job: &Job, key: &PublicKey, session: &Session, request_id:
     if !job.push_log {
         return;
     }
-    let time = jiff::Timestamp::from_millisecond(i64::try_from(clock::now()).unwrap_or(0)).unwrap_or_default();
     let entry = Entry {
-        time: time.to_string(),
+        time: clock::rfc3339(clock::now()),
         account: session.account.as_deref().or(job.identity.account.as_deref()),
         caller: Some(&session.access_key),
         instance: &job.id,

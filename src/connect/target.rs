@@ -139,6 +139,36 @@ fn signer(known: &Known, name: &str) -> Result<Option<Signer>> {
     }))
 }
 
+/// The instance that a person means by an alias, an id, a private address or a private DNS name.
+///
+/// # Errors
+///
+/// [`Kind::NoHost`] if it is none or several; an index that cannot be read.
+pub fn find(paths: &Paths, name: &str) -> Result<InstanceId> {
+    let index = Index::open(&paths.index())?;
+    let host = index.as_ref().map(|index| index.host(name)).transpose()?.flatten();
+    if let Some(id) = host.map(|host| host.id).or_else(|| InstanceId::parse(name)) {
+        return Ok(id);
+    }
+    if let Some(error) = shared_name(paths, name)? {
+        return Err(error);
+    }
+    let hosts = index.map(|index| index.hosts()).transpose()?.unwrap_or_default();
+    let is_meant = |host: &&Host| host.address.as_deref() == Some(name) || host.dns.eq_ignore_ascii_case(name);
+    let mut meant = hosts.iter().filter(is_meant).filter(|_| !name.is_empty());
+    match (meant.next(), meant.next()) {
+        (Some(host), None) => Ok(host.id.clone()),
+        (Some(first), Some(second)) => {
+            let all = [first, second].into_iter().chain(meant);
+            let labels: Vec<String> = all.map(|host| format!("{} ({})", host.label(), host.source)).collect();
+            Err(Error::new(Kind::NoHost, format!("{name} is the address of several instances: {}", labels.join(", ")))
+                .hint("name one of them"))
+        }
+        (None, _) => Err(Error::new(Kind::NoHost, format!("no managed host is called {name:?}"))
+            .hint("ssh-eic list shows all; ssh-eic sync, if it is new")),
+    }
+}
+
 /// Why a name that is no instance's connects to nobody, in words.
 ///
 /// # Errors

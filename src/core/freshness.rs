@@ -14,6 +14,8 @@ use crate::core::ids::OsUser;
 pub const KEY_IN_USE: u64 = 180_000;
 /// A push counts for this long from the moment its request was sent, in milliseconds; 15 s remain for the login.
 pub const PUSH_WINDOW: u64 = 45_000;
+/// A pushed key lives this long on the instance, in milliseconds (EC2 User Guide, EC2 Instance Connect).
+pub const KEY_LIVES: u64 = 60_000;
 /// A failed push is shared for this long with processes that waited for it, in milliseconds.
 pub const FAILURE_SHARED: u64 = 2_000;
 

@@ -109,6 +109,29 @@ pub fn sweep(folder: &Path, age: Duration) -> io::Result<()> {
     Ok(())
 }
 
+/// Removes all that is kept; how many credentials that were.
+///
+/// # Errors
+///
+/// Names the first file that cannot be removed; the others are.
+pub fn forget_all(folder: &Path) -> Result<usize> {
+    let mut forgotten = 0;
+    let mut failed = None;
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        // A lock stays: somebody may be waiting for it.
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        match fs::remove_file(&path) {
+            Ok(()) => forgotten += 1,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => failed = failed.or(Some(Error::file("remove", &path, &error))),
+        }
+    }
+    failed.map_or(Ok(forgotten), Err)
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;

@@ -59,13 +59,21 @@ pub fn hand_out(paths: &Paths, id: &InstanceId, now: u64) -> Result<()> {
 pub fn lease(paths: &Paths, id: &InstanceId, key_type: KeyType, now: u64) -> Result<PublicKey> {
     files::make_private_folder(&paths.keys())?;
     let path = paths.key(id);
-    let _lock = lock(&paths.key_lock(id))?;
+    let held = lock(&paths.key_lock(id))?;
+    match touched(&path)? {
+        Some(_) => touch(&path, now)?,
+        None => make(&path, key_type, now)?,
+    }
+    drop(held);
+    // In use from here on, so that nobody replaces it: it can be read while others have the lock. Sixty at once would
+    // wait for each other's arithmetic otherwise.
     if let Some(public) = read(&path)? {
-        touch(&path, now)?;
         return Ok(public);
     }
-    make(&path, key_type)?;
-    touch(&path, now)?;
+    let _lock = lock(&paths.key_lock(id))?;
+    if read(&path)?.is_none() {
+        make(&path, key_type, now)?;
+    }
     read(&path)?.ok_or_else(|| Error::new(Kind::File, format!("the key {} is gone again", path.display())))
 }
 
@@ -132,6 +140,31 @@ pub fn sweep(paths: &Paths, known: &dyn Fn(&InstanceId) -> bool, now: u64) -> Re
     Ok(())
 }
 
+/// Removes all keys, in use or not, and what is remembered of their pushes; how many keys that were. Logins that are
+/// under way at this moment fail.
+///
+/// # Errors
+///
+/// [`Kind::File`] for the first one that cannot be removed; the others are.
+pub fn forget_all(paths: &Paths) -> Result<usize> {
+    let mut forgotten = 0;
+    let mut failed = None;
+    for entry in fs::read_dir(paths.keys()).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Some(id) = InstanceId::parse(name.split('.').next().unwrap_or_default()) else { continue };
+        let removed = if name == id.as_str() {
+            forgotten += 1;
+            lock(&paths.key_lock(&id)).and_then(|_lock| remove(&entry.path()))
+        } else if Path::new(&name).extension().is_some_and(|extension| extension == "push") {
+            remove(&entry.path())
+        } else {
+            Ok(())
+        };
+        failed = failed.or(removed.err());
+    }
+    failed.map_or(Ok(forgotten), Err)
+}
+
 /// Removes a key that is out of use and leaves one in use as it is.
 fn hand_out_old(paths: &Paths, id: &InstanceId, now: u64) -> Result<()> {
     let path = paths.key(id);
@@ -187,7 +220,7 @@ fn read(path: &Path) -> Result<Option<PublicKey>> {
     Ok(public.to_openssh().ok().map(|line| PublicKey { line, fingerprint }))
 }
 
-fn make(path: &Path, key_type: KeyType) -> Result<()> {
+fn make(path: &Path, key_type: KeyType, now: u64) -> Result<()> {
     let fail = |error: &io::Error| Error::file("make the key", path, error);
     let folder = path.parent().unwrap_or(Path::new("/"));
     let temporary = tempfile::Builder::new().prefix(".ssh-eic-").tempdir_in(folder).map_err(|e| fail(&e))?;
@@ -202,6 +235,7 @@ fn make(path: &Path, key_type: KeyType) -> Result<()> {
         }
         KeyType::Rsa => run_ssh_keygen(&fresh)?,
     }
+    touch(&fresh, now)?;
     fs::rename(&fresh, path).map_err(|e| fail(&e))
 }
 

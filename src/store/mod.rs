@@ -7,6 +7,7 @@ pub mod images;
 pub mod index;
 pub mod keys;
 pub mod paths;
+pub mod public_key;
 pub mod pushes;
 pub mod reach;
 pub mod ssh_config;

@@ -10,6 +10,13 @@ pub fn now() -> u64 {
     milliseconds(SystemTime::now())
 }
 
+/// A time in milliseconds since 1970 as RFC 3339 has it.
+#[must_use]
+pub fn rfc3339(milliseconds: u64) -> String {
+    let time = jiff::Timestamp::from_millisecond(i64::try_from(milliseconds).unwrap_or(0));
+    time.unwrap_or_default().to_string()
+}
+
 /// How long a push counts, in milliseconds. `SSH_EIC_PUSH_WINDOW` shortens it (in milliseconds) for a stand-in of AWS
 /// whose keys live shorter than 60 s.
 #[must_use]

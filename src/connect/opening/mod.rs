@@ -150,12 +150,13 @@ impl Opening<'_> {
     fn start_push(&mut self) -> Result<()> {
         let job = &self.target.job;
         let now = clock::now();
-        let fresh = || push::fresh_since(self.paths, &job.id, &job.user, job.window, now);
-        if fresh().is_some() {
-            keys::lease(self.paths, &job.id, job.key_type, now)?;
-            // Looked at again: between the two somebody may have removed a key that was out of use.
-            if let Some(sent) = fresh() {
-                self.push = Push::Landed(sent);
+        if let Some(stamp) = push::stamp(self.paths, &job.id, &job.user)
+            && stamp.is_fresh(&stamp.key, &job.user, now, job.window)
+        {
+            // In use from here on; one that has been removed is made anew, and is another key then.
+            let key = keys::lease(self.paths, &job.id, job.key_type, now)?;
+            if stamp.key == key.fingerprint {
+                self.push = Push::Landed(stamp.sent);
                 return Ok(());
             }
         }

@@ -1,0 +1,51 @@
+//! `ssh-eic logout`.
+
+use std::io::Write;
+
+use crate::world::World;
+
+#[test]
+fn keys_and_credentials_are_gone_and_an_open_session_goes_on() {
+    let world = World::new();
+    let config = "[profile assumed]\nrole_arn = arn:aws:iam::111122223333:role/ssh\nsource_profile = prod\n\
+                  region = eu-west-1\n";
+    let aws = world.read(".aws/config") + config;
+    world.write(".aws/config", &aws);
+    world.write(".config/ssh-eic/config.toml", "[[source]]\nprofile = \"assumed\"\nregions = [\"eu-west-1\"]\n");
+    world.eic(&["sync"]).ok();
+    let mut session = world.ssh_command(&["prod-web-1", "read line; echo got $line"]);
+    let mut session = session.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let key = world.eic_folder().join("keys").join(&world.web1);
+    let start = std::time::Instant::now();
+    while world.sandbox.pushes().unwrap().is_empty() || !key.exists() {
+        assert!(start.elapsed() < std::time::Duration::from_secs(20), "no session");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    // The push has landed; what is left of the login needs the key.
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    let kept = || {
+        std::fs::read_dir(world.home().join(".cache/ssh-eic/credentials"))
+            .unwrap()
+            .flatten()
+            .filter(|e| e.path().extension().is_some_and(|extension| extension == "json"))
+            .count()
+    };
+    assert_eq!(kept(), 1);
+    world.eic(&["logout"]).ok();
+    assert!(!key.exists());
+    assert_eq!(kept(), 0);
+    session.stdin.take().unwrap().write_all(b"on\n").unwrap();
+    let output = session.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "got on\n");
+    world.sandbox.clear_calls().unwrap();
+    world.ssh(&["prod-web-1", "true"]).ok();
+    let calls: Vec<String> = world.sandbox.calls().unwrap().into_iter().map(|call| call.action).collect();
+    assert_eq!(calls, ["AssumeRole", "SendSSHPublicKey"], "everything is fetched and pushed anew");
+}
+
+#[test]
+fn with_nothing_kept_it_says_so() {
+    let world = World::new();
+    world.eic(&["logout"]).says("nothing was kept").ok();
+    World::bare().eic(&["logout"]).ok();
+}
