@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 
 use crate::cli;
 use crate::command::{Context, Exit};
+use crate::connect::dial::Attempt;
 use crate::connect::last_words::{self, Failed, Heard};
-use crate::connect::opening::{self, Opened, Target};
+use crate::connect::opening::{self, Early, Opened, Target};
+use crate::connect::push;
 use crate::connect::relay;
 use crate::connect::target::{self, Known, Place};
 use crate::connect::worker::{Program, Request};
@@ -14,6 +16,7 @@ use crate::core::identity::{Identity, Role, SsoRole};
 use crate::core::ids::{InstanceId, OsUser};
 use crate::core::intent;
 use crate::error::{Error, Kind, Result};
+use crate::store::config::AddressKind;
 use crate::store::files;
 use crate::store::index::{Index, UntoldMove};
 use crate::store::keys;
@@ -34,8 +37,9 @@ pub fn run(context: &Context, args: &cli::Proxy) -> Result<Exit> {
         .map_err(|error| Error::new(Kind::Bug, "cannot set signal handlers").because(error))?;
     let start = Instant::now();
     let program = context.program()?;
+    let early = begin_early(context, args, &program);
     let failed = match prepare(context, args, &program, start) {
-        Ok((target, known)) => match opening::open(&target, &context.paths, &program) {
+        Ok((target, known)) => match opening::open(&target, early, &context.paths, &program) {
             Ok(Opened::Gone) => return Ok(Exit::default()),
             Ok(Opened::Session { stream, moved }) => {
                 refresh(context, &program, &known, moved);
@@ -53,6 +57,23 @@ pub fn run(context: &Context, args: &cli::Proxy) -> Result<Exit> {
         Err(error) => return Ok(refuse(error)),
     };
     Ok(end(&failed))
+}
+
+/// Knocks at the address that ssh was given, and lets a push get ready where one will be needed, so that sshd and the
+/// other process wake up while we read our files.
+fn begin_early(context: &Context, args: &cli::Proxy, program: &Program) -> Early {
+    let Some(id) = InstanceId::parse(&args.instance) else { return Early::default() };
+    let user = match &args.user {
+        Some(user) => OsUser::parse(user),
+        None => return Early::default(),
+    };
+    let Some(user) = user.filter(|_| args.address != Some(AddressKind::Public)) else { return Early::default() };
+    let dialled = Attempt::early(&args.host, args.port);
+    let now = clock::now();
+    let is_there = push::stamp(&context.paths, &id, &user)
+        .is_some_and(|stamp| stamp.is_fresh(&stamp.key, &user, now, clock::push_window()));
+    let worker = if is_there { None } else { program.prepare().ok() };
+    Early { dialled, worker }
 }
 
 /// Tells, on stderr and in-band, why the proxy cannot even begin.

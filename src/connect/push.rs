@@ -121,7 +121,8 @@ pub fn ensure(paths: &Paths, job: &Job, deadline: Instant) -> Result<u64> {
         {
             return Err(error);
         }
-        _ => {}
+        Some(_) => pushes::forget(paths, &job.id, &job.user),
+        None => {}
     }
     let sent = send_now(paths, job, &key, deadline);
     let outcome = match &sent {
@@ -174,7 +175,9 @@ async fn push_with_retries(paths: &Paths, job: &Job, key: &PublicKey, deadline: 
     loop {
         let patience = deadline.saturating_duration_since(Instant::now());
         let queue = pushes::take_place(paths, job.push_rate, clock::now(), patience).ok_or_else(|| too_late(job))?;
-        tokio::time::sleep(queue).await;
+        if !queue.is_zero() {
+            tokio::time::sleep(queue).await;
+        }
         refusals.forgive(queue);
         let sent = clock::now();
         let push = push::Push { id: &job.id, name: &job.name(), user: &job.user, public_key: &key.line };

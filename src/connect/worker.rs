@@ -2,7 +2,7 @@
 //!
 //! A proxy lives as long as its session, hours and days, and there may be hundreds of them; the SDK's memory must not
 //! stay with it. A hook must not take longer than 35 s; a child can be ended whatever it waits for. The child reads one
-//! request from stdin, writes one answer to stdout, and ends at once when its stdin ends, that is when whoever started it
+//! request from stdin, writes one answer to stdout, each a line, and ends at once when its stdin ends, that is when whoever started it
 //! is gone, however that went.
 
 use std::io::{self, BufRead, Read, Write};
@@ -76,7 +76,7 @@ pub enum Answer {
 pub struct Worker {
     child: Child,
     /// Held open: its end is the child's.
-    _stdin: ChildStdin,
+    stdin: ChildStdin,
     stdout: ChildStdout,
     answer: Vec<u8>,
 }
@@ -90,6 +90,25 @@ pub struct Program {
     pub flags: Vec<(String, String)>,
 }
 
+/// A child that has no request yet, and gets ready meanwhile.
+#[derive(Debug)]
+pub struct Waiting(Worker);
+
+impl Waiting {
+    /// Gives it its request.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Bug`] if it has ended before.
+    pub fn ask(mut self, request: &Request) -> Result<Worker> {
+        let mut line = serde_json::to_vec(request).unwrap_or_default();
+        line.push(b'\n');
+        let asked = self.0.stdin.write_all(&line);
+        asked.map_err(|error| Error::new(Kind::Bug, "the process that asks AWS has ended").because(error))?;
+        Ok(self.0)
+    }
+}
+
 impl Program {
     /// Starts a child that answers one request.
     ///
@@ -97,6 +116,15 @@ impl Program {
     ///
     /// [`Kind::File`] if it cannot be started.
     pub fn start(&self, request: &Request) -> Result<Worker> {
+        self.prepare()?.ask(request)
+    }
+
+    /// Starts a child for a request that will come.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::File`] if it cannot be started.
+    pub fn prepare(&self) -> Result<Waiting> {
         let fail = |error: io::Error| Error::file("start", &self.binary, &error);
         let mut command = Command::new(&self.binary);
         for (flag, value) in &self.flags {
@@ -105,13 +133,10 @@ impl Program {
         // A group of its own: the keyboard's Ctrl-C is not for it.
         command.arg("worker").stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
         let mut child = command.spawn().map_err(fail)?;
-        let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err(Error::new(Kind::Bug, "a child without pipes"));
-        };
-        let mut line = serde_json::to_vec(request).unwrap_or_default();
-        line.push(b'\n');
-        stdin.write_all(&line).map_err(fail)?;
-        Ok(Worker { child, _stdin: stdin, stdout, answer: Vec::new() })
+        match (child.stdin.take(), child.stdout.take()) {
+            (Some(stdin), Some(stdout)) => Ok(Waiting(Worker { child, stdin, stdout, answer: Vec::new() })),
+            _ => Err(Error::new(Kind::Bug, "a child without pipes")),
+        }
     }
 
     /// Asks a worker and waits for its answer; none if it takes too long, or if whoever reads our output has gone.
@@ -150,20 +175,19 @@ impl Worker {
         self.stdout.as_fd()
     }
 
-    /// Reads on; the whole answer once the child has ended it.
+    /// Reads on; the whole answer once its line has ended. The child may still be there for a moment.
     pub fn read(&mut self) -> Option<Result<Answer>> {
         let mut block = [0; 4096];
         match self.stdout.read(&mut block) {
-            Ok(0) => {
-                let _ = self.child.wait();
+            Ok(count) => {
+                self.answer.extend_from_slice(&block[..count]);
+                if count > 0 && block[count - 1] != b'\n' {
+                    return None;
+                }
                 let answer = serde_json::from_slice(&self.answer);
                 Some(answer.unwrap_or_else(|_| {
                     Err(Error::new(Kind::Bug, "the process that asks AWS ended without an answer"))
                 }))
-            }
-            Ok(count) => {
-                self.answer.extend_from_slice(&block[..count]);
-                None
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => None,
             Err(error) => Some(Err(Error::new(Kind::Bug, "cannot read the answer of a child").because(error))),
@@ -178,26 +202,34 @@ impl Drop for Worker {
     }
 }
 
-/// The child's side: reads the request, works, writes the answer, unless the parent is gone first.
+/// The child's side: gets ready, reads the request, works, writes the answer, unless the parent is gone first.
 ///
 /// # Errors
 ///
 /// [`Kind::Usage`] for what is no request.
 pub fn serve(paths: &Paths, program: Program) -> Result<()> {
-    let mut input = io::BufReader::new(io::stdin());
-    let mut line = String::new();
-    let request = input.read_line(&mut line).ok().and_then(|_| serde_json::from_str::<Request>(&line).ok());
-    let request = request.ok_or_else(|| Error::new(Kind::Usage, "worker is for ssh-eic proxy itself"))?;
     let (sender, receiver) = mpsc::channel();
-    let work = sender.clone();
     let paths = paths.clone();
-    thread::spawn(move || work.send(Some(answer(&paths, program, request))));
     thread::spawn(move || {
-        let _ = io::copy(&mut input, &mut io::sink());
-        sender.send(None)
+        // What it cannot read now it will not be able to read later, and then it says so.
+        let _ = client::http_client();
+        let mut input = io::BufReader::new(io::stdin());
+        let mut line = String::new();
+        let request = input.read_line(&mut line).ok().and_then(|_| serde_json::from_str::<Request>(&line).ok());
+        let Some(request) = request else {
+            return sender
+                .send((!line.is_empty()).then(|| Err(Error::new(Kind::Usage, "worker is for ssh-eic proxy itself"))));
+        };
+        let end = sender.clone();
+        thread::spawn(move || {
+            let _ = io::copy(&mut input, &mut io::sink());
+            end.send(None)
+        });
+        sender.send(Some(answer(&paths, program, request)))
     });
     if let Ok(Some(answer)) = receiver.recv() {
-        let bytes = serde_json::to_vec(&answer).unwrap_or_default();
+        let mut bytes = serde_json::to_vec(&answer).unwrap_or_default();
+        bytes.push(b'\n');
         let _ = io::stdout().lock().write_all(&bytes);
     }
     Ok(())

@@ -7,8 +7,9 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::error::{Error, Kind, Result};
 
@@ -192,18 +193,25 @@ pub fn is_still_there(file: &File, path: &Path) -> bool {
 }
 
 /// Whether the lock was taken in time; a file system without locks counts as taken.
+///
+/// Whoever has to wait waits in the kernel, in the order of arrival: two hundred that look again every few milliseconds
+/// take the processor from the one that has the lock.
 #[must_use]
 pub fn wait_for(file: &File, patience: Duration) -> bool {
-    let start = Instant::now();
-    let mut pause = Duration::from_micros(200);
-    loop {
-        match file.try_lock() {
-            Ok(()) | Err(fs::TryLockError::Error(_)) => return true,
-            Err(fs::TryLockError::WouldBlock) if start.elapsed() < patience => thread::sleep(pause),
-            Err(fs::TryLockError::WouldBlock) => return false,
-        }
-        pause = (pause * 2).min(Duration::from_millis(10));
+    match file.try_lock() {
+        Ok(()) | Err(fs::TryLockError::Error(_)) => return true,
+        Err(fs::TryLockError::WouldBlock) if patience.is_zero() => return false,
+        Err(fs::TryLockError::WouldBlock) => {}
     }
+    // flock(2) has no time limit, so a thread waits, with a second descriptor of the same open file: what it takes, this
+    // one has, until both are closed.
+    let Ok(same) = file.try_clone() else { return false };
+    let (sender, receiver) = mpsc::channel();
+    let waiting = thread::Builder::new().stack_size(64 * 1024).spawn(move || {
+        let _ = same.lock();
+        sender.send(())
+    });
+    waiting.is_ok() && receiver.recv_timeout(patience).is_ok()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -46,6 +47,11 @@ pub fn last(paths: &Paths, id: &InstanceId, user: &OsUser) -> Option<Outcome> {
 pub fn remember(paths: &Paths, id: &InstanceId, user: &OsUser, outcome: &Outcome) -> Result<()> {
     let record = serde_json::to_vec(outcome).unwrap_or_default();
     files::replace_record(&paths.push_stamp(id, user), &record)
+}
+
+/// Forgets the last outcome, which counts no more: a record that replaces none is written faster.
+pub fn forget(paths: &Paths, id: &InstanceId, user: &OsUser) {
+    let _ = fs::remove_file(paths.push_stamp(id, user));
 }
 
 /// The rate that all processes of the user share.
@@ -114,6 +120,10 @@ pub fn slow_down(paths: &Paths, limit: f64, sent: u64, now: u64) {
 
 /// AWS took a push: a lowered rate recovers a little.
 pub fn recover(paths: &Paths, limit: f64) {
+    // Nothing to give back, mostly: no lock for that, and no write.
+    if read_rate(&paths.push_rate()).lowered.is_none() {
+        return;
+    }
     with_rate(paths, |shared| {
         shared.lowered = shared.lowered.map(|rate| rate + RECOVERY).filter(|&rate| rate < limit);
     });
@@ -121,16 +131,23 @@ pub fn recover(paths: &Paths, limit: f64) {
 
 /// Changes the shared record under its lock. A file system that has no room or no locks costs the sharing, not a
 /// connection.
+///
+/// The record is its own lock and is written in place: all pushes of a burst pass through here one after the other, and
+/// a rename over an old file makes ext4 write it out first (`auto_da_alloc`). One that was cut short is as good as none.
 fn with_rate(paths: &Paths, change: impl FnOnce(&mut Rate)) {
     let path = paths.push_rate();
-    let lock = files::make_private_folder(&paths.state)
-        .ok()
-        .and_then(|()| files::open_lock(&path.with_extension("lock")).ok());
-    let _held = lock.filter(|lock| files::wait_for(lock, Duration::from_secs(2)));
-    let mut shared: Rate =
-        files::read(&path).ok().flatten().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+    let file = files::make_private_folder(&paths.state).ok().and_then(|()| files::open_lock(&path).ok());
+    let held = file.filter(|file| files::wait_for(file, Duration::from_secs(2)));
+    let mut shared = read_rate(&path);
     change(&mut shared);
-    let _ = files::replace_record(&path, &serde_json::to_vec(&shared).unwrap_or_default());
+    if let Some(file) = held {
+        let record = serde_json::to_vec(&shared).unwrap_or_default();
+        let _ = file.write_all_at(&record, 0).and_then(|()| file.set_len(record.len() as u64));
+    }
+}
+
+fn read_rate(path: &Path) -> Rate {
+    files::read(path).ok().flatten().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
 }
 
 /// One line of the push log.

@@ -17,7 +17,7 @@ use crate::connect::dial::Attempt;
 use crate::connect::last_words::{Failed, Heard};
 use crate::connect::push::{self, Job};
 use crate::connect::relay;
-use crate::connect::worker::{Answer, Program, Request, Worker};
+use crate::connect::worker::{Answer, Program, Request, Waiting, Worker};
 use crate::core::handshake::{Direction, Phase};
 use crate::error::{Error, Kind, Result, reason};
 use crate::store::config::AddressKind;
@@ -55,6 +55,15 @@ pub struct Target {
     pub start: Instant,
     /// How long it may take until the server's first word.
     pub patience: Duration,
+}
+
+/// What can be begun before everything is known, since it hardly ever turns out to be in vain.
+#[derive(Debug, Default)]
+pub struct Early {
+    /// A connection on its way to the address that ssh gave.
+    pub dialled: Option<Attempt>,
+    /// A process that gets ready to push.
+    pub worker: Option<Waiting>,
 }
 
 /// How the opening ended.
@@ -96,6 +105,8 @@ struct Opening<'a> {
     early: Vec<u8>,
     attempt: Option<Attempt>,
     resolving: Option<Worker>,
+    /// Have answered, and are waited for when nobody waits for us any more.
+    done: Vec<Worker>,
     push: Push,
     enquiry: Enquiry,
     /// Why the last attempt failed, to be told once AWS has nothing better.
@@ -106,12 +117,12 @@ struct Opening<'a> {
     repeated: bool,
 }
 
-/// Opens the session.
+/// Opens the session, over a connection that is on its way already if it leads to where it should.
 ///
 /// # Errors
 ///
 /// [`Failed`], within the target's patience as long as the server has not spoken.
-pub fn open(target: &Target, paths: &Paths, program: &Program) -> std::result::Result<Opened, Failed> {
+pub fn open(target: &Target, early: Early, paths: &Paths, program: &Program) -> std::result::Result<Opened, Failed> {
     let now = Instant::now();
     let mut opening = Opening {
         target,
@@ -122,6 +133,7 @@ pub fn open(target: &Target, paths: &Paths, program: &Program) -> std::result::R
         early: Vec::new(),
         attempt: None,
         resolving: None,
+        done: Vec::new(),
         push: Push::Landed(0),
         enquiry: Enquiry::NotYet,
         refused: None,
@@ -129,13 +141,13 @@ pub fn open(target: &Target, paths: &Paths, program: &Program) -> std::result::R
         renewed: now,
         repeated: false,
     };
-    opening.run().map_err(|error| Failed { heard: opening.heard(), error })
+    opening.run(early).map_err(|error| Failed { heard: opening.heard(), error })
 }
 
 impl Opening<'_> {
-    fn run(&mut self) -> Result<Opened> {
-        self.start_push()?;
-        self.dial_host()?;
+    fn run(&mut self, early: Early) -> Result<Opened> {
+        self.start_push(early.worker)?;
+        self.dial_host(early.dialled)?;
         loop {
             if let Some(opened) = self.step()? {
                 return Ok(opened);
@@ -147,7 +159,7 @@ impl Opening<'_> {
     }
 
     /// Leases the key, and starts the push unless it is on the instance already.
-    fn start_push(&mut self) -> Result<()> {
+    fn start_push(&mut self, ready: Option<Waiting>) -> Result<()> {
         let job = &self.target.job;
         let now = clock::now();
         if let Some(stamp) = push::stamp(self.paths, &job.id, &job.user)
@@ -161,7 +173,8 @@ impl Opening<'_> {
             }
         }
         let patience = u64::try_from(PUSH_PATIENCE.as_millis()).unwrap_or(u64::MAX);
-        let worker = self.ask(&Request::Push(Box::new(job.clone()), patience))?;
+        let ready = ready.map_or_else(|| self.program.prepare(), Ok)?;
+        let worker = ready.ask(&Request::Push(Box::new(job.clone()), patience))?;
         self.push = Push::Running { worker, since: Instant::now() };
         Ok(())
     }
@@ -248,7 +261,9 @@ impl Opening<'_> {
         };
         let taken = self.target.start.elapsed().as_millis();
         ui::verbose(|| format!("the key is on {} after {taken} ms", self.target.job.label));
-        self.push = Push::Landed(sent);
+        if let Push::Running { worker, .. } = std::mem::replace(&mut self.push, Push::Landed(sent)) {
+            self.done.push(worker);
+        }
         Ok(())
     }
 
@@ -344,7 +359,7 @@ impl Opening<'_> {
         }
         self.repeated = true;
         ui::verbose(|| format!("the key on {} has grown old meanwhile: pushing it again", self.target.job.label));
-        self.start_push()?;
+        self.start_push(None)?;
         Ok(matches!(self.push, Push::Landed(_)))
     }
 

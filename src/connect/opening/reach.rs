@@ -16,13 +16,16 @@ use crate::store::config::AddressKind;
 use crate::ui;
 
 impl Opening<'_> {
-    pub(super) fn dial_host(&mut self) -> Result<()> {
+    pub(super) fn dial_host(&mut self, dialled: Option<Attempt>) -> Result<()> {
         let host = &self.target.host;
         if self.target.address == AddressKind::Public {
             // A public address goes to any customer of AWS once its instance stops: only AWS's word of now counts.
             self.enquire()?;
         } else if let Ok(ip) = host.parse::<IpAddr>() {
-            self.dial(ip);
+            match dialled.filter(|attempt| attempt.address == (ip, self.target.port).into()) {
+                Some(attempt) => self.attempt = Some(attempt),
+                None => self.dial(ip),
+            }
         } else if InstanceId::parse(host).is_some() {
             self.enquire()?;
         } else {
