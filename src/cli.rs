@@ -159,6 +159,9 @@ pub struct Match {
     pub alias: String,
     /// The remote user (%r)
     pub user: Option<String>,
+    /// Make a key of this type now and leave the push to the proxy, for a client that reads keys before it starts one
+    #[arg(long, value_name = "TYPE", hide = true, value_parser = word::<KeyType>)]
+    pub make_key: Option<KeyType>,
 }
 
 /// Arguments of `policy`.
