@@ -239,6 +239,9 @@ pub struct Proxy {
     /// Whose name INSTANCE was, and who wants it
     #[arg(long, value_name = "IDS", hide = true)]
     pub waits_for: Option<String>,
+    /// Write nothing on stderr unless it is ssh that called: asyncssh takes it for the server's words
+    #[arg(long, hide = true)]
+    pub in_band: bool,
     /// Refuse credentials of any other account
     #[arg(long, value_name = "ID", conflicts_with = "source")]
     pub account: Option<String>,

@@ -37,9 +37,6 @@ pub enum Heard {
 
 /// How long the client gets to read its last words.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// The same for one that has been busy with the key exchange: on a loaded machine it takes longer, and asyncssh says
-/// "Connection lost" where the proxy is gone first.
-const LAST_WORDS_AFTER_KEX: Duration = Duration::from_secs(5);
 /// The same while a prompt may be open: as long as a server would wait (sshd's LoginGraceTime).
 const LAST_WORDS_AT_A_PROMPT: Duration = Duration::from_mins(2);
 
@@ -49,7 +46,7 @@ pub fn tell(failed: &Failed) {
     let disconnect = handshake::disconnect(&failed.error.in_one_line());
     let (version, patience): (&[u8], Duration) = match failed.heard {
         Heard::Nothing => (handshake::OUR_VERSION, LAST_WORDS),
-        Heard::Packets { ready: true } => (b"", LAST_WORDS_AFTER_KEX),
+        Heard::Packets { ready: true } => (b"", LAST_WORDS),
         Heard::Packets { ready: false } => (b"", LAST_WORDS_AT_A_PROMPT),
         Heard::Opaque => return,
     };

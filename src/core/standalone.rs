@@ -2,8 +2,9 @@
 //! option is a literal in its own Host, and the proxy needs neither our index nor our config.
 //!
 //! The proxy pushes. asyncssh reads the key and `known_hosts` before it starts a proxy, so that a `Match exec` for each
-//! host, at the end of the file, has them made; ssh and paramiko read them in time and would not need it. What ends a
-//! user name with a quote is the same guard as in the other layout.
+//! host, at the end of the file, has them made; ssh and paramiko read them in time and would not need it. It also takes
+//! the proxy's stderr for the server's words, so that this proxy writes there for ssh only. What ends a user name with a
+//! quote is the same guard as in the other layout.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -38,7 +39,7 @@ pub fn render(hosts: &[Host], shared: &BTreeMap<String, Shared>, settings: &Sett
             Shared::By(ids) => format!("--shared-by '{}'", ids.iter().map(label).collect::<Vec<_>>().join(",")),
             Shared::Waits { was, wants, .. } => format!("--waits-for '{},{}'", was.id, label(wants)),
         };
-        render::bare(&mut out, name, settings, &format!(" {told} -- {name}"));
+        render::bare(&mut out, name, settings, &format!(" --in-band {told} -- {name}"));
     }
     out + &early
 }
@@ -70,7 +71,7 @@ fn block(out: &mut String, host: &Host, names: &[&str], settings: &Settings, fla
     render::address(out, host, names);
     render::options(out, &host.options, settings);
     render::login(out, host.user.as_str(), host.port);
-    let mut target = format!(" --region {}", render::word(&host.region));
+    let mut target = format!(" --in-band --region {}", render::word(&host.region));
     for (flag, value) in flags {
         let _ = write!(target, " {flag} {}", render::word(value));
     }
