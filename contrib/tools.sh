@@ -12,7 +12,22 @@ need() {
     missing_packages+=("$2")
 }
 
-# Installs what need() noted where that is possible without asking, and stops with words where it is not.
+# need_file FILE PACKAGE: the same for a file.
+need_file() {
+    [ -e "$1" ] || { missing_programs+=("$1") && missing_packages+=("$2"); }
+}
+
+# need_module MODULE PACKAGE: the same for a module of Python, the system's first.
+need_module() {
+    local python
+    for python in /usr/bin/python3 python3; do
+        "$python" -W ignore -c "import $1" >/dev/null 2>&1 && return
+    done
+    missing_programs+=("python3's $1")
+    missing_packages+=("$2")
+}
+
+# Installs what these noted where that is possible without asking, and stops with words where it is not.
 install_missing() {
     [ ${#missing_programs[@]} -gt 0 ] || return 0
     if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then

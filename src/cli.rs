@@ -159,6 +159,9 @@ pub struct Match {
     pub alias: String,
     /// The remote user (%r)
     pub user: Option<String>,
+    /// Make a key of this type now and leave the push to the proxy, for a client that reads keys before it starts one
+    #[arg(long, value_name = "TYPE", hide = true, value_parser = word::<KeyType>)]
+    pub make_key: Option<KeyType>,
 }
 
 /// Arguments of `policy`.
@@ -236,6 +239,9 @@ pub struct Proxy {
     /// Whose name INSTANCE was, and who wants it
     #[arg(long, value_name = "IDS", hide = true)]
     pub waits_for: Option<String>,
+    /// Write nothing on stderr unless it is ssh that called: asyncssh takes it for the server's words
+    #[arg(long, hide = true)]
+    pub in_band: bool,
     /// Refuse credentials of any other account
     #[arg(long, value_name = "ID", conflicts_with = "source")]
     pub account: Option<String>,

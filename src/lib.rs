@@ -88,7 +88,7 @@ fn hook_arguments(args: &[OsString]) -> Option<(&str, Option<&str>)> {
 
 fn run_hook(alias: &str, user: Option<&str>) -> Result<Exit> {
     ui::set_level(false, 0, log_level().as_deref());
-    command::match_hook::run(&context(&environment::of_paths(None, None, None))?, alias, user)
+    command::match_hook::run(&context(&environment::of_paths(None, None, None))?, alias, user, None)
 }
 
 fn run_command(cli: Cli) -> Result<Exit> {
@@ -120,7 +120,7 @@ fn run_parsed(cli: Cli) -> Result<Exit> {
         Command::Sync(args) => command::sync::run(&context, &args),
         Command::List(args) => command::list::run(&context, &args),
         Command::Logout => command::logout::run(&context),
-        Command::Match(args) => command::match_hook::run(&context, &args.alias, args.user.as_deref()),
+        Command::Match(args) => command::match_hook::run(&context, &args.alias, args.user.as_deref(), args.make_key),
         Command::Policy(args) => command::policy::run(&context, &args),
         Command::Proxy(args) => command::proxy::run(&context, &args),
         Command::Push(args) => command::push::run(&context, &args),

@@ -1,7 +1,7 @@
 //! Words on the terminal: messages on stderr in one form, data on stdout, progress only where somebody watches.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,9 @@ use crate::error::Error;
 
 /// How much is said: 0 errors only (`-q`), 1 what was done, 2 `-v`, 3 `-vv`.
 static LEVEL: AtomicU8 = AtomicU8::new(1);
+
+/// Whether stderr is read by something that takes our words for others'.
+static SILENT: AtomicBool = AtomicBool::new(false);
 
 /// Sets how much is said, from the flags and `SSH_EIC_LOG`.
 pub fn set_level(quiet: bool, verbose: u8, variable: Option<&str>) {
@@ -28,6 +31,11 @@ pub fn set_level(quiet: bool, verbose: u8, variable: Option<&str>) {
         (false, flags) => 1 + flags.min(2),
     };
     LEVEL.store(level, Ordering::Relaxed);
+}
+
+/// From here on nothing is said, not even an error.
+pub fn silence() {
+    SILENT.store(true, Ordering::Relaxed);
 }
 
 /// Whether only errors are said.
@@ -54,6 +62,9 @@ fn harmless(text: &str) -> String {
 }
 
 fn say(line: &str) {
+    if SILENT.load(Ordering::Relaxed) {
+        return;
+    }
     // A closed stderr is no reason to fail: under ControlPersist there is none.
     let _ = writeln!(io::stderr().lock(), "{line}");
 }

@@ -587,12 +587,16 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__match)
-            opts="-v -q -h --config --home --state --verbose --quiet --help"
+            opts="-v -q -h --make-key --config --home --state --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --make-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -647,7 +651,7 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__proxy)
-            opts="-v -q -h --region --source --profile --role-arn --external-id --role-session-name --sso-session --sso-account --sso-role --shared-by --waits-for --account --address --key-type --config --home --state --verbose --quiet --help"
+            opts="-v -q -h --region --source --profile --role-arn --external-id --role-session-name --sso-session --sso-account --sso-role --shared-by --waits-for --in-band --account --address --key-type --config --home --state --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -90,6 +90,7 @@ complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand logout" -l state -d 'Kee
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand logout" -s v -l verbose -d 'Say more; twice: what takes how long, too'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand logout" -s q -l quiet -d 'Say nothing but errors'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand logout" -s h -l help -d 'Print help'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand match" -l make-key -d 'Make a key of this type now and leave the push to the proxy, for a client that reads keys before it starts one' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand match" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand match" -l home -d 'Keep everything under this folder (`SSH_EIC_HOME`)' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand match" -l state -d 'Keep the state folder under this one (`XDG_STATE_HOME`)' -r -F
@@ -128,6 +129,7 @@ complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l key-type -d 'T
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l home -d 'Keep everything under this folder (`SSH_EIC_HOME`)' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l state -d 'Keep the state folder under this one (`XDG_STATE_HOME`)' -r -F
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l in-band -d 'Write nothing on stderr unless it is ssh that called: asyncssh takes it for the server\'s words'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -s v -l verbose -d 'Say more; twice: what takes how long, too'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -s q -l quiet -d 'Say nothing but errors'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -s h -l help -d 'Print help'

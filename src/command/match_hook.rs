@@ -15,7 +15,8 @@ use crate::core::fleet::Host;
 use crate::core::ids::{InstanceId, OsUser};
 use crate::core::intent::{self, Connection, Intent, Master};
 use crate::error::Result;
-use crate::store::config::PushMode;
+use crate::store::config::{KeyType, PushMode};
+use crate::store::files;
 use crate::store::index::Index;
 use crate::store::keys;
 use crate::store::paths::Paths;
@@ -32,7 +33,7 @@ const NO: u8 = 1;
 /// # Errors
 ///
 /// An index that cannot be read.
-pub fn run(context: &Context, alias: &str, user: Option<&str>) -> Result<Exit> {
+pub fn run(context: &Context, alias: &str, user: Option<&str>, make_key: Option<KeyType>) -> Result<Exit> {
     if environment::variable(environment::HOOK_OFF).is_some() {
         return Ok(Exit::default());
     }
@@ -46,11 +47,15 @@ pub fn run(context: &Context, alias: &str, user: Option<&str>) -> Result<Exit> {
         (None, None) => return Ok(Exit::code(NO)),
     };
     let mode = index.as_ref().map_or(PushMode::Auto, |index| index.header.push);
-    let todo = todo(paths, mode, host.as_ref(), &id, user);
+    let todo = match (todo(paths, mode, host.as_ref(), &id, user), make_key) {
+        (Todo::Push, Some(key_type)) => Todo::MakeKey(key_type),
+        (todo, _) => todo,
+    };
     drop(index);
     let done = match todo {
         Todo::Nothing => Ok(()),
         Todo::HandOut => keys::hand_out(paths, &id, clock::now()),
+        Todo::MakeKey(key_type) => lay_out(paths, &id, key_type),
         Todo::Push => {
             keys::hand_out(paths, &id, clock::now()).and_then(|()| push_now(context, start, host.as_ref(), &id, user))
         }
@@ -61,6 +66,7 @@ pub fn run(context: &Context, alias: &str, user: Option<&str>) -> Result<Exit> {
 enum Todo {
     Nothing,
     HandOut,
+    MakeKey(KeyType),
     Push,
 }
 
@@ -81,6 +87,13 @@ fn todo(paths: &Paths, mode: PushMode, host: Option<&Host>, id: &InstanceId, use
         (PushMode::Proxy, _) | (PushMode::Auto, true) => Todo::HandOut,
         (PushMode::Hook, _) | (PushMode::Auto, false) => Todo::Push,
     }
+}
+
+/// For a client that reads key and host keys before it starts our proxy, and fails where a file is absent (asyncssh).
+fn lay_out(paths: &Paths, id: &InstanceId, key_type: KeyType) -> Result<()> {
+    keys::hand_out(paths, id, clock::now())?;
+    keys::lease(paths, id, key_type, clock::now())?;
+    paths.known_hosts().iter().try_for_each(|path| files::make_if_absent(path))
 }
 
 /// Whether a master answers at the control path. One that has died leaves its socket behind, so it is asked.

@@ -36,6 +36,9 @@ pub fn run(context: &Context, args: &cli::Proxy) -> Result<Exit> {
     signals::survive_the_keyboard()
         .map_err(|error| Error::new(Kind::Bug, "cannot set signal handlers").because(error))?;
     let start = Instant::now();
+    if args.in_band && !caller::argv().as_deref().is_some_and(intent::is_ssh) {
+        ui::silence();
+    }
     let program = context.program()?;
     let early = begin_early(context, args, &program);
     let failed = match prepare(context, args, &program, start) {

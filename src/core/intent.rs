@@ -46,11 +46,16 @@ pub enum Master {
 /// Options of ssh(1) that take a value, over all versions from 8.7 (`-P` became one in 9.4).
 const WITH_VALUE: &[u8] = b"bceilmopBDEFIJLOPQRSWw";
 
+/// Whether the caller is an ssh, whose command line we can read.
+#[must_use]
+pub fn is_ssh(argv: &[Vec<u8>]) -> bool {
+    argv.first().is_some_and(|name| name.rsplit(|&b| b == b'/').next() == Some(b"ssh"))
+}
+
 /// Reads the command line of the ssh that called.
 #[must_use]
 pub fn of_caller(argv: &[Vec<u8>]) -> Intent {
-    let Some(name) = argv.first() else { return Intent::Unknown };
-    if name.rsplit(|&b| b == b'/').next() != Some(b"ssh") {
+    if !is_ssh(argv) {
         return Intent::Unknown;
     }
     let mut connection = Connection { through_proxy: true, port: None, master: Master::Ours };

@@ -306,14 +306,16 @@ pub(super) fn program(settings: &Settings) -> String {
 }
 
 /// `i-` with exactly 8 or 17 hexadecimal digits: a `?` for each and a negation for every other printable character
-/// that a pattern can name. What is left (`*`, `?`, bytes above ASCII) never passes the hook's or the proxy's parser,
-/// and stands in single quotes until then.
+/// that a pattern can name. What is left (`*`, `?`, `,`, `=`, bytes above ASCII) never passes the hook's or the proxy's
+/// parser, and stands in single quotes until then. Comma and equals sign would be ones that ssh reads, but asyncssh cuts
+/// at them and is left with a `*`: every host of the user's would be one of ours to it (its config.py, `parse` and
+/// `_match_host`).
 fn id_patterns(separator: &str, negation: &str) -> String {
     let mut patterns = vec![format!("i-{}", "?".repeat(8)), format!("i-{}", "?".repeat(17))];
-    for c in ('!'..='~').filter(|c| !matches!(c, '0'..='9' | 'a'..='f' | '*' | '?')) {
+    for c in ('!'..='~').filter(|c| !matches!(c, '0'..='9' | 'a'..='f' | '*' | '?' | ',' | '=')) {
         let escaped = match c {
-            // A list in double quotes cannot hold its own separator; a Host line can hold neither quote bare.
-            ',' | '"' if separator == "," => continue,
+            // A list in double quotes cannot hold one; a Host line can hold neither quote bare.
+            '"' if separator == "," => continue,
             '"' | '\'' | '\\' if separator == " " => format!("\\{c}"),
             _ => c.to_string(),
         };

@@ -120,6 +120,16 @@ fn target_of(path: &Path) -> Result<PathBuf> {
     Err(Error::file("follow", path, &io::Error::other("too many symbolic links")))
 }
 
+/// Makes an empty file that only its owner can read, where there is none.
+///
+/// # Errors
+///
+/// Names the path.
+pub fn make_if_absent(path: &Path) -> Result<()> {
+    let made = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+    made.map(drop).map_err(|error| Error::file("make", path, &error))
+}
+
 /// Like [`replace`] for small records that cost nothing if a power cut loses them: not synced.
 ///
 /// # Errors

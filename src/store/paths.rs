@@ -125,6 +125,12 @@ impl Paths {
         self.state.join("push-rate")
     }
 
+    /// Host keys by instance id: the file that ssh writes, and the one that only we write.
+    #[must_use]
+    pub fn known_hosts(&self) -> [PathBuf; 2] {
+        ["known_hosts", "known_hosts.console"].map(|name| self.eic.join(name))
+    }
+
     /// The folder of keys.
     #[must_use]
     pub fn keys(&self) -> PathBuf {

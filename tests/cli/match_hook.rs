@@ -9,7 +9,7 @@ use sandbox::{Instance, Switches};
 use crate::world::{OTHER_PROXY, World, binary, can_have_namespaces};
 
 /// A world whose ssh-eic is a script that notes each start and goes on as the real one.
-fn watched() -> World {
+pub(crate) fn watched() -> World {
     let mut world = World::bare();
     let folder = world.home().join("bin");
     let log = world.home().join("starts");

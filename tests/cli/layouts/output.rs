@@ -37,7 +37,7 @@ fn ssh(world: &World, args: &[&str]) -> Story {
 /// A `Host` line's names, and the options below it.
 type Block<'a> = (Vec<&'a str>, Vec<(&'a str, &'a str)>);
 
-/// All of a file; there is nothing else in it but the guard.
+/// All of a file; there is nothing else in it but the guard, and what asyncssh needs at its end.
 fn blocks(text: &str) -> Vec<Block<'_>> {
     let mut blocks: Vec<Block<'_>> = Vec::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
@@ -45,6 +45,7 @@ fn blocks(text: &str) -> Vec<Block<'_>> {
         match (keyword, blocks.last_mut()) {
             ("Host", _) => blocks.push((value.split(' ').collect(), Vec::new())),
             ("Match", None) => assert_eq!(value, "user \"*'*,*\\*\"", "a Match that is no guard"),
+            ("Match", Some(_)) => assert!(value.contains(" match --make-key ed25519 -- i-"), "{line:?} in\n{text}"),
             ("ProxyCommand", None) => assert_eq!(value, "none", "the guard"),
             (_, Some((_, options))) => options.push((keyword, value)),
             (_, None) => panic!("{line:?} stands outside any Host in\n{text}"),
