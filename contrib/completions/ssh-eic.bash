@@ -16,6 +16,9 @@ _ssh__eic() {
             ",$1")
                 cmd="ssh__eic"
                 ;;
+            ssh__eic,doctor)
+                cmd="ssh__eic__subcmd__doctor"
+                ;;
             ssh__eic,generate)
                 cmd="ssh__eic__subcmd__generate"
                 ;;
@@ -64,6 +67,9 @@ _ssh__eic() {
             ssh__eic__subcmd__generate__subcmd__help,man)
                 cmd="ssh__eic__subcmd__generate__subcmd__help__subcmd__man"
                 ;;
+            ssh__eic__subcmd__help,doctor)
+                cmd="ssh__eic__subcmd__help__subcmd__doctor"
+                ;;
             ssh__eic__subcmd__help,generate)
                 cmd="ssh__eic__subcmd__help__subcmd__generate"
                 ;;
@@ -107,12 +113,42 @@ _ssh__eic() {
 
     case "${cmd}" in
         ssh__eic)
-            opts="-v -q -h -V --config --home --state --verbose --quiet --help --version init sync list match remove policy proxy generate worker help"
+            opts="-v -q -h -V --config --home --state --verbose --quiet --help --version init sync list match remove doctor policy proxy generate worker help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --home)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ssh__eic__subcmd__doctor)
+            opts="-v -q -h --valid-for --json --config --home --state --verbose --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --valid-for)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -267,8 +303,22 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__help)
-            opts="init sync list match remove policy proxy generate worker help"
+            opts="init sync list match remove doctor policy proxy generate worker help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ssh__eic__subcmd__help__subcmd__doctor)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

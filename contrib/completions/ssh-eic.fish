@@ -36,6 +36,7 @@ complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "sync" -d 'Find inst
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "list" -d 'Show the managed hosts'
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "match" -d 'The Match exec hook that ssh calls before each connection'
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "remove" -d 'Remove everything that ssh-eic wrote; ~/.ssh/config is as it was before'
+complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "doctor" -d 'Find out why a connection fails, and what to do about it'
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "policy" -d 'Print the IAM policy that reaching the managed hosts needs'
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "proxy" -d 'The `ProxyCommand` that ssh calls to reach an instance'
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "generate" -d 'Print the man page or shell completions'
@@ -86,6 +87,14 @@ complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand remove" -l all -d 'Also 
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand remove" -s v -l verbose -d 'Say more; twice: what takes how long, too'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand remove" -s q -l quiet -d 'Say nothing but errors'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand remove" -s h -l help -d 'Print help'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand doctor" -l valid-for -d 'Also whether the credentials will last that long, such as 2h' -r
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand doctor" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand doctor" -l home -d 'Keep everything under this folder (`SSH_EIC_HOME`)' -r -F
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand doctor" -l state -d 'Keep the state folder under this one (`XDG_STATE_HOME`)' -r -F
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand doctor" -l json -d 'Print JSON'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand doctor" -s v -l verbose -d 'Say more; twice: what takes how long, too'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand doctor" -s q -l quiet -d 'Say nothing but errors'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand doctor" -s h -l help -d 'Print help'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand policy" -l source-ip -d 'Only from this network; may be given several times' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand policy" -l source-vpce -d 'Only through this interface endpoint; may be given several times' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand policy" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
@@ -144,15 +153,16 @@ complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand worker" -l state -d 'Kee
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand worker" -s v -l verbose -d 'Say more; twice: what takes how long, too'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand worker" -s q -l quiet -d 'Say nothing but errors'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand worker" -s h -l help -d 'Print help'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove policy proxy generate worker help" -f -a "init" -d 'Write a first config file, set up ~/.ssh/config, and sync'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove policy proxy generate worker help" -f -a "sync" -d 'Find instances and rewrite the ssh config for them'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove policy proxy generate worker help" -f -a "list" -d 'Show the managed hosts'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove policy proxy generate worker help" -f -a "match" -d 'The Match exec hook that ssh calls before each connection'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove policy proxy generate worker help" -f -a "remove" -d 'Remove everything that ssh-eic wrote; ~/.ssh/config is as it was before'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove policy proxy generate worker help" -f -a "policy" -d 'Print the IAM policy that reaching the managed hosts needs'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove policy proxy generate worker help" -f -a "proxy" -d 'The `ProxyCommand` that ssh calls to reach an instance'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove policy proxy generate worker help" -f -a "generate" -d 'Print the man page or shell completions'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove policy proxy generate worker help" -f -a "worker" -d 'Asks AWS for a proxy; for ssh-eic itself'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove policy proxy generate worker help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove doctor policy proxy generate worker help" -f -a "init" -d 'Write a first config file, set up ~/.ssh/config, and sync'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove doctor policy proxy generate worker help" -f -a "sync" -d 'Find instances and rewrite the ssh config for them'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove doctor policy proxy generate worker help" -f -a "list" -d 'Show the managed hosts'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove doctor policy proxy generate worker help" -f -a "match" -d 'The Match exec hook that ssh calls before each connection'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove doctor policy proxy generate worker help" -f -a "remove" -d 'Remove everything that ssh-eic wrote; ~/.ssh/config is as it was before'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove doctor policy proxy generate worker help" -f -a "doctor" -d 'Find out why a connection fails, and what to do about it'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove doctor policy proxy generate worker help" -f -a "policy" -d 'Print the IAM policy that reaching the managed hosts needs'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove doctor policy proxy generate worker help" -f -a "proxy" -d 'The `ProxyCommand` that ssh calls to reach an instance'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove doctor policy proxy generate worker help" -f -a "generate" -d 'Print the man page or shell completions'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove doctor policy proxy generate worker help" -f -a "worker" -d 'Asks AWS for a proxy; for ssh-eic itself'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list match remove doctor policy proxy generate worker help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and __fish_seen_subcommand_from generate" -f -a "man" -d 'The man page ssh-eic(1)'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and __fish_seen_subcommand_from generate" -f -a "completions" -d 'Completions for a shell'
