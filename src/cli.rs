@@ -58,6 +58,8 @@ pub enum Command {
     Match(Match),
     /// Remove everything that ssh-eic wrote; ~/.ssh/config is as it was before
     Remove(Remove),
+    /// Find out why a connection fails, and what to do about it
+    Doctor(Doctor),
     /// Print the IAM policy that reaching the managed hosts needs
     Policy(Policy),
     /// The `ProxyCommand` that ssh calls to reach an instance
@@ -139,6 +141,19 @@ pub struct Push {
     /// Your own public key, Ed25519 or RSA, instead of the one that connections use; - is stdin
     #[arg(long, value_name = "FILE")]
     pub public_key: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// The host that cannot be reached: a name, id, private address or private DNS name; left out: this machine only
+    pub host: Option<String>,
+    /// Also whether the credentials will last that long, such as 2h
+    #[arg(long, value_name = "TIME", value_parser = age)]
+    pub valid_for: Option<u64>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -8,6 +8,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::core::diagnosis::Cause;
+
 /// What kind of failure; each is one exit code of the man page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -70,6 +72,9 @@ pub struct Error {
     /// `terminated since 2026-11-23 03:12:00 GMT`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gone: Option<String>,
+    /// Which of the known causes it is, for `doctor`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
 }
 
 /// A result with [`Error`].
@@ -78,7 +83,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// An error without hints.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hints: Vec::new(), source: None, gone: None }
+        Self { kind, message: message.into(), hints: Vec::new(), source: None, gone: None, cause: None }
     }
 
     /// Adds a hint.
@@ -99,6 +104,13 @@ impl Error {
     #[must_use]
     pub fn gone(mut self, what: impl Into<String>) -> Self {
         self.gone = Some(what.into());
+        self
+    }
+
+    /// Says which of the known causes it is.
+    #[must_use]
+    pub fn cause(mut self, cause: Cause) -> Self {
+        self.cause = Some(cause);
         self
     }
 

@@ -7,6 +7,7 @@
 //! | --- | --- | --- |
 //! | 6 | [`command`] | one subcommand each: read its name, know its job |
 //! | 5 | [`connect`] | one connection: push once, reach the address, hold the handshake, carry the bytes |
+//! | 5 | [`diagnose`] | why a connection fails: checks in order, up to the first cause |
 //! | 5 | [`discover`] | from the configured sources to the files that ssh reads |
 //! | 4 | [`cli`] | the clap types |
 //! | 3 | [`aws`] | AWS calls: the only module that knows the SDK |
@@ -24,6 +25,7 @@ pub mod cli;
 pub mod command;
 pub mod connect;
 pub mod core;
+pub mod diagnose;
 pub mod discover;
 pub mod error;
 pub mod store;
@@ -115,6 +117,7 @@ fn run_parsed(cli: Cli) -> Result<Exit> {
         );
     }
     match cli.command {
+        Command::Doctor(args) => command::doctor::run(&context, &args),
         Command::Generate(args) => command::generate::run(&args),
         Command::Init(args) => command::init::run(&context, &args),
         Command::Sync(args) => command::sync::run(&context, &args),

@@ -177,3 +177,33 @@ impl Progress {
         self.bar.finish_and_clear();
     }
 }
+
+/// What is being done just now: on a terminal's stderr; silent elsewhere and under `-q`.
+#[derive(Debug)]
+pub struct Activity(ProgressBar);
+
+impl Activity {
+    /// Begins. It is gone with the value.
+    #[must_use]
+    pub fn start() -> Self {
+        if LEVEL.load(Ordering::Relaxed) == 0 || !io::stderr().is_terminal() {
+            return Self(ProgressBar::hidden());
+        }
+        let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}")
+            .unwrap_or_else(|_| ProgressStyle::default_spinner());
+        let bar = ProgressBar::new_spinner().with_style(style).with_finish(ProgressFinish::AndClear);
+        bar.enable_steady_tick(Duration::from_millis(100));
+        Self(bar)
+    }
+
+    /// Says what.
+    pub fn about(&self, what: &str) {
+        self.0.set_message(what.to_owned());
+        self.0.reset_elapsed();
+    }
+
+    /// Makes room while something else is written to the same terminal.
+    pub fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
+        self.0.suspend(write)
+    }
+}

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::aws::client::{self, Patience};
 use crate::aws::profiles::Profiles;
+use crate::core::diagnosis::Cause;
 use crate::core::identity::{SsoRole, shell_word};
 use crate::core::ids::is_account;
 use crate::core::pattern;
@@ -42,7 +43,7 @@ pub async fn held(wanted: &Accounts) -> Result<(Vec<Held>, Vec<(String, Error)>)
     let login = || format!("aws sso login --sso-session {}", shell_word(&session.name));
     let token = session.token_provider(&config).await.provide_token().await.map_err(|error| {
         let words = format!("the SSO session {:?} has expired or was never signed in", session.name);
-        Error::new(Kind::Credentials, words).hint(login()).because(DisplayErrorContext(&error))
+        Error::new(Kind::Credentials, words).hint(login()).because(DisplayErrorContext(&error)).cause(Cause::SsoExpired)
     })?;
     let token: Arc<str> = token.token().into();
     let client = Client::new(&config);
@@ -109,14 +110,17 @@ where
         Some(401) => {
             Error::new(Kind::Credentials, format!("the SSO session {session:?} has expired or was signed out"))
                 .hint(format!("aws sso login --sso-session {}", shell_word(session)))
+                .cause(Cause::SsoExpired)
         }
         Some(403) => Error::new(Kind::Denied, format!("Identity Center denies {action} to the session {session:?}"))
-            .hint("ask whoever assigns accounts in Identity Center"),
+            .hint("ask whoever assigns accounts in Identity Center")
+            .cause(Cause::RoleRefused),
         Some(status) => {
             Error::new(Kind::Unavailable, format!("{action}: Identity Center failed ({status})")).hint("try again")
         }
         None => Error::new(Kind::Unavailable, format!("{action}: Identity Center could not be reached"))
-            .hint("check the network, VPN and HTTPS_PROXY; -v shows the details"),
+            .hint("check the network, VPN and HTTPS_PROXY; -v shows the details")
+            .cause(Cause::AwsUnreachable),
     };
     told.because(DisplayErrorContext(error))
 }

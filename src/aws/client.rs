@@ -17,6 +17,7 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
+use crate::core::diagnosis::Cause;
 use crate::error::{Error, Kind, Result};
 
 /// Bundles of trusted certificates where systems keep them; one file is a fifth of the work of a folder.
@@ -56,6 +57,26 @@ pub fn run<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
         .build()
         .map_err(|error| Error::new(Kind::Bug, "cannot start an event loop").because(error))?
         .block_on(future)
+}
+
+/// The same, given up after so long: nothing is waited for then, not even a resolver that hangs.
+///
+/// # Errors
+///
+/// As [`run`]; [`Kind::Unavailable`] if it takes too long.
+pub fn run_within<T>(patience: Duration, future: impl Future<Output = Result<T>>) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::new(Kind::Bug, "cannot start an event loop").because(error))?;
+    let answer = runtime.block_on(async { tokio::time::timeout(patience, future).await });
+    runtime.shutdown_background();
+    answer.unwrap_or_else(|_| {
+        let words = format!("AWS did not answer within {} s", patience.as_secs());
+        Err(Error::new(Kind::Unavailable, words)
+            .hint("check the network, VPN and HTTPS_PROXY; -v shows the details")
+            .cause(Cause::AwsUnreachable))
+    })
 }
 
 /// The SDK's configuration for a profile and region, without credentials.
@@ -122,7 +143,8 @@ fn trust_store() -> Result<TrustStore> {
     };
     if let Some(bundle) = crate::sys::environment::variable("AWS_CA_BUNDLE") {
         return from_file(Path::new(&bundle))
-            .map_err(|error| error.hint("AWS_CA_BUNDLE names a file of PEM certificates; correct or unset it"));
+            .map_err(|error| error.hint("AWS_CA_BUNDLE names a file of PEM certificates; correct or unset it"))
+            .map_err(|error| error.cause(Cause::CaBundle));
     }
     let chosen = ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(|name| std::env::var_os(name).is_some());
     match BUNDLES.iter().map(Path::new).find(|path| !chosen && path.is_file()) {

@@ -24,6 +24,7 @@ use aws_smithy_types::error::display::DisplayErrorContext;
 use crate::aws::client::{self, Patience};
 use crate::aws::kept;
 use crate::aws::profiles::{Profiles, Settings};
+use crate::core::diagnosis::Cause;
 use crate::core::identity::{Identity, SsoRole, shell_word};
 use crate::core::ids::{is_account, is_region};
 use crate::error::{Error, Kind, Result};
@@ -90,10 +91,12 @@ pub async fn open(
     let region = config.region().map(ToString::to_string).ok_or_else(|| {
         Error::new(Kind::Config, format!("no region is set for {}", described(identity)))
             .hint("set regions = [\"…\"] for the source in config.toml, or region in ~/.aws/config")
+            .cause(Cause::NoRegion)
     })?;
     if !is_region(&region) {
         return Err(Error::new(Kind::Config, format!("{region:?} is not a region such as \"eu-west-1\""))
-            .hint("correct AWS_REGION, or region in ~/.aws/config"));
+            .hint("correct AWS_REGION, or region in ~/.aws/config")
+            .cause(Cause::NoRegion));
     }
     let (credentials, kept) = match cache {
         Some(folder) => kept::or_fetch(identity, folder, async || resolve(identity, &config).await).await?,
@@ -123,7 +126,8 @@ pub fn check_account(identity: &Identity, wanted: &str, found: &str) -> Result<(
         return Ok(());
     }
     Err(Error::new(Kind::Credentials, format!("{} signs for account {found}, not for {wanted}", described(identity)))
-        .hint("sign in to the right account, or correct account and profile of the source in config.toml"))
+        .hint("sign in to the right account, or correct account and profile of the source in config.toml")
+        .cause(Cause::WrongAccount))
 }
 
 /// The account of a session, asked of STS where the credentials do not tell it.
@@ -239,18 +243,21 @@ async fn explain(identity: &Identity, error: &CredentialsError) -> Error {
         && !settings.exists
     {
         return failed(format!("there is no AWS profile {profile:?}"))
-            .hint(format!("aws configure --profile {}, or correct profile in config.toml", shell_word(profile)));
+            .hint(format!("aws configure --profile {}, or correct profile in config.toml", shell_word(profile)))
+            .cause(Cause::NoProfile);
     }
     if settings.mfa {
         return failed(format!("{who} needs an MFA code, which nothing can ask for here"))
-            .hint("use a credential_process in ~/.aws/config that asks for it and caches the session");
+            .hint("use a credential_process in ~/.aws/config that asks for it and caches the session")
+            .cause(Cause::NeedsMfa);
     }
     let lower = whole.to_lowercase();
     if lower.contains("dispatch failure") || lower.contains("dispatchfailure") || lower.contains("timed out") {
         let error = Error::new(
             Kind::Unavailable,
             format!("the service that gives the credentials of {who} could not be reached"),
-        );
+        )
+        .cause(Cause::AwsUnreachable);
         if identity.profile.is_some() {
             return error.hint("check the network, VPN and HTTPS_PROXY; -v shows the details").because(&details);
         }
@@ -258,26 +265,19 @@ async fn explain(identity: &Identity, error: &CredentialsError) -> Error {
     let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
     let login = settings.sso_login(identity);
     if let Some((session, login)) = &login
-        && has(&["unauthorizedexception", "sso token", "token expired", "token has expired", "refresh", "cached"])
-        && !has(&["forbiddenexception", "toomanyrequests", "assumerole"])
+        && let Some(error) = refused_by_sso(&settings, (session, login), &who, &has)
     {
-        return failed(format!("{session} has expired or was never signed in")).hint(login);
-    }
-    if login.is_some() && has(&["forbiddenexception", "no access"]) {
-        let held =
-            settings.sso_role.as_ref().map(|(role, account)| format!("role {role:?} in account {account} for {who}"));
-        let held = held.unwrap_or_else(|| who.clone());
-        return Error::new(Kind::Denied, format!("Identity Center does not give {held} (any more)"))
-            .hint("ssh-eic sync, or ask whoever assigns accounts in Identity Center")
-            .because(&details);
+        return error.because(&details);
     }
     if has(&["expiredtoken", "expired token"]) {
         return failed(format!("the keys that {who} is made from have expired"))
-            .hint(format!("aws sso login{0}, or renew them where they come from", identity.flag()));
+            .hint(format!("aws sso login{0}, or renew them where they come from", identity.flag()))
+            .cause(Cause::CredentialsExpired);
     }
     if has(&["assumerole", "assume role", "accessdenied"]) {
         return failed(format!("{who} cannot assume its role"))
-            .hint("check role_arn, its trust policy and external_id");
+            .hint("check role_arn, its trust policy and external_id")
+            .cause(Cause::RoleRefused);
     }
     if login.is_some() {
         return Error::new(Kind::Unavailable, format!("Identity Center gives no credentials for {who} just now"))
@@ -292,6 +292,32 @@ async fn explain(identity: &Identity, error: &CredentialsError) -> Error {
     }
     failed(format!("{who} gives no AWS credentials: {}", first_cause(error)))
         .hint(format!("aws sts get-caller-identity{} shows whether the AWS CLI can use it", identity.flag()))
+}
+
+/// What Identity Center itself says no to: a session that is over, a role that is not held.
+fn refused_by_sso(
+    settings: &Settings,
+    (session, login): (&str, &str),
+    who: &str,
+    has: &dyn Fn(&[&str]) -> bool,
+) -> Option<Error> {
+    if has(&["unauthorizedexception", "sso token", "token expired", "token has expired", "refresh", "cached"])
+        && !has(&["forbiddenexception", "toomanyrequests", "assumerole"])
+    {
+        let words = format!("{session} has expired or was never signed in");
+        return Some(Error::new(Kind::Credentials, words).hint(login).cause(Cause::SsoExpired));
+    }
+    if has(&["forbiddenexception", "no access"]) {
+        let held =
+            settings.sso_role.as_ref().map(|(role, account)| format!("role {role:?} in account {account} for {who}"));
+        let held = held.unwrap_or_else(|| who.to_owned());
+        return Some(
+            Error::new(Kind::Denied, format!("Identity Center does not give {held} (any more)"))
+                .hint("ssh-eic sync, or ask whoever assigns accounts in Identity Center")
+                .cause(Cause::RoleRefused),
+        );
+    }
+    None
 }
 
 /// The words of an error and of those below it.

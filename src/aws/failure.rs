@@ -9,6 +9,7 @@ use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use crate::aws::credentials::{Session, described};
+use crate::core::diagnosis::Cause;
 use crate::core::handshake::one_line;
 use crate::core::identity::shell_word;
 use crate::error::{Error, Kind};
@@ -73,7 +74,8 @@ where
         SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => Failure {
             error: Error::new(Kind::Unavailable, format!("{action}: AWS could not be reached in {region}"))
                 .hint("check the network, VPN and HTTPS_PROXY; -v shows the details")
-                .because(details),
+                .because(details)
+                .cause(Cause::AwsUnreachable),
             retry: Retry::Network,
             code: None,
         },
@@ -107,7 +109,7 @@ impl Said<'_> {
                 (self.clock(), Retry::Never)
             }
             "RequestExpired" | "ExpiredToken" | "ExpiredTokenException" => {
-                (self.credentials("have expired"), Retry::Never)
+                (self.credentials("have expired").cause(Cause::CredentialsExpired), Retry::Never)
             }
             "InvalidSignatureException"
             | "SignatureDoesNotMatch"
@@ -120,28 +122,29 @@ impl Said<'_> {
             "EC2InstanceNotFoundException" | "InvalidInstanceID.NotFound" | "InvalidInstanceID.Malformed" => {
                 let account = self.session.account.as_deref().map(|a| format!(" of account {a}")).unwrap_or_default();
                 let message = format!("{resource} is not in {region}{account}, asked with{}", self.identity());
-                (Error::new(Kind::NoHost, message).hint("ssh-eic sync, if it was replaced"), Retry::Never)
+                let error = Error::new(Kind::NoHost, message).hint("ssh-eic sync, if it was replaced");
+                (error.cause(Cause::InstanceGone), Retry::Never)
             }
             "EC2InstanceStateInvalidException" => {
                 let message = format!("{resource} is not running");
-                (Error::new(Kind::Unreachable, message).hint(self.start_hint()), Retry::Never)
+                let error = Error::new(Kind::Unreachable, message).hint(self.start_hint());
+                (error.cause(Cause::InstanceStopped), Retry::Never)
             }
             "EC2InstanceUnavailableException" => {
                 let message = format!("EC2 Instance Connect cannot reach {resource} just now");
-                (
-                    Error::new(Kind::Unreachable, message).hint("try again in a moment; it may still be starting"),
-                    Retry::Fault,
-                )
+                let label = resource.split(' ').next().unwrap_or_default();
+                let hint =
+                    format!("try again in a moment, it may still be starting; ssh-eic doctor {label} looks into it");
+                (Error::new(Kind::Unreachable, message).hint(hint).cause(Cause::InstanceUnavailable), Retry::Fault)
             }
             "InvalidArgsException" => {
                 let message = format!("EC2 Instance Connect refuses the OS user or the key for {resource}: {message}");
-                (
-                    Error::new(Kind::Usage, message).hint("check user in config.toml and the ssh-eic:user tag"),
-                    Retry::Never,
-                )
+                let error = Error::new(Kind::Usage, message).hint("check user in config.toml and the ssh-eic:user tag");
+                (error.cause(Cause::UserRefused), Retry::Never)
             }
             code if is_throttling(code) => (
-                Error::new(Kind::Unavailable, format!("{action}: AWS throttles requests in {region}")),
+                Error::new(Kind::Unavailable, format!("{action}: AWS throttles requests in {region}"))
+                    .cause(Cause::Throttled),
                 Retry::Throttled,
             ),
             "" if *status == 200 => (
@@ -162,7 +165,7 @@ impl Said<'_> {
             message.split("perform: ").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap_or(action);
         let error = Error::new(Kind::Denied, format!("AWS denies {action} on {resource} to{}", self.identity()));
         let network = "if the policy names a source network (aws:SourceIp): are you on the VPN?";
-        error.hint(format!("ssh-eic policy prints the policy that is needed; {network}"))
+        error.hint(format!("ssh-eic policy prints the policy that is needed; {network}")).cause(Cause::PermissionDenied)
     }
 
     fn credentials(&self, what: &str) -> Error {
@@ -171,6 +174,7 @@ impl Said<'_> {
         let flag = login.unwrap_or_else(|| identity.flag());
         Error::new(Kind::Credentials, format!("the AWS credentials of{} {what}", self.identity()))
             .hint(format!("aws sso login{flag}, or renew them where they come from"))
+            .cause(Cause::CredentialsRefused)
     }
 
     fn clock_is_off(&self) -> bool {
@@ -186,6 +190,7 @@ impl Said<'_> {
             format!("this machine's clock is {amount} {direction} AWS's, so AWS refuses its signatures"),
         )
         .hint("set the clock: timedatectl set-ntp true")
+        .cause(Cause::ClockOff)
     }
 
     fn identity(&self) -> String {

@@ -7,6 +7,8 @@ pub mod failure;
 pub mod images;
 pub mod instances;
 pub mod kept;
+pub mod network;
 pub mod profiles;
 pub mod push;
 pub mod regions;
+pub mod standing;

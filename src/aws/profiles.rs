@@ -29,7 +29,7 @@ pub struct SsoSession {
 
 /// What a profile's section says about signing in.
 #[derive(Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "four independent facts of a file")]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of a file")]
 pub struct Settings {
     /// There is such a profile.
     pub exists: bool,
@@ -37,10 +37,13 @@ pub struct Settings {
     pub mfa: bool,
     /// It assumes a role.
     pub role: bool,
+    /// It has, or its source has, an access key of its own.
+    pub keys: bool,
     /// What it holds in Identity Center: the role and the account.
     pub sso_role: Option<(String, String)>,
     sso_session: Option<String>,
     sso: bool,
+    start_url: Option<String>,
 }
 
 impl Profiles {
@@ -90,6 +93,17 @@ impl Profiles {
         Ok(SsoSession { name: name.to_owned(), start_url, region })
     }
 
+    /// The portal at which an identity signs in, if it does at all.
+    #[must_use]
+    pub fn start_url(&self, identity: &Identity) -> Option<String> {
+        let settings = self.settings(identity.profile.as_deref());
+        let session = identity.sso.as_ref().map(|role| role.session.clone()).or(settings.sso_session);
+        match session {
+            Some(name) => self.sso_session(&name).ok().map(|session| session.start_url),
+            None => settings.start_url,
+        }
+    }
+
     /// What a profile says; none names the selected one.
     #[must_use]
     pub fn settings(&self, profile: Option<&str>) -> Settings {
@@ -103,7 +117,9 @@ impl Profiles {
             let held = section.get("sso_role_name").zip(section.get("sso_account_id"));
             settings.sso_role =
                 settings.sso_role.or_else(|| held.map(|(role, account)| (role.to_owned(), account.to_owned())));
+            settings.keys |= section.get("aws_access_key_id").is_some();
             settings.sso |= section.get("sso_start_url").is_some();
+            settings.start_url = settings.start_url.or_else(|| section.get("sso_start_url").map(str::to_owned));
             settings.sso_session = settings.sso_session.or_else(|| section.get("sso_session").map(str::to_owned));
             match section.get("source_profile").and_then(|source| self.0.get_profile(source)) {
                 Some(source) => section = source,

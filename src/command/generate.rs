@@ -3,9 +3,11 @@
 use std::io::{self, Write};
 
 use clap::CommandFactory;
+use clap_mangen::roff::{Roff, bold, roman};
 
 use crate::cli::{self, Cli};
 use crate::command::Exit;
+use crate::core::diagnosis::Cause;
 use crate::error::{Error, Kind, Result, reason};
 
 /// Runs it.
@@ -54,9 +56,39 @@ fn man() -> io::Result<Vec<u8>> {
             writeln!(page, ".TP\n\\fB{}\\fR{value}\n{help}.", name.replace('-', "\\-"))?;
         }
     }
+    page.extend_from_slice(&causes()?);
     page.extend_from_slice(REST.as_bytes());
     Ok(page)
 }
+
+/// What `doctor` finds, from the one list of causes.
+fn causes() -> io::Result<Vec<u8>> {
+    let mut section = Roff::default();
+    section.control("SH", ["CAUSES"]);
+    section.text([roman("What ssh-eic doctor finds, by the identifiers of its --json, in the order of its checks.")]);
+    for cause in Cause::ALL {
+        section.control("TP", []);
+        section.text([bold(cause.id())]);
+        section.text([roman(format!("{}. {}.", sentence(cause.meaning()), sentence(cause.fix())))]);
+    }
+    let mut text = Vec::new();
+    section.to_writer(&mut text)?;
+    Ok(text)
+}
+
+/// With a capital at its beginning, unless that is a command to type or a key of a file.
+fn sentence(text: &str) -> String {
+    let first = text.split(' ').next().unwrap_or_default();
+    let is_word = first.bytes().all(|b| b.is_ascii_lowercase() || b == b',') && !COMMANDS.contains(&first);
+    let mut letters = text.chars();
+    match letters.next().filter(|_| is_word) {
+        Some(letter) => letter.to_ascii_uppercase().to_string() + letters.as_str(),
+        None => text.to_owned(),
+    }
+}
+
+/// Words that are typed as they are.
+const COMMANDS: [&str; 3] = ["aws", "ssh", "chown"];
 
 /// What no command definition knows.
 const REST: &str = include_str!("../../man/ssh-eic.1.rest");

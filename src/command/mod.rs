@@ -8,6 +8,7 @@ use crate::store::paths::Paths;
 use crate::sys::environment;
 use crate::ui;
 
+pub mod doctor;
 pub mod generate;
 pub mod init;
 pub mod list;

@@ -14,6 +14,7 @@ use crate::aws::client::{self, Patience};
 use crate::aws::credentials::{self, Session, described};
 use crate::aws::failure::{Failure, Retry};
 use crate::aws::{instances, push};
+use crate::core::diagnosis::Cause;
 use crate::core::fleet::Instance;
 use crate::core::freshness::{self, Stamp};
 use crate::core::identity::Identity;
@@ -276,6 +277,7 @@ pub fn not_there(job: &Job, region: &str) -> Error {
     Error::new(Kind::NoHost, format!("{name} is not in {region}{account}{who}"))
         .hint("ssh-eic sync, if it was replaced")
         .gone("gone")
+        .cause(Cause::InstanceGone)
 }
 
 /// What to say of an instance that is there and not running.
@@ -284,7 +286,7 @@ pub fn not_running(instance: &Instance, label: &str, region: &str, identity: &Id
     let name = named(label, &instance.id);
     let since = since(&instance.state_reason).map(|when| format!(" since {when}")).unwrap_or_default();
     let what = format!("{}{since}", instance.state);
-    let error = Error::new(Kind::Unreachable, format!("{name} is {what}"));
+    let error = Error::new(Kind::Unreachable, format!("{name} is {what}")).cause(Cause::InstanceStopped);
     match instance.state.as_str() {
         "stopped" | "stopping" => error.hint(format!(
             "aws ec2 start-instances --instance-ids {} --region {region}{}",
@@ -292,7 +294,7 @@ pub fn not_running(instance: &Instance, label: &str, region: &str, identity: &Id
             identity.flag()
         )),
         "pending" => error.hint("wait until it has started"),
-        _ => error.hint("ssh-eic sync, if another instance has taken its place").gone(what),
+        _ => error.hint("ssh-eic sync, if another instance has taken its place").gone(what).cause(Cause::InstanceGone),
     }
 }
 

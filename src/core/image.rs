@@ -77,6 +77,18 @@ pub fn os_user(image: &Image) -> Option<OsUser> {
     by_word().or_else(by_owner).and_then(OsUser::parse)
 }
 
+/// Whether a publisher's image comes with EC2 Instance Connect, by AWS's page "Install EC2 Instance Connect on your EC2
+/// instances"; none where the name does not tell.
+#[must_use]
+pub fn has_instance_connect(image: &Image) -> Option<bool> {
+    let name = image.name.to_ascii_lowercase();
+    let is = |words: &[&str]| words.iter().any(|word| name.contains(word));
+    if is(&["ecs", "minimal", "debian", "rhel", "centos", "rocky", "alma", "fedora", "suse", "sles", "freebsd"]) {
+        return Some(false);
+    }
+    is(&["ubuntu", "amzn", "al2023", "amazon linux"]).then_some(true)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,19 +4,24 @@
 //! keep it so.
 
 pub mod alias;
+pub mod diagnosis;
 pub mod digest;
 pub mod duration;
+pub mod editor;
 pub mod fleet;
 pub mod freshness;
 pub mod handshake;
 pub mod identity;
 pub mod ids;
 pub mod image;
+pub mod ingress;
 pub mod intent;
 pub mod names;
 pub mod own_config;
 pub mod pattern;
 pub mod policy;
 pub mod render;
+pub mod shadow;
 pub mod splice;
+pub mod ssh_words;
 pub mod standalone;

@@ -66,6 +66,14 @@ fn words(text: &str) -> Vec<String> {
     }
 }
 
+/// The line that sets `keyword` (in lower case) in the block that begins at line `from`.
+#[must_use]
+pub fn setting_line(config: &[u8], from: usize, keyword: &str) -> Option<usize> {
+    let in_block = |line: &Line| line.number <= from || !matches!(line.keyword.as_str(), "host" | "match");
+    let from_there = lines(config).into_iter().skip_while(|line| line.number < from);
+    from_there.take_while(in_block).find(|line| line.keyword == keyword).map(|line| line.number)
+}
+
 /// The patterns of a `Host` line, or of a `Match` line that asks for a host.
 #[must_use]
 pub fn host_patterns(line: &Line) -> Vec<String> {
@@ -94,6 +102,15 @@ pub fn host_patterns(line: &Line) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_setting_is_found_in_its_own_block() {
+        let config = b"User a\nHost x\n  Port 1\n  # Port 2\nHost y\n  Port 3\n  PORT 4\n";
+        assert_eq!(setting_line(config, 1, "user"), Some(1));
+        assert_eq!(setting_line(config, 1, "port"), None);
+        assert_eq!(setting_line(config, 2, "port"), Some(3));
+        assert_eq!(setting_line(config, 5, "port"), Some(6));
+    }
 
     #[test]
     fn lines_are_read_as_ssh_reads_them() {

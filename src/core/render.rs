@@ -305,6 +305,13 @@ pub(super) fn program(settings: &Settings) -> String {
     program
 }
 
+/// The program that a generated text names in its hook.
+#[must_use]
+pub fn named_program(text: &str) -> Option<String> {
+    let (_, rest) = text.split_once("exec \"exec '")?;
+    rest.split_once('\'').map(|(path, _)| path.replace("%%", "%"))
+}
+
 /// `i-` with exactly 8 or 17 hexadecimal digits: a `?` for each and a negation for every other printable character
 /// that a pattern can name. What is left (`*`, `?`, `,`, `=`, bytes above ASCII) never passes the hook's or the proxy's
 /// parser, and stands in single quotes until then. Comma and equals sign would be ones that ssh reads, but asyncssh cuts

@@ -110,6 +110,35 @@ pub fn remove(config: &[u8], line: &str) -> Result<Vec<u8>, Trouble> {
     Ok(without(config, &find(config, line)?))
 }
 
+/// A part of ours as it stands in a config.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Present {
+    /// Where it begins, counted from 1.
+    pub line: usize,
+    /// All of it.
+    pub text: Vec<u8>,
+    /// It has no effect where it stands.
+    pub misplaced: Option<Trouble>,
+}
+
+/// The parts of ours in a config, in their order.
+///
+/// # Errors
+///
+/// As [`remove`], and for a byte-order mark.
+pub fn present(config: &[u8], line: &str) -> Result<Vec<Present>, Trouble> {
+    if config.starts_with(b"\xef\xbb\xbf") {
+        return Err(Trouble::ByteOrderMark);
+    }
+    let one = |own: Own| Present {
+        // The last piece is what stands before it on its own line: nothing.
+        line: config[..own.bytes.start].split(|&b| b == b'\n').count(),
+        text: config[own.bytes].to_vec(),
+        misplaced: own.misplaced,
+    };
+    Ok(find(config, line)?.into_iter().map(one).collect())
+}
+
 /// The config with empty lines in the place of ours, so that all others keep their numbers; none where it cannot be
 /// told what is ours.
 #[must_use]

@@ -11,6 +11,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use crate::core::diagnosis::Cause;
 use crate::error::{Error, Kind, Result};
 
 /// Reads a file; none where there is none.
@@ -42,7 +43,9 @@ pub fn check_trusted(path: &Path, metadata: &fs::Metadata) -> Result<()> {
         metadata.uid(),
         metadata.mode() & 0o777
     );
-    Err(Error::new(Kind::File, what).hint(format!("chown it to yourself and chmod go-w {}", path.display())))
+    Err(Error::new(Kind::File, what)
+        .hint(format!("chown it to yourself and chmod go-w {}", path.display()))
+        .cause(Cause::FileWritable))
 }
 
 /// Makes a folder (and those above it) that only its owner can enter.

@@ -16,6 +16,7 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::core::diagnosis::Cause;
 use crate::core::fleet::Host;
 use crate::core::ids::InstanceId;
 use crate::core::names::{Holder, Shared};
@@ -128,6 +129,15 @@ impl Index {
     /// As [`Index::host`].
     pub fn source(&self, name: &str) -> Result<Option<SourceRecord>> {
         self.value(&format!("{SOURCE}{name}"))
+    }
+
+    /// What the client has said to the generated config, and a digest of that.
+    ///
+    /// # Errors
+    ///
+    /// As [`Index::host`].
+    pub fn proven(&self) -> Result<Proven> {
+        self.value(&PROVEN.to_string()).map(Option::unwrap_or_default)
     }
 
     /// The names that an instance has got while nobody was reading.
@@ -245,7 +255,7 @@ fn line_at(file: &File, start: u64, length: u64) -> io::Result<Option<Vec<u8>>> 
 }
 
 fn damaged() -> Error {
-    Error::new(Kind::File, "the instance index is damaged").hint("ssh-eic sync")
+    Error::new(Kind::File, "the instance index is damaged").hint("ssh-eic sync").cause(Cause::IndexDamaged)
 }
 
 /// Renders an index, a line at a time: all of it would be as much memory again as the hosts themselves.

@@ -8,6 +8,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use crate::core::diagnosis::Cause;
 use crate::core::ids::InstanceId;
 use crate::core::own_config;
 use crate::core::render::{self, Files};
@@ -225,8 +226,15 @@ fn remove_file(path: &Path) -> Result<()> {
     }
 }
 
-fn explained(trouble: Trouble, path: &Path) -> Error {
+/// Why the user's config is not touched, in words.
+#[must_use]
+pub fn explained(trouble: Trouble, path: &Path) -> Error {
     let file = path.display();
+    let cause = match trouble {
+        Trouble::Misplaced { .. } => Cause::IncludeMisplaced,
+        Trouble::ByteOrderMark => Cause::SshConfigBroken,
+        _ => Cause::IncludeEdited,
+    };
     let (at, words, hint) = match trouble {
         Trouble::EditedLine { line } => (
             line,
@@ -260,10 +268,11 @@ fn explained(trouble: Trouble, path: &Path) -> Error {
                 Kind::Config,
                 format!("{file} starts with a byte-order mark, with which ssh refuses every connection"),
             )
-            .hint(format!("sed -i '1s/^\\xef\\xbb\\xbf//' {file}"));
+            .hint(format!("sed -i '1s/^\\xef\\xbb\\xbf//' {file}"))
+            .cause(cause);
         }
     };
-    Error::new(Kind::Config, format!("{file}:{at}: {words}; nothing was changed")).hint(hint)
+    Error::new(Kind::Config, format!("{file}:{at}: {words}; nothing was changed")).hint(hint).cause(cause)
 }
 
 /// The names that lead to instances in what we generated (or the user wrote alike), in lower case, and whose they are:
@@ -333,7 +342,8 @@ pub fn check_owner(paths: &Paths, effective_uid: u32) -> Result<()> {
                 Kind::File,
                 format!("{} belongs to user id {}, not to you ({effective_uid})", place.display(), metadata.uid()),
             )
-            .hint("run it as the user who owns the home, without sudo"));
+            .hint("run it as the user who owns the home, without sudo")
+            .cause(Cause::NotYours));
         }
         if metadata.is_file() && metadata.mode() & 0o022 != 0 {
             return Err(Error::new(
@@ -344,7 +354,8 @@ pub fn check_owner(paths: &Paths, effective_uid: u32) -> Result<()> {
                     metadata.mode() & 0o777
                 ),
             )
-            .hint(format!("chmod go-w {}", place.display())));
+            .hint(format!("chmod go-w {}", place.display()))
+            .cause(Cause::FileWritable));
         }
     }
     Ok(())

@@ -4,6 +4,7 @@ pub mod caller;
 pub mod clock;
 pub mod detach;
 pub mod environment;
+pub mod limited;
 pub mod limits;
 pub mod signals;
 pub mod ssh_client;

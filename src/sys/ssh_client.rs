@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use crate::core::diagnosis::Cause;
 use crate::error::{Error, Kind, Result};
 use crate::sys::environment::HOOK_OFF;
+use crate::sys::limited;
 
 /// The oldest client that reads what we write (tokens in IdentityFile, ControlPath and ProxyCommand; quoting).
 pub const OLDEST: (u32, u32) = (8, 7);
@@ -20,12 +23,16 @@ pub type Resolved = BTreeMap<String, Vec<String>>;
 /// [`Kind::Config`] in plain words.
 pub fn check_version() -> Result<(u32, u32)> {
     let output = Command::new("ssh").arg("-V").stdin(Stdio::null()).output().map_err(|error| {
-        Error::new(Kind::Config, "there is no ssh on PATH").hint("install the OpenSSH client").because(error)
+        Error::new(Kind::Config, "there is no ssh on PATH")
+            .hint("install the OpenSSH client")
+            .because(error)
+            .cause(Cause::NoSsh)
     })?;
     let words = String::from_utf8_lossy(&output.stderr).into_owned();
     let version = parse_version(&words).ok_or_else(|| {
         Error::new(Kind::Config, format!("cannot read the version of ssh from {:?}", words.trim()))
             .hint("ssh-eic works with the OpenSSH client, 8.7 or newer")
+            .cause(Cause::ClientUnknown)
     })?;
     if version < OLDEST {
         return Err(Error::new(
@@ -35,7 +42,8 @@ pub fn check_version() -> Result<(u32, u32)> {
                 version.0, version.1, OLDEST.0, OLDEST.1
             ),
         )
-        .hint("install a newer OpenSSH client and put it first on PATH"));
+        .hint("install a newer OpenSSH client and put it first on PATH")
+        .cause(Cause::ClientTooOld));
     }
     Ok(version)
 }
@@ -81,6 +89,37 @@ pub fn resolve(config: &Path, host: &str) -> Result<Resolved> {
     let line = words.lines().next().unwrap_or("no reason given").to_owned();
     Err(Error::new(Kind::Config, format!("ssh does not take the config: {line}")))
 }
+
+/// What the client makes of `host` under `config`, or under its own where none is named, within a time limit: a `Match
+/// exec` of the user's may hang. Our own hook is off.
+///
+/// # Errors
+///
+/// [`Kind::Config`] with ssh's own words if it does not take its config.
+pub fn effective(config: Option<&Path>, host: &str) -> Result<Resolved> {
+    let mut command = Command::new("ssh");
+    if let Some(config) = config {
+        command.arg("-F").arg(config);
+    }
+    command.args(["-G", "--", host]).env(HOOK_OFF, "1");
+    let outcome = limited::run(&mut command, PATIENCE)
+        .map_err(|error| Error::new(Kind::Config, "ssh cannot be run").because(error).cause(Cause::NoSsh))?;
+    if outcome.code == Some(0) {
+        return Ok(parse_options(outcome.stdout.as_bytes()));
+    }
+    if outcome.too_long {
+        let words = format!("ssh -G {host} does not end within {} s", PATIENCE.as_secs());
+        return Err(Error::new(Kind::Config, words)
+            .hint("look for a Match exec in your ssh config that hangs")
+            .cause(Cause::SshConfigBroken));
+    }
+    let mut lines = outcome.stderr.lines().filter(|line| !line.trim().is_empty());
+    let line = lines.next().unwrap_or("no reason given").trim_end_matches('.');
+    Err(Error::new(Kind::Config, format!("ssh does not take its config: {line}")).cause(Cause::SshConfigBroken))
+}
+
+/// For a client that connects nowhere.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 fn parse_options(printed: &[u8]) -> Resolved {
     let mut options = Resolved::new();

@@ -95,6 +95,17 @@ fn credentials_that_have_expired_or_are_unknown_are_told() {
 }
 
 #[test]
+fn an_instance_that_aws_cannot_reach_just_now_points_to_the_doctor() {
+    let world = World::new();
+    let code = "EC2InstanceUnavailableException".to_owned();
+    let fail = sandbox::Fail { status: 400, code, message: String::new(), times: None };
+    let fail = [("SendSSHPublicKey".to_owned(), fail)].into();
+    world.sandbox.switches(Switches { fail, ..Switches::default() }).unwrap();
+    let story = world.ssh(&["prod-web-1", "true"]);
+    story.fails_with(255).says("EC2 Instance Connect cannot reach prod-web-1").says("ssh-eic doctor prod-web-1");
+}
+
+#[test]
 fn an_expired_sso_session_names_the_command_for_it() {
     let world = World::new();
     world.write(

@@ -7,6 +7,7 @@ mod world;
 mod burst;
 mod clients;
 mod credentials;
+mod doctor;
 mod errors;
 mod floors;
 mod generate;

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::identity::{Credential, SignIn};
 use crate::model::{Change, Image, Instance};
+use crate::vpc::{Endpoint, SecurityGroup};
 
 /// The control socket's name inside the sandbox's folder.
 pub(crate) const SOCKET: &str = "control.sock";
@@ -129,6 +130,8 @@ pub(crate) enum Request {
     Accept { id: String, user: String, key: String, seconds: f64 },
     AddCredential(Credential),
     AddImage(Image),
+    AddSecurityGroup(SecurityGroup),
+    AddEndpoint(Endpoint),
     SignIn(SignIn),
     Warm,
 }

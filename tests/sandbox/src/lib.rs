@@ -7,6 +7,7 @@
 //! - `sandbox`: starting the server, talking to it, running programs inside
 //! - `options`: what it is started with
 //! - `model`: instances and images, as tests describe them
+//! - `vpc`: security groups and EC2 Instance Connect Endpoints
 //! - `identity`: access keys and SSO sign-ins
 //! - `control`: what the library and the server say to each other, and the switches
 //! - `home`: the throw-away home folder and its AWS files
@@ -33,6 +34,7 @@ mod options;
 mod program;
 mod sandbox;
 mod server;
+mod vpc;
 
 pub use control::{Call, Fail, Switches, Throttle};
 pub use identity::{Account, Credential, SignIn};
@@ -42,3 +44,4 @@ pub use model::{
 };
 pub use options::{Form, Options};
 pub use sandbox::Sandbox;
+pub use vpc::{Endpoint, Rule, SecurityGroup};

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::vpc::SecurityGroup;
+
 /// The account of the profiles `default` and `prod`, and of instances that name none.
 pub const ACCOUNT: &str = "111122223333";
 /// The region of the profiles `default` and `prod`, and of instances that name none.
@@ -142,6 +144,12 @@ pub struct Instance {
     pub network: Network,
     /// What the console output holds.
     pub console: Console,
+    /// Its security groups, by id; the one of [`crate::SecurityGroup::default`].
+    pub security_groups: Vec<String>,
+    /// Its sshd asks for pushed keys; without EC2 Instance Connect AWS takes them all the same.
+    pub instance_connect: bool,
+    /// What it says on its port instead of playing sshd, and hangs up.
+    pub greeting: String,
 }
 
 impl Default for Instance {
@@ -168,6 +176,9 @@ impl Default for Instance {
             listen: 22,
             network: Network::Ok,
             console: Console::Keys,
+            security_groups: vec![SecurityGroup::default().id],
+            instance_connect: true,
+            greeting: String::new(),
         }
     }
 }
@@ -205,6 +216,8 @@ impl Instance {
         vpc,
         /// Sets the subnet.
         subnet,
+        /// Lets its port say this and hang up.
+        greeting,
     }
 
     /// A running Amazon Linux instance with this `Name` tag (none if empty).
@@ -261,6 +274,20 @@ impl Instance {
         self
     }
 
+    /// Takes EC2 Instance Connect off it.
+    #[must_use]
+    pub fn without_instance_connect(mut self) -> Self {
+        self.instance_connect = false;
+        self
+    }
+
+    /// Puts it into one security group.
+    #[must_use]
+    pub fn security_group(mut self, id: &str) -> Self {
+        self.security_groups = vec![id.into()];
+        self
+    }
+
     /// Sets the launch time, in Unix seconds.
     #[must_use]
     pub fn launched(mut self, seconds: i64) -> Self {
@@ -302,6 +329,10 @@ pub struct Change {
     pub image: Option<String>,
     /// New console contents.
     pub console: Option<Console>,
+    /// EC2 Instance Connect, installed or taken off.
+    pub instance_connect: Option<bool>,
+    /// Whether it is Windows.
+    pub platform: Option<String>,
     /// Tags to set, or with `None` to remove.
     pub tags: BTreeMap<String, Option<String>>,
     /// Another port for sshd (not in the loopback form).

@@ -17,6 +17,7 @@ use crate::control::{Call, Request, Response, Switches, ask};
 use crate::identity::{Credential, SignIn};
 use crate::model::{Change, Image, Instance};
 use crate::options::{Form, Options};
+use crate::vpc::{Endpoint, SecurityGroup};
 use crate::{
     home,
     inside::{Inside, Ready},
@@ -270,6 +271,22 @@ impl Sandbox {
     /// If the server is gone.
     pub fn add_image(&self, image: Image) -> io::Result<()> {
         self.tell(&Request::AddImage(image))
+    }
+
+    /// Registers another security group, or replaces one.
+    ///
+    /// # Errors
+    /// If the server is gone.
+    pub fn add_security_group(&self, group: SecurityGroup) -> io::Result<()> {
+        self.tell(&Request::AddSecurityGroup(group))
+    }
+
+    /// Registers another EC2 Instance Connect Endpoint, or replaces one.
+    ///
+    /// # Errors
+    /// If the server is gone.
+    pub fn add_endpoint(&self, endpoint: Endpoint) -> io::Result<()> {
+        self.tell(&Request::AddEndpoint(endpoint))
     }
 
     /// Signs in with IAM Identity Center, as `aws sso login --sso-session SESSION` would: the portal knows the token

@@ -3,7 +3,7 @@
 use super::dialect::{Fault, Service};
 use super::filter::{Filter, numbered};
 use super::xml::{PROLOGUE, Xml};
-use super::{Context, instances, sts};
+use super::{Context, instances, sts, vpc};
 use crate::model::{Console, Image};
 use crate::server::console_keys;
 
@@ -43,7 +43,8 @@ pub(super) fn perform(context: &Context<'_>, action: &str) -> Result<String, Fau
         "DescribeImages" => describe_images(context),
         "DescribeRegions" => Ok(describe_regions(context)),
         "GetConsoleOutput" => console_output(context),
-        "DescribeInstanceConnectEndpoints" => Ok("<instanceConnectEndpointSet/>".into()),
+        "DescribeInstanceConnectEndpoints" => vpc::describe_endpoints(context),
+        "DescribeSecurityGroups" => vpc::describe_security_groups(context),
         _ => Err(Service::Ec2.unknown_action(action)),
     }
 }

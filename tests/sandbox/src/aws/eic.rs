@@ -21,7 +21,7 @@ fn push(context: &Context<'_>) -> Result<String, Fault> {
     let param = |name: &str| context.params.get(name).map_or("", String::as_str);
     let (id, user, key) = (param("InstanceId"), param("InstanceOSUser"), param("SSHPublicKey"));
     validate(id, user, key)?;
-    let ttl = {
+    let (ttl, is_taken) = {
         let state = context.world.lock();
         let caller = &context.caller;
         let instance = state.fleet.get(id).filter(|i| i.account == caller.account && i.region == caller.region);
@@ -33,11 +33,14 @@ fn push(context: &Context<'_>) -> Result<String, Fault> {
             let message = format!("The instance {id} is not in the running state");
             return Err(Fault::new(400, "EC2InstanceStateInvalidException", message));
         }
-        state.switches.key_ttl_s.unwrap_or(DEFAULT_TTL_S)
+        (state.switches.key_ttl_s.unwrap_or(DEFAULT_TTL_S), instance.instance_connect)
     };
     let ttl = Duration::try_from_secs_f64(ttl).unwrap_or(Duration::ZERO);
-    let accepted = context.world.keys.push(id, user, key.trim_end(), ttl);
-    accepted.map_err(|error| Fault::new(500, "ServiceException", error.to_string()))?;
+    // Where nothing on the instance asks for keys AWS notices nothing.
+    if is_taken {
+        let accepted = context.world.keys.push(id, user, key.trim_end(), ttl);
+        accepted.map_err(|error| Fault::new(500, "ServiceException", error.to_string()))?;
+    }
     Ok(json!({"RequestId": context.request_id, "Success": true}).to_string())
 }
 

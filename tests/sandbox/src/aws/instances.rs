@@ -147,10 +147,12 @@ fn write_instance(xml: &mut Xml, instance: &Instance) {
         xml.optional("ipv6Address", &instance.ipv6);
     }
     xml.element("groupSet", |xml| {
-        xml.element("item", |xml| {
-            xml.text("groupId", "sg-0aaaabbbbccccdddd");
-            xml.text("groupName", "default");
-        });
+        for group in &instance.security_groups {
+            xml.element("item", |xml| {
+                xml.text("groupId", group);
+                xml.text("groupName", "default");
+            });
+        }
     });
     xml.text("architecture", &instance.architecture);
     xml.text("rootDeviceType", "ebs");

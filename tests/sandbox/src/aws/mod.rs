@@ -12,6 +12,7 @@ mod instances;
 mod sso;
 mod sts;
 mod switchboard;
+mod vpc;
 mod xml;
 
 use std::collections::BTreeMap;

@@ -74,6 +74,12 @@ fn answer(world: &Arc<World>, request: Request) -> io::Result<Response> {
         Request::AddImage(image) => {
             world.lock().images.insert(image.id.clone(), image);
         }
+        Request::AddSecurityGroup(group) => {
+            world.lock().security_groups.insert(group.id.clone(), group);
+        }
+        Request::AddEndpoint(endpoint) => {
+            world.lock().endpoints.insert(endpoint.id.clone(), endpoint);
+        }
         Request::SignIn(sign_in) => {
             world.lock().sign_ins.insert(sign_in.access_token.clone(), sign_in);
         }

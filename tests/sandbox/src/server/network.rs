@@ -219,6 +219,7 @@ fn play(world: &World, purpose: &Purpose, stream: TcpStream) {
         found.filter(|i| i.state == State::Running || i.network != Network::Ok).cloned()
     };
     let result = match instance {
+        Some(instance) if !instance.greeting.is_empty() => greet(&stream, &instance.greeting),
         Some(instance) if instance.network == Network::Ok => sshd::play(world, &instance, stream),
         Some(instance) if matches!(instance.network, Network::Silent | Network::Blackhole) => hold(&stream),
         _ => sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).map_err(io::Error::from),
@@ -226,6 +227,14 @@ fn play(world: &World, purpose: &Purpose, stream: TcpStream) {
     if let Err(error) = result {
         eprintln!("connection: {error}");
     }
+}
+
+/// Says something that is not SSH, and nothing more.
+fn greet(mut stream: &TcpStream, greeting: &str) -> io::Result<()> {
+    stream.write_all(greeting.as_bytes())?;
+    stream.shutdown(std::net::Shutdown::Write)?;
+    // Closed with bytes unread it would be reset.
+    hold(stream)
 }
 
 /// Reads to the end and says nothing.

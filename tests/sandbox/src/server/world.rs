@@ -1,6 +1,6 @@
 //! Everything that the server knows, behind one lock; what concerns the network follows each change before it is answered.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -18,6 +18,7 @@ use crate::control::{Call, Switches, Throttle};
 use crate::identity::{Credential, SignIn};
 use crate::model::{Change, Image, Instance, Network, State as InstanceState, images};
 use crate::options::Form;
+use crate::vpc::{Endpoint, SecurityGroup};
 use crate::{home, program};
 
 /// The server's state and its sockets.
@@ -38,6 +39,8 @@ pub(crate) struct World {
 pub(crate) struct State {
     pub(crate) fleet: Fleet,
     pub(crate) images: HashMap<String, Image>,
+    pub(crate) security_groups: BTreeMap<String, SecurityGroup>,
+    pub(crate) endpoints: BTreeMap<String, Endpoint>,
     pub(crate) credentials: HashMap<String, Credential>,
     pub(crate) sign_ins: HashMap<String, SignIn>,
     pub(crate) calls: Vec<Call>,
@@ -54,6 +57,7 @@ impl World {
         let (net, acceptor) = Net::new()?;
         let state = State {
             images: images().into_iter().map(|image| (image.id.clone(), image)).collect(),
+            security_groups: [SecurityGroup::default()].into_iter().map(|group| (group.id.clone(), group)).collect(),
             credentials: home::credentials(&dir)?.into_values().map(|c| (c.access_key_id.clone(), c)).collect(),
             ..State::default()
         };
@@ -124,6 +128,8 @@ impl World {
         let instance = state.fleet.get_mut(id).ok_or_else(|| unknown(id))?;
         let Change { state: new_state, address, public_address, ipv6, network, image, console, tags, listen, .. } =
             change;
+        set(&mut instance.instance_connect, change.instance_connect);
+        set(&mut instance.platform, change.platform);
         if let Some(new) = new_state {
             instance.state = new;
             instance.transition = Timestamp::now().as_second();

@@ -1,0 +1,225 @@
+//! `ssh-eic doctor`: each fault is injected, and it is named with what to do; nothing behind it is guessed.
+//!
+//! Plain `ssh NAME` is what is diagnosed, so that these need the sandbox's form of namespaces.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use sandbox::{Instance, Switches};
+use serde_json::Value;
+
+use crate::world::{Story, World, can_have_namespaces, finish, spawn};
+
+mod aws;
+mod login;
+mod machine;
+mod network;
+mod options;
+
+/// What the doctor says, as JSON and for people.
+pub(crate) struct Diagnosis {
+    json: Story,
+    human: Story,
+    findings: Vec<Value>,
+}
+
+/// The doctor, with these arguments, under a script that may change its environment.
+fn command(world: &World, environment: &str, args: &[&str]) -> Command {
+    let mut command = world.sandbox.command("bash");
+    command.args(["-c", &format!("{environment} exec \"$0\" doctor \"$@\"")]).arg(crate::world::binary()).args(args);
+    command
+}
+
+/// Asks in both ways at once.
+pub(crate) fn doctor_in(world: &World, environment: &str, args: &[&str]) -> Diagnosis {
+    let start = Instant::now();
+    let mut for_people = command(world, environment, args);
+    let mut in_json = command(world, environment, &[&["--json"], args].concat());
+    let human = spawn(&mut for_people);
+    let json = spawn(&mut in_json);
+    let human = finish(human, format!("{for_people:?}"), start);
+    let json = finish(json, format!("{in_json:?}"), start);
+    let findings = serde_json::from_str(&json.stdout).unwrap_or_else(|error| panic!("{error}\n{json}"));
+    assert_eq!(json.code, human.code, "{json}\n{human}");
+    Diagnosis { json, human, findings }
+}
+
+pub(crate) fn doctor(world: &World, args: &[&str]) -> Diagnosis {
+    doctor_in(world, "", args)
+}
+
+impl Diagnosis {
+    fn of_status(&self, status: &str) -> Vec<&Value> {
+        self.findings.iter().filter(|finding| finding["status"] == status).collect()
+    }
+
+    /// One problem, of this cause; the line has these words and what to do; whatever comes behind is not checked.
+    #[track_caller]
+    fn problem(&self, cause: &str, words: &[&str]) -> &Self {
+        let problems = self.of_status("problem");
+        assert_eq!(problems.len(), 1, "one problem\n{}", self.json);
+        let wanted = if ["no-such-host", "name-shared"].contains(&cause) { 4 } else { 1 };
+        self.json.fails_with(wanted);
+        assert_eq!(problems[0]["cause"], cause, "{}", self.json);
+        let at = self.findings.iter().position(|finding| finding["status"] == "problem").unwrap();
+        let behind = &self.findings[at + 1..];
+        assert!(behind.iter().all(|finding| finding["status"] == "skipped"), "guessed after it\n{}", self.json);
+        self.line("problem ", problems[0], words)
+    }
+
+    /// A note of this cause and no problem.
+    #[track_caller]
+    fn note(&self, cause: &str, words: &[&str]) -> &Self {
+        let notes = self.of_status("note");
+        let note = notes.iter().find(|note| note["cause"] == cause);
+        self.line("note ", note.unwrap_or_else(|| panic!("no note {cause}\n{}", self.json)), words)
+    }
+
+    /// The finding is one line for people, with these words and with what to do.
+    #[track_caller]
+    fn line(&self, status: &str, finding: &Value, words: &[&str]) -> &Self {
+        let fix = finding["fix"].as_str().unwrap_or_default();
+        assert!(!fix.is_empty(), "nothing to do\n{}", self.json);
+        let check = finding["check"].as_str().unwrap();
+        let begins = |line: &&str| line.starts_with(status) && line[9..].starts_with(check);
+        let lines: Vec<&str> = self.human.stdout.lines().filter(begins).collect();
+        for word in words {
+            assert!(lines.iter().any(|line| line.contains(word)), "{word:?} in {lines:#?}\n{}", self.human);
+        }
+        assert!(lines.iter().any(|line| line.contains(" - ")), "{}", self.human);
+        self
+    }
+
+    /// No problem.
+    #[track_caller]
+    fn healthy(&self) -> &Self {
+        self.json.ok();
+        assert_eq!(self.of_status("problem"), Vec::<&Value>::new());
+        self
+    }
+
+    /// Every check is well.
+    #[track_caller]
+    fn all_ok(&self) -> &Self {
+        self.healthy();
+        assert!(self.findings.iter().all(|finding| finding["status"] == "ok"), "{}", self.json);
+        self
+    }
+}
+
+/// A world after init, or none on a machine that cannot play it.
+fn world() -> Option<World> {
+    can_have_namespaces().then(World::new)
+}
+
+#[test]
+fn where_nothing_is_wrong_every_check_is_ok() {
+    let Some(world) = world() else { return };
+    let checked = doctor(&world, &["prod-web-1"]);
+    checked.all_ok();
+    let checks: Vec<&str> = checked.findings.iter().map(|finding| finding["check"].as_str().unwrap()).collect();
+    assert_eq!(checks.first(), Some(&"client"));
+    assert_eq!(&checks[checks.len() - 6..], ["options", "credentials", "instance", "address", "push", "login"]);
+    assert!(checked.findings.iter().all(|one| one["cause"].is_null() && one["fix"].is_null()), "{}", checked.json);
+    assert_eq!(checked.human.stdout.lines().count(), checked.findings.len());
+    assert!(checked.human.stdout.starts_with("ok       client      OpenSSH "), "{}", checked.human);
+    assert!(!checked.human.stdout.contains('\u{1b}') && checked.human.stderr.is_empty(), "{}", checked.human);
+    doctor(&world, &[]).all_ok();
+    // By whatever names it.
+    for name in [world.web2.as_str(), "10.0.3.8"] {
+        let checked = doctor(&world, &[name]);
+        checked.all_ok();
+        assert!(checked.json.stdout.contains("ec2-user@10.0.3.8 port 22"), "{}", checked.json);
+    }
+    // In a folder of its own, which ssh is told of.
+    let own = "SSH_EIC_HOME=$HOME/own";
+    world.sh(&format!("{own} ssh-eic init --profile prod --region eu-west-1")).ok();
+    doctor_in(&world, own, &["prod-web-1"]).all_ok();
+    // Under the other layout, too.
+    let config = world.read(".config/ssh-eic/config.toml") + "\n[ssh]\nlayout = \"inline\"\n";
+    world.write(".config/ssh-eic/config.toml", &config.replacen("\n[ssh]\n#", "\n#", 1));
+    world.eic(&["sync"]).ok();
+    doctor(&world, &["prod-web-1"]).all_ok();
+}
+
+#[test]
+fn an_id_that_no_sync_has_seen_is_looked_for() {
+    let Some(world) = world() else { return };
+    let id = world.sandbox.add(Instance::new("new").address("10.0.3.99")).unwrap();
+    doctor(&world, &[&id]).all_ok();
+    doctor(&world, &["i-0123456789abcdef0"]).problem("no-such-host", &["i-0123456789abcdef0"]);
+}
+
+#[test]
+fn of_two_faults_the_first_is_named_and_nothing_behind_it_is_guessed() {
+    let Some(world) = world() else { return };
+    let deny = Some(vec!["SendSSHPublicKey".to_owned()]);
+    world.sandbox.switches(Switches { deny, ..Switches::default() }).unwrap();
+    world.write(".ssh/config", "");
+    let found = doctor(&world, &["prod-web-1"]);
+    found.problem("include-missing", &["~/.ssh/config".trim_start_matches('~'), "ssh-eic sync"]);
+    assert!(!found.json.stdout.contains("permission-denied"), "{}", found.json);
+    assert!(world.sandbox.calls().unwrap().is_empty(), "AWS was asked behind the first cause");
+    let skipped: Vec<&str> = found.human.stdout.lines().filter(|line| line.starts_with("skipped  ")).collect();
+    assert_eq!(skipped.last().copied(), Some("skipped  login       not checked"), "{}", found.human);
+    world.eic(&["sync"]).ok();
+    doctor(&world, &["prod-web-1"]).problem("permission-denied", &["ec2-instance-connect:SendSSHPublicKey"]);
+}
+
+#[test]
+fn quiet_says_problems_only() {
+    let Some(world) = world() else { return };
+    let story = world.eic(&["doctor", "-q", "prod-web-1"]);
+    assert_eq!((story.ok(), story.stderr.as_str()), ("", ""));
+    world.write(".ssh/config", "");
+    let story = world.eic(&["doctor", "-q"]);
+    story.fails_with(1);
+    assert!(story.stdout.lines().count() == 1 && story.stdout.starts_with("problem  include"), "{story}");
+}
+
+#[test]
+fn what_looks_like_an_option_is_none() {
+    let Some(world) = world() else { return };
+    world.eic(&["doctor", "-oProxyCommand=id"]).fails_with(2);
+    let found = doctor(&world, &["--", "-oProxyCommand=id"]);
+    found.problem("no-such-host", &["-oProxyCommand=id"]);
+}
+
+#[test]
+fn nothing_takes_longer_than_its_limit() {
+    let Some(world) = world() else { return };
+    // Every answer takes longer than anybody waits.
+    world.sandbox.switches(Switches { latency_ms: [("*".to_owned(), 60_000)].into(), ..Switches::default() }).unwrap();
+    let found = doctor(&world, &["prod-web-1"]);
+    found.problem("aws-unreachable", &["HTTPS_PROXY"]);
+    found.human.within(Duration::from_secs(45));
+    // So does a Match exec of somebody's.
+    world.write(".ssh/config", &(world.read(".ssh/config") + "Match exec \"sleep 100\"\n"));
+    let found = doctor(&world, &["prod-web-1"]);
+    found.problem("ssh-config-broken", &["does not end within 10 s", "Match exec"]);
+    found.human.within(Duration::from_secs(30));
+}
+
+/// The causes of the man page, each of which has a test that injects it.
+#[test]
+fn every_cause_is_injected_by_a_test() {
+    let page = Command::new(crate::world::binary()).args(["generate", "man"]).output().unwrap();
+    let page = String::from_utf8(page.stdout).unwrap();
+    let section = page.split(".SH CAUSES").nth(1).expect("a section of causes").split("\n.SH ").next().unwrap();
+    let listed = section.lines().filter_map(|line| line.strip_prefix("\\fB")?.strip_suffix("\\fR"));
+    let listed: BTreeSet<String> = listed.map(|id| id.replace('\\', "")).collect();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli");
+    let files = fs::read_dir(folder.join("doctor")).unwrap().map(|entry| entry.unwrap().path());
+    let texts: String = files.chain([folder.join("doctor.rs")]).map(|path| fs::read_to_string(path).unwrap()).collect();
+    let mut injected = BTreeSet::new();
+    for method in ["problem", "note"] {
+        let call = format!(".{method}(");
+        let asserted = texts.split(&call).skip(1).filter_map(|rest| rest.trim_start().strip_prefix('"'));
+        injected.extend(asserted.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())));
+    }
+    assert_eq!(injected, listed);
+    assert!(listed.len() > 20, "{listed:?}");
+}

@@ -1,0 +1,88 @@
+//! Faults of the name, and of the options that ssh takes for it.
+
+use sandbox::Instance;
+
+use super::{doctor, world};
+
+#[test]
+fn a_name_that_is_nobody_s_or_several_ones_is_named() {
+    let Some(world) = world() else { return };
+    doctor(&world, &["prod-wep-1"])
+        .problem("no-such-host", &["\"prod-wep-1\"", "did you mean prod-web-1?", "ssh-eic list"]);
+    doctor(&world, &["\u{1b}[2Jx"]).problem("no-such-host", &["\\u{1b}[2Jx"]);
+    for _ in 0..2 {
+        world.sandbox.add(Instance::new("twin")).unwrap();
+    }
+    world.eic(&["sync"]).ok();
+    doctor(&world, &["twin"]).problem("name-shared", &["twin is the name of several instances", "name one of them"]);
+}
+
+#[test]
+fn a_name_that_config_leaves_out_is_named() {
+    let Some(world) = world() else { return };
+    let config = world.read(".config/ssh-eic/config.toml").replacen("[ssh]\n", "[ssh]\nhosts = [\"*-2\"]\n", 1);
+    world.write(".config/ssh-eic/config.toml", &config);
+    world.eic(&["sync"]).ok();
+    let found = doctor(&world, &["prod-web-1"]);
+    found.problem("name-left-out", &["gives prod-web-1 no Host block", &format!("ssh {}", world.web1)]);
+    doctor(&world, &[&world.web1]).all_ok();
+}
+
+#[test]
+fn an_option_that_wins_over_ours_is_named_with_its_line() {
+    let Some(world) = world() else { return };
+    let good = world.read(".ssh/config");
+    world.write(".ssh/config", &format!("Include first\n{good}"));
+    for (option, told) in [
+        ("Port 2222", "ssh takes Port 2222"),
+        ("HostName 10.9.9.9", "ssh takes HostName 10.9.9.9"),
+        ("User bob", "ssh takes User bob"),
+        ("HostKeyAlias other", "ssh takes HostKeyAlias other"),
+        ("PubkeyAuthentication no", "ssh takes PubkeyAuthentication "),
+        ("PreferredAuthentications password", "ssh takes PreferredAuthentications password"),
+        ("ControlPath /tmp/%C", "ssh takes ControlPath /tmp/"),
+    ] {
+        world.write(
+            ".ssh/first",
+            &format!("Host other\n  Port 9\n# mine\nHost prod-*\n  Compression yes\n  {option}\n"),
+        );
+        let found = doctor(&world, &["prod-web-1"]);
+        found.problem("option-shadowed", &[told, "/.ssh/first line 6", "move it behind our Include"]);
+    }
+    world.write(".ssh/first", "Host prod-*\n  IdentitiesOnly no\n");
+    doctor(&world, &["prod-web-1"])
+        .healthy()
+        .note("option-shadowed", &["ssh takes IdentitiesOnly no (", "first line 2"]);
+}
+
+#[test]
+fn another_way_than_our_proxy_is_named_until_the_hook_pushes_for_it() {
+    let Some(world) = world() else { return };
+    let good = world.read(".ssh/config");
+    world.write(".ssh/first", "Host prod-*\n  ProxyJump prod-web-2.example\n");
+    world.write(".ssh/config", &format!("Include first\n{good}"));
+    let found = doctor(&world, &["prod-web-1"]);
+    found.problem(
+        "proxy-shadowed",
+        &["ssh takes ProxyJump prod-web-2.example", "first line 2", "nobody pushes the key"],
+    );
+    world.write(".ssh/first", &format!("Host prod-*\n  ProxyCommand {}\n", crate::world::OTHER_PROXY));
+    doctor(&world, &["prod-web-1"]).problem("proxy-shadowed", &["ssh takes ProxyCommand perl"]);
+    world.eic(&["sync"]).ok();
+    let found = doctor(&world, &["prod-web-1"]);
+    found.healthy().note("proxy-shadowed", &["so that the hook pushes"]);
+    assert!(found.human.stdout.contains("skipped  address     the connection goes by perl"), "{}", found.human);
+    assert!(found.human.stdout.contains("ok       login "), "{}", found.human);
+}
+
+#[test]
+fn options_that_leak_into_our_hosts_are_named() {
+    let Some(world) = world() else { return };
+    let good = world.read(".ssh/config");
+    world.write(".ssh/config", &format!("{good}Host *\n  RemoteCommand tmux new\n"));
+    let found = doctor(&world, &["prod-web-1"]);
+    found.healthy().note("option-leaks", &["ssh takes RemoteCommand tmux new", "config line 3", "scp"]);
+    world.write(".ssh/config", &format!("{good}Host *\n  PubkeyAcceptedAlgorithms rsa-sha2-512\n"));
+    let found = doctor(&world, &["prod-web-1"]);
+    found.problem("key-type-refused", &["config line 3", "leaves out the type of our key", "add ssh-ed25519"]);
+}
