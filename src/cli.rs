@@ -8,9 +8,16 @@ use serde::de::value::StrDeserializer;
 
 use crate::store::config::{AddressKind, KeyType};
 
+/// Whoever has to show which cryptography is at work reads it here.
+const VERSION: &str = if cfg!(feature = "fips") {
+    concat!(env!("CARGO_PKG_VERSION"), " (fips: aws-lc)")
+} else {
+    env!("CARGO_PKG_VERSION")
+};
+
 /// Plain ssh to private EC2 instances through EC2 Instance Connect.
 #[derive(Debug, Parser)]
-#[command(name = "ssh-eic", version, propagate_version = false, infer_subcommands = false, max_term_width = 100)]
+#[command(name = "ssh-eic", version = VERSION, propagate_version = false, infer_subcommands = false, max_term_width = 100)]
 #[command(after_help = "Start with: ssh-eic init --profile NAME --region REGION\nThen: ssh YOUR-INSTANCE")]
 pub struct Cli {
     /// What all commands take.
@@ -264,7 +271,7 @@ pub struct Proxy {
     #[arg(long, value_name = "KIND", conflicts_with = "source", value_parser = word::<AddressKind>)]
     pub address: Option<AddressKind>,
     /// The type of the key: ed25519 or rsa
-    #[arg(long, value_name = "TYPE", conflicts_with = "source", value_parser = word::<KeyType>)]
+    #[arg(long, value_name = "TYPE", conflicts_with = "source", value_parser = key_type)]
     pub key_type: Option<KeyType>,
 }
 
@@ -278,6 +285,12 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
 /// A word as the config file has it.
 fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     T::deserialize(StrDeserializer::<serde::de::value::Error>::new(text)).map_err(|error| error.to_string())
+}
+
+/// One that this build makes.
+fn key_type(text: &str) -> Result<KeyType, String> {
+    let key_type = word::<KeyType>(text)?;
+    key_type.refused().map_or(Ok(key_type), |why| Err(why.to_owned()))
 }
 
 /// Seconds from `90`, `10m`, `1h30m`.

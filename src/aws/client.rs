@@ -1,8 +1,8 @@
-//! How requests travel: one runtime, one HTTP client with rustls on ring, proxies from the environment, and the SDK's
+//! How requests travel: one runtime, one HTTP client with rustls, proxies from the environment, and the SDK's
 //! own reading of endpoints, FIPS and dual-stack settings.
 //!
 //! The stock client of the SDK is not used: it reads every file of the trust folder, spends 31 ms of CPU on building
-//! aws-lc's tables, and knows no `HTTPS_PROXY`.
+//! aws-lc's tables, and knows no `HTTPS_PROXY`. The feature `fips` pays for those tables and gets a validated module.
 
 use std::cell::OnceCell;
 use std::path::Path;
@@ -27,6 +27,12 @@ const BUNDLES: [&str; 4] = [
     "/etc/ssl/ca-bundle.pem",
     "/etc/ssl/cert.pem",
 ];
+
+/// What does the arithmetic of TLS. With the module of FIPS, building the client fails where its self-tests do.
+#[cfg(feature = "fips")]
+const CRYPTO: CryptoMode = CryptoMode::AwsLcFips;
+#[cfg(not(feature = "fips"))]
+const CRYPTO: CryptoMode = CryptoMode::Ring;
 
 /// How patient one request is.
 #[derive(Debug, Clone, Copy)]
@@ -127,11 +133,7 @@ fn new_http_client() -> Result<SharedHttpClient> {
         let mut connector = Connector::builder().proxy_config(ProxyConfig::from_env());
         connector.set_connector_settings(settings.cloned());
         connector.set_sleep_impl(components.and_then(aws_sdk_sts::config::RuntimeComponents::sleep_impl));
-        connector
-            .enable_tcp_nodelay(true)
-            .tls_provider(Provider::Rustls(CryptoMode::Ring))
-            .tls_context(context.clone())
-            .build()
+        connector.enable_tcp_nodelay(true).tls_provider(Provider::Rustls(CRYPTO)).tls_context(context.clone()).build()
     }))
 }
 

@@ -70,7 +70,7 @@ impl Job {
             user,
             identity,
             region,
-            key_type: KeyType::Ed25519,
+            key_type: KeyType::default(),
             push_rate: 20.0,
             push_log: true,
             window: clock::push_window(),

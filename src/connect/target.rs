@@ -100,7 +100,7 @@ pub fn job(
     let Some(name) = source_name else {
         let identity = place.identity.clone();
         let job = Job::new(id.clone(), &label, user, region, identity);
-        let job = Job { key_type: place.key_type.unwrap_or(KeyType::Ed25519), ..job };
+        let job = Job { key_type: place.key_type.unwrap_or_default(), ..job };
         return Ok((limits(job), place.address.unwrap_or(AddressKind::Private)));
     };
     let Signer { identity, key_type, address } = signer(known, &name)?.ok_or_else(|| {

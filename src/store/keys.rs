@@ -6,13 +6,12 @@
 //! the instance's key lock, which is held for moments only.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, UNIX_EPOCH};
 
-use ssh_key::rand_core::OsRng;
-use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey};
+use ssh_key::{Algorithm, HashAlg, PrivateKey};
 
 use crate::core::freshness::{self, milliseconds};
 use crate::core::ids::InstanceId;
@@ -214,6 +213,10 @@ fn remove(path: &Path) -> Result<()> {
 fn read(path: &Path) -> Result<Option<PublicKey>> {
     let Some(bytes) = files::read(path)? else { return Ok(None) };
     let Ok(private) = PrivateKey::from_openssh(bytes) else { return Ok(None) };
+    if private.algorithm() == Algorithm::Ed25519 && KeyType::Ed25519.refused().is_some() {
+        // Left by another build; ssh could not use it.
+        return Ok(None);
+    }
     let fingerprint = private.fingerprint(HashAlg::Sha256).to_string();
     let mut public = private.public_key().clone();
     public.set_comment("");
@@ -226,19 +229,34 @@ fn make(path: &Path, key_type: KeyType, now: u64) -> Result<()> {
     let temporary = tempfile::Builder::new().prefix(".ssh-eic-").tempdir_in(folder).map_err(|e| fail(&e))?;
     let fresh = temporary.path().join("key");
     match key_type {
-        KeyType::Ed25519 => {
-            let key = PrivateKey::random(&mut OsRng, Algorithm::Ed25519)
-                .and_then(|key| key.to_openssh(LineEnding::LF))
-                .map_err(|error| Error::new(Kind::Bug, "cannot make an Ed25519 key").because(error))?;
-            let mut file = private_file(&fresh).map_err(|e| fail(&e))?;
-            file.write_all(key.as_bytes()).map_err(|e| fail(&e))?;
-        }
+        KeyType::Ed25519 => write_ed25519(&fresh)?,
         KeyType::Rsa => run_ssh_keygen(&fresh)?,
     }
     touch(&fresh, now)?;
     fs::rename(&fresh, path).map_err(|e| fail(&e))
 }
 
+/// In this process: starting ssh-keygen would be most of a key's time.
+#[cfg(not(feature = "fips"))]
+fn write_ed25519(path: &Path) -> Result<()> {
+    use std::io::Write;
+
+    let key = PrivateKey::random(&mut ssh_key::rand_core::OsRng, Algorithm::Ed25519)
+        .and_then(|key| key.to_openssh(ssh_key::LineEnding::LF))
+        .map_err(|error| Error::new(Kind::Bug, "cannot make an Ed25519 key").because(error))?;
+    private_file(path)
+        .and_then(|mut file| file.write_all(key.as_bytes()))
+        .map_err(|error| Error::file("make the key", path, &error))
+}
+
+/// An index of another build may still ask for one.
+#[cfg(feature = "fips")]
+fn write_ed25519(_: &Path) -> Result<()> {
+    let why = KeyType::Ed25519.refused().unwrap_or_default();
+    Err(Error::new(Kind::Config, format!("cannot make an Ed25519 key: {why}")).hint("ssh-eic sync"))
+}
+
+#[cfg(not(feature = "fips"))]
 fn private_file(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
     File::options().write(true).create_new(true).mode(0o600).open(path)
@@ -279,15 +297,16 @@ mod tests {
     fn a_key_is_kept_while_in_use_and_removed_after() {
         let dir = tempfile::tempdir().unwrap();
         let paths = paths(dir.path());
-        let first = lease(&paths, &id(), KeyType::Ed25519, 1_000_000).unwrap();
-        assert!(first.line.starts_with("ssh-ed25519 AAAA"), "{}", first.line);
+        let first = lease(&paths, &id(), KeyType::default(), 1_000_000).unwrap();
+        let of_type = if cfg!(feature = "fips") { "ssh-rsa AAAA" } else { "ssh-ed25519 AAAA" };
+        assert!(first.line.starts_with(of_type), "{}", first.line);
         assert_eq!(fs::metadata(paths.key(&id())).unwrap().mode() & 0o777, 0o600);
         hand_out(&paths, &id(), 1_100_000).unwrap();
-        assert_eq!(lease(&paths, &id(), KeyType::Ed25519, 1_200_000).unwrap(), first);
+        assert_eq!(lease(&paths, &id(), KeyType::default(), 1_200_000).unwrap(), first);
         assert_eq!(retire(&paths, &id(), 1_200_001).unwrap(), Some(179_999));
         hand_out(&paths, &id(), 1_380_000).unwrap();
         assert!(present(&paths, &id()).unwrap().is_none(), "out of use and still there");
-        assert_ne!(lease(&paths, &id(), KeyType::Ed25519, 1_380_001).unwrap(), first);
+        assert_ne!(lease(&paths, &id(), KeyType::default(), 1_380_001).unwrap(), first);
         assert_eq!(retire(&paths, &id(), 1_600_000).unwrap(), None);
         assert!(present(&paths, &id()).unwrap().is_none());
     }
@@ -296,8 +315,8 @@ mod tests {
     fn a_lease_never_replaces_a_key_however_old_it_is() {
         let dir = tempfile::tempdir().unwrap();
         let paths = paths(dir.path());
-        let first = lease(&paths, &id(), KeyType::Ed25519, 1_000_000).unwrap();
-        assert_eq!(lease(&paths, &id(), KeyType::Ed25519, 9_000_000).unwrap(), first);
+        let first = lease(&paths, &id(), KeyType::default(), 1_000_000).unwrap();
+        assert_eq!(lease(&paths, &id(), KeyType::default(), 9_000_000).unwrap(), first);
     }
 
     #[test]
@@ -306,8 +325,8 @@ mod tests {
         let paths = paths(dir.path());
         let now = milliseconds(SystemTime::now());
         let old = InstanceId::parse("i-0abc12df").unwrap();
-        lease(&paths, &old, KeyType::Ed25519, now - 200_000).unwrap();
-        lease(&paths, &id(), KeyType::Ed25519, now).unwrap();
+        lease(&paths, &old, KeyType::default(), now - 200_000).unwrap();
+        lease(&paths, &id(), KeyType::default(), now).unwrap();
         sweep(&paths, &|_| true, now).unwrap();
         assert!(!paths.key(&old).exists() && paths.key(&id()).exists());
         assert!(paths.key_lock(&old).exists(), "a lock is young and may be held");
@@ -322,7 +341,7 @@ mod tests {
         let paths = paths(dir.path());
         files::make_private_folder(&paths.keys()).unwrap();
         fs::set_permissions(paths.keys(), fs::Permissions::from_mode(0o777)).unwrap();
-        let error = lease(&paths, &id(), KeyType::Ed25519, 1_000_000).unwrap_err();
+        let error = lease(&paths, &id(), KeyType::default(), 1_000_000).unwrap_err();
         assert!(error.message.contains("can be changed by others"), "{}", error.message);
     }
 
@@ -332,7 +351,7 @@ mod tests {
         let paths = paths(dir.path());
         files::make_private_folder(&paths.keys()).unwrap();
         fs::write(paths.key(&id()), "").unwrap();
-        assert!(lease(&paths, &id(), KeyType::Ed25519, 1_000_000).is_ok());
+        assert!(lease(&paths, &id(), KeyType::default(), 1_000_000).is_ok());
     }
 
     #[test]

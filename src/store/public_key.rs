@@ -11,6 +11,7 @@ use ssh_key::HashAlg;
 use ssh_key::public::KeyData;
 
 use crate::error::{Error, Kind, Result};
+use crate::store::config::KeyType;
 use crate::store::keys::PublicKey;
 
 /// No public key file is longer; whatever is was named by mistake.
@@ -19,7 +20,11 @@ const LONGEST: u64 = 64 * 1024;
 const LENGTHS: std::ops::RangeInclusive<usize> = 80..=4096;
 /// Bits of an RSA key that the instance takes.
 const RSA_BITS: [usize; 2] = [2048, 4096];
-const WHAT_IT_TAKES: &str = "ssh-keygen -t ed25519 makes one that it takes";
+const WHAT_IT_TAKES: &str = if cfg!(feature = "fips") {
+    "ssh-keygen -t rsa -b 4096 makes one that it takes"
+} else {
+    "ssh-keygen -t ed25519 makes one that it takes"
+};
 
 /// The first key of a file, `-` being stdin, without its comment.
 ///
@@ -70,7 +75,11 @@ fn parse(text: &str) -> Result<PublicKey> {
         refuse("is no public key as ssh-keygen writes it".to_owned()).hint(WHAT_IT_TAKES).because(error)
     })?;
     match key.key_data() {
-        KeyData::Ed25519(_) => {}
+        KeyData::Ed25519(_) => {
+            if let Some(why) = KeyType::Ed25519.refused() {
+                return Err(refuse(format!("is an Ed25519 key: {why}")).hint(WHAT_IT_TAKES));
+            }
+        }
         KeyData::Rsa(rsa) => {
             let bits = rsa
                 .n
@@ -115,7 +124,8 @@ mod tests {
 
     #[test]
     fn what_instance_connect_takes_is_taken() {
-        for arguments in [&["-t", "ed25519"][..], &["-t", "rsa", "-b", "2048"], &["-t", "rsa", "-b", "4096"]] {
+        let ed25519 = (!cfg!(feature = "fips")).then_some(&["-t", "ed25519"][..]);
+        for arguments in [&["-t", "rsa", "-b", "2048"][..], &["-t", "rsa", "-b", "4096"]].into_iter().chain(ed25519) {
             let line = made(arguments);
             let key = parse(&format!("# mine\n\n{line}")).unwrap();
             assert!(line.starts_with(&key.line) && !key.line.contains('@'), "{key:?}");

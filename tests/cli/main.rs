@@ -5,6 +5,7 @@
 mod world;
 
 mod burst;
+mod ci;
 mod clients;
 mod credentials;
 mod doctor;
@@ -21,6 +22,7 @@ mod logout;
 mod loopback;
 mod match_hook;
 mod names;
+mod packaging;
 mod policy;
 mod proxy;
 mod push;

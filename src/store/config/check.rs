@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::complaint::Complaint;
 use super::raw::{OneOrMany, Raw, RawHost, RawSource, RawSsh};
-use super::{Accounts, AddressKind, Config, Duplicates, HostRule, KeyType, Layout, PushMode, Regions, Source, Who};
+use super::{Accounts, AddressKind, Config, Duplicates, HostRule, Layout, PushMode, Regions, Source, Who};
 use crate::core::alias::Template;
 use crate::core::identity::Role;
 use crate::core::ids::{OsUser, is_account, is_region};
@@ -160,6 +160,10 @@ fn source(raw: RawSource, complain: &Complaint<'_>) -> Result<Source> {
         Some(name) => Some(user(name, complain)?),
     };
     check_port(raw.port, complain)?;
+    let key_type = raw.key_type.unwrap_or_default();
+    if let Some(why) = key_type.refused() {
+        return Err(complain.about("key_type", format!("key_type: {why}")).hint("write rsa, or leave it out"));
+    }
     if let Some(account) = raw.account.as_deref().filter(|account| !is_account(account)) {
         return Err(complain.about("account", format!("account: {account:?} is not an account id of 12 digits")));
     }
@@ -189,7 +193,7 @@ fn source(raw: RawSource, complain: &Complaint<'_>) -> Result<Source> {
         port: raw.port.unwrap_or(22),
         address: raw.address.unwrap_or(AddressKind::Private),
         duplicates: raw.duplicates.unwrap_or(Duplicates::List),
-        key_type: raw.key_type.unwrap_or(KeyType::Ed25519),
+        key_type,
     })
 }
 

@@ -208,13 +208,31 @@ pub enum AddressKind {
 }
 
 /// The type of the ephemeral keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+///
+/// FIPS 186-5 has Ed25519, but OpenSSH in FIPS mode, as RHEL 8 and 9 have it, refuses such keys on both sides. RSA is what
+/// remains of the two that EC2 Instance Connect takes, so the FIPS build makes RSA keys only.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyType {
     /// Ed25519.
+    #[cfg_attr(not(feature = "fips"), default)]
     Ed25519,
     /// RSA of 2048 bits, made by ssh-keygen.
+    #[cfg_attr(feature = "fips", default)]
     Rsa,
+}
+
+impl KeyType {
+    /// Why this build has nothing to do with such keys, if so.
+    #[must_use]
+    pub const fn refused(self) -> Option<&'static str> {
+        match self {
+            Self::Ed25519 if cfg!(feature = "fips") => {
+                Some("this is the FIPS build, and OpenSSH takes no Ed25519 key in FIPS mode")
+            }
+            _ => None,
+        }
+    }
 }
 
 impl Config {
