@@ -117,6 +117,7 @@ fn run_parsed(cli: Cli) -> Result<Exit> {
     match cli.command {
         Command::Generate(args) => command::generate::run(&args),
         Command::Init(args) => command::init::run(&context, &args),
+        Command::Inventory(args) => command::inventory::run(&context, &args),
         Command::Sync(args) => command::sync::run(&context, &args),
         Command::List(args) => command::list::run(&context, &args),
         Command::Match(args) => command::match_hook::run(&context, &args.alias, args.user.as_deref()),

@@ -25,6 +25,9 @@ _ssh__eic() {
             ssh__eic,init)
                 cmd="ssh__eic__subcmd__init"
                 ;;
+            ssh__eic,inventory)
+                cmd="ssh__eic__subcmd__inventory"
+                ;;
             ssh__eic,list)
                 cmd="ssh__eic__subcmd__list"
                 ;;
@@ -73,6 +76,9 @@ _ssh__eic() {
             ssh__eic__subcmd__help,init)
                 cmd="ssh__eic__subcmd__help__subcmd__init"
                 ;;
+            ssh__eic__subcmd__help,inventory)
+                cmd="ssh__eic__subcmd__help__subcmd__inventory"
+                ;;
             ssh__eic__subcmd__help,list)
                 cmd="ssh__eic__subcmd__help__subcmd__list"
                 ;;
@@ -107,7 +113,7 @@ _ssh__eic() {
 
     case "${cmd}" in
         ssh__eic)
-            opts="-v -q -h -V --config --home --state --verbose --quiet --help --version init sync list match remove policy proxy generate worker help"
+            opts="-v -q -h -V --config --home --state --verbose --quiet --help --version init sync list inventory match remove policy proxy generate worker help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -267,7 +273,7 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__help)
-            opts="init sync list match remove policy proxy generate worker help"
+            opts="init sync list inventory match remove policy proxy generate worker help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -337,6 +343,20 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__help__subcmd__init)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ssh__eic__subcmd__help__subcmd__inventory)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -472,6 +492,36 @@ _ssh__eic() {
                     return 0
                     ;;
                 --role)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --home)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ssh__eic__subcmd__inventory)
+            opts="-v -q -h --list --host --all-states --self-contained --config --home --state --verbose --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --host)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

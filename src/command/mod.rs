@@ -10,6 +10,7 @@ use crate::ui;
 
 pub mod generate;
 pub mod init;
+pub mod inventory;
 pub mod list;
 pub mod match_hook;
 pub mod policy;

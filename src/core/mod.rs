@@ -13,6 +13,7 @@ pub mod identity;
 pub mod ids;
 pub mod image;
 pub mod intent;
+pub mod inventory;
 pub mod names;
 pub mod own_config;
 pub mod pattern;
