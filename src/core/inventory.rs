@@ -23,14 +23,14 @@ const RESERVED: [&str; 4] = ["all", "ungrouped", "_meta", "localhost"];
 /// Keys that begin so are Ansible's own encoding and would stand for the whole of what they are in.
 const ENCODING: &str = "__ansible";
 
-/// A host, under the name that Ansible calls it by.
+/// A host and its groups.
 #[derive(Debug)]
 struct Entry<'a> {
     host: &'a Host,
     groups: BTreeSet<String>,
 }
 
-/// An inventory.
+/// Hosts by the names that Ansible calls them by.
 #[derive(Debug)]
 pub struct Inventory<'a>(BTreeMap<&'a str, Entry<'a>>);
 
