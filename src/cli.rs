@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use serde::de::DeserializeOwned;
 use serde::de::value::StrDeserializer;
 
@@ -57,6 +57,8 @@ pub enum Command {
     Sync(Sync),
     /// Show the managed hosts
     List(List),
+    /// The managed hosts as a dynamic inventory for Ansible
+    Inventory(Inventory),
     /// Push a key to an instance by hand, for scripts
     Push(Push),
     /// Delete the temporary credentials and keys that are kept between connections
@@ -164,6 +166,24 @@ pub struct Doctor {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `inventory`.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("asked").required(true).args(["list", "host"]))]
+pub struct Inventory {
+    /// Print all groups, and the variables of all hosts
+    #[arg(long)]
+    pub list: bool,
+    /// Print the variables of one host: its name, a further name or its id
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+    /// Also the hosts that are not running
+    #[arg(long, conflicts_with = "host")]
+    pub all_states: bool,
+    /// Give each host all that ssh needs, for containers without our ssh config
+    #[arg(long)]
+    pub self_contained: bool,
 }
 
 /// Arguments of `remove`.

@@ -120,6 +120,7 @@ fn run_parsed(cli: Cli) -> Result<Exit> {
         Command::Doctor(args) => command::doctor::run(&context, &args),
         Command::Generate(args) => command::generate::run(&args),
         Command::Init(args) => command::init::run(&context, &args),
+        Command::Inventory(args) => command::inventory::run(&context, &args),
         Command::Sync(args) => command::sync::run(&context, &args),
         Command::List(args) => command::list::run(&context, &args),
         Command::Logout => command::logout::run(&context),

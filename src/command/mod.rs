@@ -11,6 +11,7 @@ use crate::ui;
 pub mod doctor;
 pub mod generate;
 pub mod init;
+pub mod inventory;
 pub mod list;
 pub mod logout;
 pub mod match_hook;

@@ -1,5 +1,6 @@
 //! The fleet: instances as AWS describes them, and hosts as ssh reaches them.
 
+use core::net::{Ipv4Addr, Ipv6Addr};
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -62,6 +63,20 @@ pub struct Sighting {
     pub instance: Instance,
 }
 
+/// All addresses of an instance, whichever of them ssh connects to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Addresses {
+    /// Private IPv4.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub private: Option<Ipv4Addr>,
+    /// Public IPv4.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public: Option<Ipv4Addr>,
+    /// The first IPv6 address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6: Option<Ipv6Addr>,
+}
+
 /// A host as the index keeps it and ssh reaches it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Host {
@@ -109,6 +124,9 @@ pub struct Host {
     /// When it was launched, seconds since 1970.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub launched: i64,
+    /// All addresses, those included that ssh does not connect to.
+    #[serde(default)]
+    pub addresses: Addresses,
     /// Options of a `[[host]]`, written into `ssh_config` before ours.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub options: BTreeMap<String, String>,
@@ -171,6 +189,7 @@ pub mod samples {
             image: String::new(),
             dns: String::new(),
             launched: 0,
+            addresses: super::Addresses::default(),
             options: BTreeMap::new(),
             tags: BTreeMap::new(),
         }

@@ -16,6 +16,7 @@ pub mod ids;
 pub mod image;
 pub mod ingress;
 pub mod intent;
+pub mod inventory;
 pub mod names;
 pub mod own_config;
 pub mod pattern;

@@ -246,7 +246,7 @@ pub(super) fn shared_as(out: &mut String, settings: &Settings, user: &str, id: &
     let Settings { folder, known_hosts, .. } = settings;
     let own = |name: &str| quoted(&percent_doubled(&format!("{folder}/{name}")));
     let key = quoted(&format!("{}/keys/{id}", percent_doubled(folder)));
-    let control_path = control_path(folder, id, user.len().max(USUAL_USER));
+    let control_path = control_path(folder, id, user.len());
     let known: Vec<String> = known_hosts.iter().map(|path| quoted(&percent_doubled(path))).collect();
     let known = [vec![own("known_hosts"), own("known_hosts.console")], known].concat().join(" ");
     let program = program(settings);
@@ -272,12 +272,17 @@ pub(super) fn shared_as(out: &mut String, settings: &Settings, user: &str, id: &
 
 /// By instance, so that two instances with one private address never share a master.
 fn control_path(folder: &str, id: &str, longest_user: usize) -> String {
-    let longest_name = "/cm/i-0123456789abcdef0-65535-".len() + longest_user;
-    if folder.len() + longest_name > LONGEST_CONTROL_PATH {
+    if !has_room_for_sockets(folder, longest_user) {
         // ssh would refuse to connect at all. There is no token that shortens %k, and %C knows the address only.
         return "none".to_owned();
     }
     quoted(&format!("{}/cm/{id}-%p-%r", percent_doubled(folder)))
+}
+
+/// Whether ssh could bind the socket of a master in that folder, for user names up to that many bytes.
+#[must_use]
+pub fn has_room_for_sockets(folder: &str, longest_user: usize) -> bool {
+    folder.len() + "/cm/i-0123456789abcdef0-65535-".len() + longest_user.max(USUAL_USER) <= LONGEST_CONTROL_PATH
 }
 
 fn hook(hosts: &[Host], settings: &Settings) -> String {
@@ -351,9 +356,9 @@ fn name_lines(names: &[&str]) -> Vec<String> {
     lines
 }
 
-/// `ssh_config`'s double quotes, where a space asks for them.
+/// `ssh_config`'s double quotes, where a space asks for them, or a variable that may hold one.
 fn quoted(path: &str) -> String {
-    if path.contains([' ', '#', '=']) { format!("\"{path}\"") } else { path.to_owned() }
+    if path.contains([' ', '#', '=', '$']) { format!("\"{path}\"") } else { path.to_owned() }
 }
 
 fn percent_doubled(text: &str) -> String {

@@ -67,6 +67,15 @@ fn for_early_readers(
     );
 }
 
+/// The options of one host, keyword and value, in the order in which they stand in its block.
+#[must_use]
+pub fn options(host: &Host, settings: &Settings, flags: &[(&'static str, String)]) -> Vec<(String, String)> {
+    let mut text = String::new();
+    block(&mut text, host, &[host.id.as_str()], settings, flags);
+    let option = |line: &str| line.strip_prefix("    ")?.split_once(' ').map(|(k, v)| (k.to_owned(), v.to_owned()));
+    text.lines().filter_map(option).collect()
+}
+
 fn block(out: &mut String, host: &Host, names: &[&str], settings: &Settings, flags: &[(&'static str, String)]) {
     render::address(out, host, names);
     render::options(out, &host.options, settings);

@@ -4,9 +4,10 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
+use std::str::FromStr;
 
 use crate::core::alias::Subject;
-use crate::core::fleet::{Host, Instance, Sighting, TAG_AUTO_SCALING, TAG_IGNORE, TAG_PORT, TAG_USER};
+use crate::core::fleet::{Addresses, Host, Instance, Sighting, TAG_AUTO_SCALING, TAG_IGNORE, TAG_PORT, TAG_USER};
 use crate::core::ids::{InstanceId, OsUser};
 use crate::core::image;
 use crate::core::names::{self, Holder, Outcome, Past, Shared, Wish};
@@ -209,6 +210,11 @@ fn host(plan: &Plan<'_>, source: &Source, sighting: Sighting, before: Option<&Kn
         }
         None => source.port,
     };
+    let addresses = Addresses {
+        private: parsed(instance.private_ip.as_deref()),
+        public: parsed(instance.public_ip.as_deref()),
+        ipv6: parsed(instance.ipv6.as_deref()),
+    };
     let address = match source.address {
         AddressKind::Private => instance.private_ip,
         AddressKind::Ipv6 => instance.ipv6,
@@ -240,9 +246,14 @@ fn host(plan: &Plan<'_>, source: &Source, sighting: Sighting, before: Option<&Kn
         image: instance.image,
         dns: instance.dns,
         launched: instance.launched,
+        addresses,
         options: BTreeMap::new(),
         tags: instance.tags,
     })
+}
+
+fn parsed<T: FromStr>(address: Option<&str>) -> Option<T> {
+    address.and_then(|text| text.parse().ok())
 }
 
 /// The user of an image; while AWS does not tell its name, the one that the instance had with the same image.

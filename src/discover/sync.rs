@@ -16,7 +16,7 @@ use crate::discover::query::record;
 use crate::discover::survey::{self, Found, Look};
 use crate::discover::tell;
 use crate::error::{Error, Kind, Result};
-use crate::store::config::{AddressKind, Config, KeyType};
+use crate::store::config::Config;
 use crate::store::index::{self, Content, Header, Index, SourceRecord, UntoldMove};
 use crate::store::paths::Paths;
 use crate::store::reach::Reach;
@@ -165,7 +165,7 @@ pub fn standalone(run: &Run<'_>) -> Result<(String, Report)> {
     let old = Index::open(&run.paths.index())?;
     let mut work = Work::look(run, old.as_ref(), false)?;
     let found = &work.found;
-    let flags = |host: &Host| record(&found.records, &host.source).map(proxy_flags).unwrap_or_default();
+    let flags = |host: &Host| record(&found.records, &host.source).map(SourceRecord::proxy_flags).unwrap_or_default();
     let text = standalone::render(&found.fleet.hosts, &found.fleet.shared, &work.settings, &flags);
     let trial = files::trial_folder(&std::env::temp_dir())?;
     proof::check_options(run.paths, &work.settings, trial.path(), &found.fleet.hosts)?;
@@ -175,22 +175,6 @@ pub fn standalone(run: &Run<'_>) -> Result<(String, Report)> {
     tell::fleet(found, &work.reach, 0);
     let failures = failures::by_cause(std::mem::take(&mut work.found.failed));
     Ok((text, Report { hosts: work.found.fleet.hosts.len(), failures, skipped: None }))
-}
-
-/// What a proxy without our files has to know of a source.
-fn proxy_flags(record: &SourceRecord) -> Vec<(&'static str, String)> {
-    let mut flags: Vec<(&'static str, String)> =
-        record.identity.arguments().into_iter().map(|(flag, value)| (flag, value.to_owned())).collect();
-    flags.extend(record.identity.account.clone().map(|account| ("--account", account)));
-    match record.address {
-        AddressKind::Private => {}
-        AddressKind::Ipv6 => flags.push(("--address", "ipv6".to_owned())),
-        AddressKind::Public => flags.push(("--address", "public".to_owned())),
-    }
-    if record.key_type == KeyType::Rsa {
-        flags.push(("--key-type", "rsa".to_owned()));
-    }
-    flags
 }
 
 /// A file as it is and as it would be; none: absent.
@@ -228,7 +212,7 @@ impl<'a> Work<'a> {
         if found.fleet.hosts.is_empty() && found.old.is_empty() && !found.failed.is_empty() {
             return Err(only_failures(found.failed));
         }
-        let settings = settings(run)?;
+        let settings = settings(paths, config, &run.binary, run.flags.clone())?;
         let bare = bare(&found, &settings);
         let generated = render::files(&found.fleet.hosts, &bare, &settings);
         let planned = Planned { before: None, after: Vec::new() };
@@ -366,24 +350,29 @@ fn bare(found: &Found, settings: &Settings) -> Vec<String> {
     found.fleet.shared.keys().filter(|name| settings.names_bare(name)).cloned().collect()
 }
 
-fn settings(run: &Run<'_>) -> Result<Settings> {
+/// What all blocks share. `binary` and `flags` are how ssh shall call us.
+///
+/// # Errors
+///
+/// [`Kind::File`] if a path cannot be written into `ssh_config`.
+pub fn settings(paths: &Paths, config: &Config, binary: &Path, flags: Vec<(String, String)>) -> Result<Settings> {
     let written = |path: &Path, what: &str| {
         let text = path.to_str().ok_or_else(|| "it is not UTF-8".to_owned());
         text.and_then(|text| render::check_path(text).map(|()| text.to_owned()))
             .map_err(|why| Error::new(Kind::File, format!("{what} {}: {why}", path.display())))
     };
-    let fallback = run.config.sources.first();
+    let fallback = config.sources.first();
     Ok(Settings {
-        binary: written(&run.binary, "the program's own path")?,
-        flags: run.flags.clone(),
-        folder: written(&run.paths.eic, "the path")?,
-        known_hosts: run.config.known_hosts.clone(),
-        control_persist: run.config.control_persist.clone(),
+        binary: written(binary, "the program's own path")?,
+        flags,
+        folder: written(&paths.eic, "the path")?,
+        known_hosts: config.known_hosts.clone(),
+        control_persist: config.control_persist.clone(),
         fallback: (
             fallback.and_then(|source| source.user.clone()).unwrap_or_else(OsUser::ec2_user),
             fallback.map_or(22, |source| source.port),
         ),
-        options: run.config.options.clone(),
-        hosts: run.config.named.clone(),
+        options: config.options.clone(),
+        hosts: config.named.clone(),
     })
 }

@@ -29,6 +29,15 @@ pub fn check_version() -> Result<(u32, u32)> {
             .cause(Cause::NoSsh)
     })?;
     let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    if words.starts_with("No user exists for uid") {
+        // ssh.c looks itself up before it does anything; in a container that runs under any user id there is nobody.
+        let uid = rustix::process::getuid().as_raw();
+        return Err(Error::new(
+            Kind::File,
+            format!("ssh does not run for user id {uid}: the user database has no entry"),
+        )
+        .hint(format!("echo 'runner:x:{uid}:0::/tmp:/bin/sh' >>/etc/passwd, at the start of the container")));
+    }
     let version = parse_version(&words).ok_or_else(|| {
         Error::new(Kind::Config, format!("cannot read the version of ssh from {:?}", words.trim()))
             .hint("ssh-eic works with the OpenSSH client, 8.7 or newer")

@@ -14,6 +14,7 @@ mod floors;
 mod generate;
 mod hostile;
 mod init;
+mod inventory;
 mod keys;
 mod layouts;
 mod lingering;

@@ -40,6 +40,25 @@ pub struct SourceRecord {
     pub regions: Vec<String>,
 }
 
+impl SourceRecord {
+    /// What a proxy without our files has to know of it: flags and their values.
+    #[must_use]
+    pub fn proxy_flags(&self) -> Vec<(&'static str, String)> {
+        let mut flags: Vec<(&'static str, String)> =
+            self.identity.arguments().into_iter().map(|(flag, value)| (flag, value.to_owned())).collect();
+        flags.extend(self.identity.account.clone().map(|account| ("--account", account)));
+        match self.address {
+            AddressKind::Private => {}
+            AddressKind::Ipv6 => flags.push(("--address", "ipv6".to_owned())),
+            AddressKind::Public => flags.push(("--address", "public".to_owned())),
+        }
+        if self.key_type == KeyType::Rsa {
+            flags.push(("--key-type", "rsa".to_owned()));
+        }
+        flags
+    }
+}
+
 /// A name that has moved while nobody was reading.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UntoldMove {

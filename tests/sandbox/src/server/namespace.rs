@@ -21,7 +21,7 @@ pub(crate) fn furnish(dir: &Path) -> io::Result<()> {
     write_user_files(dir, &etc)?;
     let mut script = vec![String::from("set -e; ip link set lo up; ip route add local 10.0.0.0/8 dev lo")];
     script.push("ip -6 route add local fd00::/8 dev lo 2>/dev/null || :".into());
-    let replaced = ["passwd", "group", "shadow"].into_iter().filter(|name| etc.join(name).exists());
+    let replaced = ["passwd", "group", "shadow", "sudoers"].into_iter().filter(|name| etc.join(name).exists());
     script.extend(replaced.map(|name| format!("mount --bind \"$1/{name}\" /etc/{name}")));
     // sshd wants /run/sshd, and a name service cache would still know the real home.
     if !dir.starts_with("/run") && !dir.starts_with("/var/run") {
@@ -52,7 +52,8 @@ fn check(output: &Output) -> io::Result<()> {
     Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
 }
 
-/// Copies passwd and group with root's home moved and our users added, and writes a shadow without any hash.
+/// Copies passwd and group with root's home moved and our users added, and writes a shadow without any hash and a sudoers
+/// that lets our users do everything, as cloud-init does on an instance.
 fn write_user_files(dir: &Path, etc: &Path) -> io::Result<()> {
     let home = dir.join("home");
     let kept = |text: &str| -> Vec<String> {
@@ -79,16 +80,17 @@ fn write_user_files(dir: &Path, etc: &Path) -> io::Result<()> {
     }
     fs::write(etc.join("passwd"), passwd.join("\n") + "\n")?;
     fs::write(etc.join("group"), group.join("\n") + "\n")?;
+    let private = |name: &str, mode: u32, text: String| {
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true).mode(mode).open(etc.join(name))?.write_all(text.as_bytes())
+    };
     if Path::new("/etc/shadow").exists() {
         // `*` and not `!`: sshd without PAM takes the latter for a locked account and lets no key in.
         let shadow: Vec<_> = passwd.iter().map(|line| format!("{}:*:19000:0:99999:7:::\n", first(line))).collect();
-        let mut options = OpenOptions::new();
-        options
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(etc.join("shadow"))?
-            .write_all(shadow.concat().as_bytes())?;
+        private("shadow", 0o600, shadow.concat())?;
+    }
+    if Path::new("/etc/sudoers").exists() {
+        private("sudoers", 0o440, USERS.map(|user| format!("{user} ALL=(ALL) NOPASSWD: ALL\n")).concat())?;
     }
     Ok(())
 }
