@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use serde::de::DeserializeOwned;
 use serde::de::value::StrDeserializer;
 
+use crate::core::{ids, policy};
 use crate::store::config::{AddressKind, KeyType};
 
 /// Plain ssh to private EC2 instances through EC2 Instance Connect.
@@ -58,7 +59,7 @@ pub enum Command {
     Match(Match),
     /// Remove everything that ssh-eic wrote; ~/.ssh/config is as it was before
     Remove(Remove),
-    /// Print the IAM policy that reaching the managed hosts needs
+    /// Print the least-privilege IAM policy that the config needs
     Policy(Policy),
     /// The `ProxyCommand` that ssh calls to reach an instance
     Proxy(Box<Proxy>),
@@ -164,11 +165,14 @@ pub struct Match {
 /// Arguments of `policy`.
 #[derive(Debug, Args)]
 pub struct Policy {
+    /// Only what this account needs; may be given several times
+    #[arg(long = "account", value_name = "ID", value_parser = account)]
+    pub accounts: Vec<String>,
     /// Only from this network; may be given several times
-    #[arg(long, value_name = "CIDR")]
+    #[arg(long, value_name = "CIDR", value_parser = network)]
     pub source_ip: Vec<String>,
     /// Only through this interface endpoint; may be given several times
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = endpoint)]
     pub source_vpce: Vec<String>,
 }
 
@@ -252,6 +256,18 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("write it as KEY=VALUE".to_owned()),
     }
+}
+
+fn account(text: &str) -> Result<String, String> {
+    ids::is_account(text).then(|| text.to_owned()).ok_or_else(|| "an account id has 12 digits".to_owned())
+}
+
+fn network(text: &str) -> Result<String, String> {
+    policy::is_network(text).then(|| text.to_owned()).ok_or_else(|| "write it as 198.51.100.0/24".to_owned())
+}
+
+fn endpoint(text: &str) -> Result<String, String> {
+    policy::is_endpoint(text).then(|| text.to_owned()).ok_or_else(|| "write it as vpce-0abc12def34567890".to_owned())
 }
 
 /// A word as the config file has it.
