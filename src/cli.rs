@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use serde::de::DeserializeOwned;
 use serde::de::value::StrDeserializer;
 
@@ -63,7 +63,7 @@ pub enum Command {
     Policy(Policy),
     /// The `ProxyCommand` that ssh calls to reach an instance
     Proxy(Box<Proxy>),
-    /// Print the man page or shell completions
+    /// Print man pages or shell completions
     Generate(Generate),
     /// Asks AWS for a proxy; for ssh-eic itself
     #[command(hide = true)]
@@ -117,6 +117,7 @@ pub struct Sync {
 #[derive(Debug, Args)]
 pub struct List {
     /// Only hosts whose name, id, address or private DNS name matches; * and ? are wildcards
+    #[arg(value_hint = ValueHint::Hostname)]
     pub pattern: Option<String>,
     /// Ask AWS instead of the index; nothing is written
     #[arg(long)]
@@ -133,6 +134,7 @@ pub struct List {
 #[derive(Debug, Args)]
 pub struct Push {
     /// An alias, instance id, private address or private DNS name
+    #[arg(value_hint = ValueHint::Hostname)]
     pub host: String,
     /// The user on the instance [default: the host's]
     #[arg(long, value_name = "NAME")]
@@ -187,13 +189,28 @@ pub struct Generate {
 /// What can be generated.
 #[derive(Debug, Subcommand)]
 pub enum Generated {
-    /// The man page ssh-eic(1)
-    Man,
+    /// A man page
+    Man {
+        /// Which one
+        #[arg(value_enum, default_value = "ssh-eic")]
+        page: Page,
+    },
     /// Completions for a shell
     Completions {
         /// The shell
         shell: clap_complete::Shell,
     },
+}
+
+/// The man pages.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Page {
+    /// ssh-eic(1)
+    #[value(name = "ssh-eic")]
+    Program,
+    /// ssh-eic-config(5)
+    #[value(name = "ssh-eic-config")]
+    Config,
 }
 
 /// Arguments of `proxy`.

@@ -1,3 +1,13 @@
+_ssh__eic_hosts() {
+    local name
+    COMPREPLY=()
+    while IFS= read -r name; do
+        if [[ -n "${name}" && "${name}" == "$1"* ]]; then
+            COMPREPLY+=("${name}")
+        fi
+    done <<<"$(ssh-eic list --names 2>/dev/null)"
+}
+
 _ssh__eic() {
     local i cur prev opts cmd
     COMPREPLY=()
@@ -48,9 +58,6 @@ _ssh__eic() {
                 ;;
             ssh__eic,sync)
                 cmd="ssh__eic__subcmd__sync"
-                ;;
-            ssh__eic,worker)
-                cmd="ssh__eic__subcmd__worker"
                 ;;
             ssh__eic__subcmd__generate,completions)
                 cmd="ssh__eic__subcmd__generate__subcmd__completions"
@@ -103,9 +110,6 @@ _ssh__eic() {
             ssh__eic__subcmd__help,sync)
                 cmd="ssh__eic__subcmd__help__subcmd__sync"
                 ;;
-            ssh__eic__subcmd__help,worker)
-                cmd="ssh__eic__subcmd__help__subcmd__worker"
-                ;;
             ssh__eic__subcmd__help__subcmd__generate,completions)
                 cmd="ssh__eic__subcmd__help__subcmd__generate__subcmd__completions"
                 ;;
@@ -119,21 +123,13 @@ _ssh__eic() {
 
     case "${cmd}" in
         ssh__eic)
-            opts="-v -q -h -V --config --home --state --verbose --quiet --help --version init sync list push logout match remove policy proxy generate worker help"
+            opts="-v -q -h -V --config --verbose --quiet --help --version init sync list push logout match remove policy proxy generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --config)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --home)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --state)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -145,21 +141,13 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__generate)
-            opts="-v -q -h --config --home --state --verbose --quiet --help man completions help"
+            opts="-v -q -h --config --verbose --quiet --help man completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --config)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --home)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --state)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -171,21 +159,13 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__generate__subcmd__completions)
-            opts="-v -q -h --config --home --state --verbose --quiet --help bash elvish fish powershell zsh"
+            opts="-v -q -h --config --verbose --quiet --help bash elvish fish powershell zsh"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --config)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --home)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --state)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -253,21 +233,13 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__generate__subcmd__man)
-            opts="-v -q -h --config --home --state --verbose --quiet --help"
+            opts="-v -q -h --config --verbose --quiet --help ssh-eic ssh-eic-config"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --config)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --home)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --state)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -279,7 +251,7 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__help)
-            opts="init sync list push logout match remove policy proxy generate worker help"
+            opts="init sync list push logout match remove policy proxy generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -474,22 +446,8 @@ _ssh__eic() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        ssh__eic__subcmd__help__subcmd__worker)
-            opts=""
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
         ssh__eic__subcmd__init)
-            opts="-v -q -h --profile --region --tag --sso-session --role --config --home --state --verbose --quiet --help"
+            opts="-v -q -h --profile --region --tag --sso-session --role --config --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -519,14 +477,6 @@ _ssh__eic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --home)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --state)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -535,21 +485,13 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__list)
-            opts="-v -q -h --live --json --names --config --home --state --verbose --quiet --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+            opts="-v -q -h --live --json --names --config --verbose --quiet --help"
+            if [[ ${cur} == -* ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --config)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --home)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --state)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -557,25 +499,17 @@ _ssh__eic() {
                     COMPREPLY=()
                     ;;
             esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            _ssh__eic_hosts "${cur}"
             return 0
             ;;
         ssh__eic__subcmd__logout)
-            opts="-v -q -h --config --home --state --verbose --quiet --help"
+            opts="-v -q -h --config --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --config)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --home)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --state)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -587,21 +521,13 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__match)
-            opts="-v -q -h --config --home --state --verbose --quiet --help"
+            opts="-v -q -h --config --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --config)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --home)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --state)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -613,12 +539,16 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__policy)
-            opts="-v -q -h --source-ip --source-vpce --config --home --state --verbose --quiet --help"
+            opts="-v -q -h --account --source-ip --source-vpce --config --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --account)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --source-ip)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -631,14 +561,6 @@ _ssh__eic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --home)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --state)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -647,7 +569,7 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__proxy)
-            opts="-v -q -h --region --source --profile --role-arn --external-id --role-session-name --sso-session --sso-account --sso-role --shared-by --waits-for --account --address --key-type --config --home --state --verbose --quiet --help"
+            opts="-v -q -h --region --source --profile --role-arn --external-id --role-session-name --sso-session --sso-account --sso-role --account --address --key-type --config --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -689,14 +611,6 @@ _ssh__eic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --shared-by)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --waits-for)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --account)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -713,14 +627,6 @@ _ssh__eic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --home)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --state)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -729,8 +635,8 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__push)
-            opts="-v -q -h --user --public-key --json --config --home --state --verbose --quiet --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+            opts="-v -q -h --user --public-key --json --config --verbose --quiet --help"
+            if [[ ${cur} == -* ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -747,37 +653,21 @@ _ssh__eic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --home)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --state)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 *)
                     COMPREPLY=()
                     ;;
             esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            _ssh__eic_hosts "${cur}"
             return 0
             ;;
         ssh__eic__subcmd__remove)
-            opts="-v -q -h --all --config --home --state --verbose --quiet --help"
+            opts="-v -q -h --all --config --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --config)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --home)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --state)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -789,7 +679,7 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__sync)
-            opts="-v -q -h --source --if-older-than --diff --output --accept-moves --detached --config --home --state --verbose --quiet --help"
+            opts="-v -q -h --source --if-older-than --diff --output --accept-moves --config --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -808,40 +698,6 @@ _ssh__eic() {
                     return 0
                     ;;
                 --config)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --home)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --state)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        ssh__eic__subcmd__worker)
-            opts="-v -q -h --config --home --state --verbose --quiet --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --config)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --home)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --state)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

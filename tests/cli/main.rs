@@ -12,6 +12,7 @@ mod floors;
 mod generate;
 mod hostile;
 mod init;
+mod install;
 mod keys;
 mod layouts;
 mod lingering;

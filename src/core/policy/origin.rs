@@ -5,7 +5,7 @@
 //! Source: IAM User Guide, "AWS global condition context keys", which asks for `aws:VpcSourceIp` beside the endpoint only,
 //! since a private address alone is one of any VPC.
 
-use std::net::IpAddr;
+use ::core::net::IpAddr;
 
 use super::{Condition, and, condition};
 

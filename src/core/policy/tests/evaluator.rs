@@ -57,7 +57,7 @@ fn is_like(pattern: &str, value: &str) -> bool {
 
 /// A dotted network; enough for these tests.
 fn in_network(network: &str, address: &str) -> bool {
-    let number = |text: &str| u32::from(text.parse::<std::net::Ipv4Addr>().expect("an address"));
+    let number = |text: &str| u32::from(text.parse::<::core::net::Ipv4Addr>().expect("an address"));
     let (base, length) = network.split_once('/').unwrap_or((network, "32"));
     let shift = 32 - length.parse::<u32>().expect("a length");
     number(base).checked_shr(shift).unwrap_or(0) == number(address).checked_shr(shift).unwrap_or(0)
