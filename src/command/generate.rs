@@ -80,7 +80,7 @@ fn about(command: &Command) -> String {
 }
 
 fn positionals(command: &Command) -> String {
-    command.get_positionals().map(|argument| format!(" {}", argument.get_id().to_string().to_uppercase())).collect()
+    command.get_positionals().fold(String::new(), |text, one| text + " " + &one.get_id().to_string().to_uppercase())
 }
 
 fn arguments(command: &Command, page: &mut Vec<u8>) -> io::Result<()> {
@@ -130,9 +130,9 @@ fn completions(shell: Shell) -> String {
     clap_complete::generate(shell, &mut command, "ssh-eic", &mut text);
     let text = String::from_utf8_lossy(&text).into_owned();
     match shell {
-        Shell::Bash => bash(text, &command),
+        Shell::Bash => bash(&text, &command),
         Shell::Zsh => zsh(&text),
-        Shell::Fish => fish(text, &command),
+        Shell::Fish => fish(&text, &command),
         _ => text,
     }
 }
@@ -174,7 +174,7 @@ const BASH_HOSTS: &str = r#"_ssh__eic_hosts() {
 
 "#;
 
-fn bash(text: String, command: &Command) -> String {
+fn bash(text: &str, command: &Command) -> String {
     // clap_complete 4.6 writes the hyphen of a program's name in two ways into its bash functions, so that no branch is
     // ever taken; a test completes with the real bash.
     let mut text = text.replace("ssh__subcmd__eic", "ssh__eic");
@@ -214,15 +214,12 @@ fn zsh(text: &str) -> String {
     format!("{}{ZSH_HOSTS}{END}{end}", functions.replace(":_hosts'", ":_ssh-eic_hosts'"))
 }
 
-fn fish(text: String, command: &Command) -> String {
+fn fish(text: &str, command: &Command) -> String {
     const HOSTS: &str = "(ssh-eic list --names 2>/dev/null)";
-    let mut text = text.replace("(__fish_print_hostnames)", HOSTS);
-    for name in with_hosts(command) {
-        text += &format!(
-            "complete -c ssh-eic -n \"__fish_ssh_eic_using_subcommand {name}\" -f -a \"{HOSTS}\" -d 'Managed host'\n"
-        );
-    }
-    text
+    with_hosts(command).fold(text.replace("(__fish_print_hostnames)", HOSTS), |text, name| {
+        let condition = format!("__fish_ssh_eic_using_subcommand {name}");
+        text + &format!("complete -c ssh-eic -n \"{condition}\" -f -a \"{HOSTS}\" -d 'Managed host'\n")
+    })
 }
 
 #[cfg(test)]

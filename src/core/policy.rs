@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::core::fleet::TAG_USER;
 
@@ -52,7 +52,7 @@ pub struct Ask {
 #[derive(Debug)]
 pub struct Document {
     /// The policy.
-    pub policy: Value,
+    pub policy: Policy,
     /// In words.
     pub notes: Vec<String>,
 }
@@ -62,6 +62,25 @@ pub struct Document {
 pub struct TooLong {
     /// The characters of the shortest one.
     pub length: usize,
+}
+
+/// A policy document in the order in which people write one.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Policy {
+    version: &'static str,
+    statement: Vec<Statement>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Statement {
+    sid: String,
+    effect: &'static str,
+    action: Vec<&'static str>,
+    resource: BTreeSet<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    condition: Condition,
 }
 
 /// `Condition` of a statement: operator, key, values.
@@ -125,8 +144,8 @@ pub fn document(asks: &[Ask], origin: &Origin) -> Result<Document, TooLong> {
 
 /// Characters as IAM counts them, or a few more: spaces inside of texts are counted here.
 #[must_use]
-pub fn length(policy: &Value) -> usize {
-    policy.to_string().chars().count()
+pub fn length(policy: &Policy) -> usize {
+    serde_json::to_string(policy).map_or(usize::MAX, |text| text.chars().count())
 }
 
 /// The partition that a region belongs to, by its name: the patterns of the SDKs' partitions.json.
@@ -235,7 +254,7 @@ enum Form {
     Factored,
 }
 
-fn render(grants: &[Grant], others: &[(Kind, Place)], origin: &Origin, form: Form) -> Value {
+fn render(grants: &[Grant], others: &[(Kind, Place)], origin: &Origin, form: Form) -> Policy {
     let mut kinds: BTreeMap<Kind, BTreeSet<Place>> = BTreeMap::new();
     let pushes = grants.iter().map(|grant| (push(grant), grant.place.clone()));
     for (kind, place) in pushes.chain(others.iter().cloned()) {
@@ -251,7 +270,7 @@ fn render(grants: &[Grant], others: &[(Kind, Place)], origin: &Origin, form: For
                 let number = if *number == 1 { String::new() } else { number.to_string() };
                 let sid = format!("{}{number}{suffix}", kind.sid);
                 let condition = and(and(kind.condition.clone(), regions), from.clone());
-                statements.push(statement(&sid, &[kind.action], &json!(resources), &condition));
+                statements.push(statement(sid, vec![kind.action], resources, condition));
             }
         }
         for (sid, actions) in [("FindInstances", &FIND[..]), ("Diagnose", &DIAGNOSE)] {
@@ -259,10 +278,11 @@ fn render(grants: &[Grant], others: &[(Kind, Place)], origin: &Origin, form: For
             if tunnels && sid == "FindInstances" {
                 actions.push(DIAGNOSE[0]);
             }
-            statements.push(statement(&format!("{sid}{suffix}"), &actions, &json!("*"), &from));
+            let everything = BTreeSet::from(["*".to_owned()]);
+            statements.push(statement(format!("{sid}{suffix}"), actions, everything, from.clone()));
         }
     }
-    json!({ "Version": "2012-10-17", "Statement": statements })
+    Policy { version: "2012-10-17", statement: statements }
 }
 
 /// What sync and connections ask. Describe actions take no resource.
@@ -279,13 +299,8 @@ fn push(grant: &Grant) -> Kind {
     Kind { sid: "PushKeys", action: "ec2-instance-connect:SendSSHPublicKey", resource: "instance", condition }
 }
 
-fn statement(sid: &str, actions: &[&str], resource: &Value, condition: &Condition) -> Value {
-    let action = if let [one] = actions { json!(one) } else { json!(actions) };
-    let mut statement = json!({ "Sid": sid, "Effect": "Allow", "Action": action, "Resource": resource });
-    if !condition.is_empty() {
-        statement["Condition"] = json!(condition);
-    }
-    statement
+fn statement(sid: String, action: Vec<&'static str>, resource: BTreeSet<String>, condition: Condition) -> Statement {
+    Statement { sid, effect: "Allow", action, resource, condition }
 }
 
 /// The resources of one statement or several, each with the condition that belongs to it.
@@ -311,7 +326,7 @@ fn resources(kind: &str, places: &BTreeSet<Place>, form: Form) -> Vec<(BTreeSet<
     by_regions.into_iter().map(of_set).collect()
 }
 
-type Widen = fn(&mut Vec<Grant>, &mut Vec<(Kind, Place)>);
+type Widen = fn(&mut [Grant], &mut [(Kind, Place)]);
 
 /// What makes a policy shorter at the price of allowing more, the least of it first. Tag filters are never given up.
 const WIDER: [(Widen, &str); 3] = [
@@ -320,7 +335,7 @@ const WIDER: [(Widen, &str); 3] = [
     (any_account, "any account is allowed"),
 ];
 
-fn users_everywhere(grants: &mut Vec<Grant>, _: &mut Vec<(Kind, Place)>) {
+fn users_everywhere(grants: &mut [Grant], _: &mut [(Kind, Place)]) {
     let mut users: BTreeMap<Scope, BTreeSet<String>> = BTreeMap::new();
     for grant in &*grants {
         users.entry(grant.scope.clone()).or_default().extend(grant.users.iter().cloned());
@@ -331,23 +346,26 @@ fn users_everywhere(grants: &mut Vec<Grant>, _: &mut Vec<(Kind, Place)>) {
     }
 }
 
-fn regions_everywhere(grants: &mut Vec<Grant>, others: &mut Vec<(Kind, Place)>) {
+fn regions_everywhere(grants: &mut [Grant], others: &mut [(Kind, Place)]) {
     let mut regions: BTreeMap<&'static str, Option<BTreeSet<String>>> = BTreeMap::new();
-    let all = |grants: &mut [Grant], others: &mut [(Kind, Place)], with: &mut dyn FnMut(&mut Place)| {
-        grants.iter_mut().for_each(|grant| with(&mut grant.place));
-        others.iter_mut().for_each(|(_, place)| with(place));
-    };
-    all(grants, others, &mut |place| {
+    for place in places_of(grants, others) {
         let known = regions.entry(place.partition).or_insert_with(|| Some(BTreeSet::new()));
         *known = known.take().zip(place.regions.clone()).map(|(known, more)| known.union(&more).cloned().collect());
-    });
-    all(grants, others, &mut |place| place.regions.clone_from(&regions[place.partition]));
+    }
+    for place in places_of(grants, others) {
+        place.regions.clone_from(&regions[place.partition]);
+    }
 }
 
-fn any_account(grants: &mut Vec<Grant>, others: &mut Vec<(Kind, Place)>) {
-    grants.iter_mut().map(|grant| &mut grant.place).chain(others.iter_mut().map(|(_, place)| place)).for_each(
-        |place| {
-            "*".clone_into(&mut place.account);
-        },
-    );
+fn any_account(grants: &mut [Grant], others: &mut [(Kind, Place)]) {
+    for place in places_of(grants, others) {
+        "*".clone_into(&mut place.account);
+    }
+}
+
+fn places_of<'p>(
+    grants: &'p mut [Grant],
+    others: &'p mut [(Kind, Place)],
+) -> impl Iterator<Item = &'p mut Place> + use<'p> {
+    grants.iter_mut().map(|grant| &mut grant.place).chain(others.iter_mut().map(|(_, place)| place))
 }

@@ -13,7 +13,7 @@ fn policy(world: &World, args: &[&str]) -> Value {
 }
 
 fn pushes(policy: &Value) -> Vec<&Value> {
-    let is_push = |one: &&Value| one["Action"] == "ec2-instance-connect:SendSSHPublicKey";
+    let is_push = |one: &&Value| one["Action"][0] == "ec2-instance-connect:SendSSHPublicKey";
     policy["Statement"].as_array().expect("statements").iter().filter(is_push).collect()
 }
 

@@ -1,7 +1,7 @@
 //! Tag filters in IAM's words.
 //!
 //! Sources: EC2 API reference, `Filter` (`*`, `?`, and a backslash before a literal one); IAM User Guide, "IAM JSON policy
-//! elements: Condition operators" (StringLike; a negated operator is true where the key is absent), "IAM policy elements:
+//! elements: Condition operators" (`StringLike`; a negated operator is true where the key is absent), "IAM policy elements:
 //! Variables and tags" (`${*}`, `${?}` and `${$}`), "IAM and AWS STS quotas" (U+0020 to U+00FF only); Amazon EC2 User
 //! Guide, "Tag restrictions".
 
@@ -22,6 +22,9 @@ enum Piece {
     Exactly(char),
 }
 
+/// The values of a filter.
+type Patterns = Vec<Vec<Piece>>;
+
 /// That a tag is one of these, letter by letter.
 pub(super) fn equals(key: &str, values: &BTreeSet<String>) -> Condition {
     let exactly = |value: &String| written(&value.chars().map(Piece::Exactly).collect::<Vec<_>>(), false);
@@ -32,7 +35,7 @@ pub(super) fn equals(key: &str, values: &BTreeSet<String>) -> Condition {
 pub(super) fn scopes(tags: &Filters, exclude: &Filters, notes: &mut Vec<String>) -> Vec<Scope> {
     let mut scope = Scope::new();
     for (key, values) in expressible(tags, "tags", notes) {
-        let mut patterns: Vec<Vec<Piece>> = values.iter().map(|value| filter(value)).collect();
+        let mut patterns: Patterns = values.iter().map(|value| filter(value)).collect();
         for (value, pieces) in values.iter().zip(&mut patterns) {
             if has_foreign(pieces) {
                 notes.push(format!(
@@ -74,17 +77,14 @@ fn expressible<'f>(filters: &'f Filters, what: &str, notes: &mut Vec<String>) ->
 
 /// All keys of an exclusion with their patterns; none if one of them cannot be said: each more makes it smaller, so that
 /// leaving one out would lock out instances that are asked for.
-fn expressible_or_none<'f>(
-    exclude: &'f Filters,
-    notes: &mut Vec<String>,
-) -> Option<Vec<(&'f String, Vec<Vec<Piece>>)>> {
+fn expressible_or_none<'f>(exclude: &'f Filters, notes: &mut Vec<String>) -> Option<Vec<(&'f String, Patterns)>> {
     let kept = expressible(exclude, "exclude", notes);
     if kept.len() < exclude.len() {
         return None;
     }
     let mut keys = Vec::new();
     for (key, values) in kept {
-        let patterns: Vec<Vec<Piece>> = values.iter().map(|value| plain(value)).collect();
+        let patterns: Patterns = values.iter().map(|value| plain(value)).collect();
         if patterns.iter().any(|pieces| has_foreign(pieces)) {
             notes.push(format!("the filter exclude {key:?} is left out: IAM has no words for all of its characters"));
             return None;

@@ -1,6 +1,7 @@
 //! What a policy allows is judged by the evaluator beside this file.
 
 use proptest::prelude::*;
+use serde_json::Value;
 
 use super::*;
 use crate::core::pattern;
@@ -13,7 +14,9 @@ fn set(texts: &[&str]) -> BTreeSet<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
 }
 
-fn filters(pairs: &[(&str, &[&str])]) -> BTreeMap<String, Vec<String>> {
+type Pairs<'a> = &'a [(&'a str, &'a [&'a str])];
+
+fn filters(pairs: Pairs<'_>) -> BTreeMap<String, Vec<String>> {
     let list = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
     pairs.iter().map(|(key, values)| ((*key).to_owned(), list(values))).collect()
 }
@@ -22,10 +25,21 @@ fn ask(account: &str, regions: &[&str], users: &[&str]) -> Ask {
     Ask { account: account.to_owned(), regions: set(regions), users: set(users), ..Ask::default() }
 }
 
-fn written(asks: &[Ask]) -> Document {
-    let document = document(asks, &Origin::default()).expect("a policy");
-    check_grammar(&document.policy);
-    document
+/// A policy as IAM reads it, and the notes.
+struct Written {
+    policy: Value,
+    notes: Vec<String>,
+}
+
+fn read(document: Document) -> Written {
+    assert!(length(&document.policy) <= LIMIT);
+    let policy = serde_json::to_value(&document.policy).expect("JSON");
+    check_grammar(&policy);
+    Written { policy, notes: document.notes }
+}
+
+fn written(asks: &[Ask]) -> Written {
+    read(document(asks, &Origin::default()).expect("a policy"))
 }
 
 const ONE: &str = "111122223333";
@@ -34,7 +48,7 @@ const TWO: &str = "444455556666";
 #[test]
 fn the_right_account_region_and_user_and_no_other() {
     let asks = [ask(ONE, &["eu-west-1"], &["ubuntu"]), ask(TWO, &["us-east-1"], &["ec2-user"])];
-    let Document { policy, notes } = written(&asks);
+    let Written { policy, notes } = written(&asks);
     assert!(notes.is_empty(), "{notes:?}");
     assert!(allows(&policy, &push(ONE, "eu-west-1", "ubuntu", &[])));
     assert!(allows(&policy, &push(TWO, "us-east-1", "ec2-user", &[])));
@@ -59,7 +73,7 @@ fn tags_are_and_over_keys_and_or_over_values_with_wildcards() {
     let mut one = ask(ONE, &["eu-west-1"], &["ubuntu"]);
     one.tags = filters(&[("Environment", &["prod"]), ("Role", &["web", "db-?"]), ("Cost", &[r"a\*b", "${x}"])]);
     one.exclude = filters(&[("Name", &["*-fw"])]);
-    let Document { policy, notes } = written(&[one]);
+    let Written { policy, notes } = written(&[one]);
     assert!(notes.is_empty(), "{notes:?}");
     let may = |tags: &[(&str, &str)]| allows(&policy, &push(ONE, "eu-west-1", "ubuntu", tags));
     assert!(may(&[("Environment", "prod"), ("Role", "web"), ("Cost", "a*b")]));
@@ -76,7 +90,7 @@ fn tags_are_and_over_keys_and_or_over_values_with_wildcards() {
 fn an_exclusion_of_several_keys_leaves_out_what_matches_all_of_them() {
     let mut one = ask(ONE, &["eu-west-1"], &["ubuntu"]);
     one.exclude = filters(&[("Name", &["*-fw"]), ("Team", &["net"])]);
-    let Document { policy, notes } = written(&[one]);
+    let Written { policy, notes } = written(&[one]);
     assert!(notes.is_empty(), "{notes:?}");
     let may = |tags: &[(&str, &str)]| allows(&policy, &push(ONE, "eu-west-1", "ubuntu", tags));
     assert!(may(&[("Name", "edge-fw")]) && may(&[("Team", "net")]) && may(&[("Name", "edge-fw"), ("Team", "web")]));
@@ -86,7 +100,7 @@ fn an_exclusion_of_several_keys_leaves_out_what_matches_all_of_them() {
 #[test]
 fn what_iam_has_no_words_for_is_said() {
     let long = "k".repeat(129);
-    let table: [(&[(&str, &[&str])], &str); 5] = [
+    let table: [(Pairs<'_>, &str); 5] = [
         (&[("Stufe", &["日本"])], "* stands for those"),
         (&[("日本", &["x"])], "no such key"),
         (&[(&long, &["x"])], "no such key"),
@@ -95,7 +109,7 @@ fn what_iam_has_no_words_for_is_said() {
     ];
     for (tags, words) in table {
         let one = Ask { tags: filters(tags), ..ask(ONE, &["eu-west-1"], &["ubuntu"]) };
-        let Document { policy, notes } = written(&[one]);
+        let Written { policy, notes } = written(&[one]);
         assert!(notes.iter().any(|note| note.contains(words)), "{tags:?} {notes:?}");
         let tags: Vec<(&str, &str)> =
             tags.iter().flat_map(|(key, values)| values.iter().map(|value| (*key, *value))).collect();
@@ -106,7 +120,7 @@ fn what_iam_has_no_words_for_is_said() {
 #[test]
 fn a_user_named_by_a_tag_may_be_on_instances_with_that_tag_only() {
     let one = Ask { tagged_users: set(&["root"]), ..ask(ONE, &["eu-west-1"], &["ubuntu"]) };
-    let Document { policy, .. } = written(&[one]);
+    let Written { policy, .. } = written(&[one]);
     let may = |user, tags: &[(&str, &str)]| allows(&policy, &push(ONE, "eu-west-1", user, tags));
     assert!(may("ubuntu", &[]) && may("root", &[(TAG_USER, "root")]));
     assert!(!may("root", &[]) && !may("root", &[(TAG_USER, "admin")]));
@@ -117,8 +131,7 @@ fn requests_come_from_the_network_or_through_the_endpoint() {
     let asks = [ask(ONE, &["eu-west-1"], &["ubuntu"])];
     let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
     let origin = Origin::new(&texts(&["198.51.100.0/24", "10.1.0.0/16"]), &texts(&["vpce-0abc12de"])).unwrap();
-    let Document { policy, .. } = document(&asks, &origin).unwrap();
-    check_grammar(&policy);
+    let Written { policy, .. } = read(document(&asks, &origin).unwrap());
     let request = || push(ONE, "eu-west-1", "ubuntu", &[]);
     assert!(allows(&policy, &request()));
     assert!(!allows(&policy, &request().with("aws:SourceIp", "203.0.113.9")));
@@ -158,7 +171,7 @@ fn partitions_are_those_of_the_sdks() {
     ] {
         assert_eq!(partition(region), wanted, "{region}");
     }
-    let Document { policy, .. } = written(&[ask(ONE, &["cn-north-1"], &["ubuntu"])]);
+    let Written { policy, .. } = written(&[ask(ONE, &["cn-north-1"], &["ubuntu"])]);
     assert_eq!(policy["Statement"][0]["Resource"][0], "arn:aws-cn:ec2:cn-north-1:111122223333:instance/*");
 }
 
@@ -170,7 +183,7 @@ fn tunnels_and_console_output_where_they_are_asked_for() {
         tags: filters(&[("Environment", &["prod"])]),
         ..ask(ONE, &["eu-west-1"], &["ubuntu"])
     };
-    let Document { policy, notes } = written(&[one]);
+    let Written { policy, notes } = written(&[one]);
     assert!(notes.is_empty(), "{notes:?}");
     let on = |action, kind: &str, account: &str| Request {
         action,
@@ -189,6 +202,19 @@ fn tunnels_and_console_output_where_they_are_asked_for() {
     assert!(!plain.contains("OpenTunnel") && !plain.contains("GetConsoleOutput"), "{plain}");
 }
 
+#[test]
+fn the_example_of_contrib_is_what_is_printed() {
+    let one = Ask {
+        tags: filters(&[("Environment", &["prod"]), ("Role", &["web", "db-*"])]),
+        tagged_users: set(&["deploy"]),
+        ..ask(ONE, &["eu-west-1", "us-east-1"], &["ec2-user", "ubuntu"])
+    };
+    let origin = Origin::new(&["198.51.100.0/24".to_owned()], &[]).unwrap();
+    let text = serde_json::to_string_pretty(&document(&[one], &origin).unwrap().policy).unwrap();
+    let shown = include_str!("../../../contrib/iam/permission-set.json");
+    assert!(shown.trim_end() == text, "contrib/iam/permission-set.json is old; it would be\n{text}");
+}
+
 fn account(number: usize) -> String {
     format!("{:012}", 111_122_220_000 + number)
 }
@@ -201,7 +227,7 @@ fn forty_accounts_in_six_regions_fit_without_allowing_more() {
     for one in &mut asks {
         one.tags = filters(&[("Environment", &["prod", "staging"]), ("Role", &["web-*"])]);
     }
-    let Document { policy, notes } = written(&asks);
+    let Written { policy, notes } = written(&asks);
     assert!(notes.is_empty(), "{notes:?}");
     let tags = [("Environment", "prod"), ("Role", "web-1")];
     assert!(allows(&policy, &push(&account(39), "ap-northeast-1", "ubuntu", &tags)));
@@ -218,11 +244,11 @@ fn what_does_not_fit_is_widened_by_the_least_and_said_or_refused() {
         };
         (0..accounts).map(|n| ask(&account(n), &regions(n), &[&format!("user-{n}")])).collect()
     };
-    let Document { policy, notes } = written(&various(60));
+    let Written { policy, notes } = written(&various(60));
     assert!(notes.iter().any(|note| note.contains("each OS user")), "{notes:?}");
     assert!(allows(&policy, &push(&account(7), "us-east-1", "user-7", &[])));
     assert!(!allows(&policy, &push(&account(99), "us-east-1", "user-7", &[])), "accounts need not be given up yet");
-    let Document { policy, notes } = written(&various(250));
+    let Written { policy, notes } = written(&various(250));
     assert!(notes.iter().any(|note| note.contains("any account")), "{notes:?}");
     assert!(!allows(&policy, &push(&account(7), "eu-north-1", "user-7", &[])), "regions are known all the same");
     let refused = document(&various(2000), &Origin::default()).map(|document| document.notes);
@@ -315,8 +341,8 @@ proptest! {
         asks in prop::collection::vec(some_ask(3), 0..5),
         pushes in prop::collection::vec(some_push(), 1..40),
     ) {
-        let Ok(Document { policy, notes }) = document(&asks, &Origin::default()) else { return Ok(()) };
-        check_grammar(&policy);
+        let Ok(document) = document(&asks, &Origin::default()) else { return Ok(()) };
+        let Written { policy, notes } = read(document);
         for (number, region, user, tags) in &pushes {
             let pairs: Vec<(&str, &str)> = tags.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
             let asked = asks.iter().any(|one| is_asked(one, &account(*number), region, user, tags));
@@ -335,7 +361,7 @@ proptest! {
     #[test]
     fn however_much_is_asked_the_limit_is_kept(asks in prop::collection::vec(some_ask(300), 50..200)) {
         match document(&asks, &Origin::default()) {
-            Ok(document) => check_grammar(&document.policy),
+            Ok(document) => drop(read(document)),
             Err(TooLong { length }) => prop_assert!(length > LIMIT),
         }
     }
