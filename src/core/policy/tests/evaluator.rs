@@ -40,19 +40,44 @@ fn texts(value: &Value) -> Vec<String> {
     value.as_array().map_or_else(|| vec![text(value)], |values| values.iter().map(text).collect())
 }
 
-/// IAM's `StringLike`: `*`, `?`, and `${x}` for a literal x.
-fn like(pattern: &[char], value: &[char]) -> bool {
+/// A letter of a condition's value, and whether it stands for itself.
+type Letter = (char, bool);
+
+/// Reads what stands in `${…}`: `*`, `?` and `$` for themselves; anything else would be a variable of IAM's.
+fn letters(text: &str, has_wildcards: bool) -> Vec<Letter> {
+    let mut letters = Vec::new();
+    let mut rest: &[char] = &text.chars().collect::<Vec<_>>();
+    loop {
+        match rest {
+            [] => return letters,
+            ['$', '{', literal @ ('*' | '?' | '$'), '}', after @ ..] => {
+                letters.push((*literal, true));
+                rest = after;
+            }
+            ['$', '{', ..] => panic!("{text} begins a variable"),
+            [letter, after @ ..] => {
+                letters.push((*letter, !(has_wildcards && "*?".contains(*letter))));
+                rest = after;
+            }
+        }
+    }
+}
+
+fn like(pattern: &[Letter], value: &[char]) -> bool {
     match pattern {
         [] => value.is_empty(),
-        ['$', '{', literal, '}', rest @ ..] => value.first() == Some(literal) && like(rest, &value[1..]),
-        ['*', rest @ ..] => (0..=value.len()).any(|taken| like(rest, &value[taken..])),
-        ['?', rest @ ..] => !value.is_empty() && like(rest, &value[1..]),
-        [letter, rest @ ..] => value.first() == Some(letter) && like(rest, &value[1..]),
+        [('*', false), rest @ ..] => (0..=value.len()).any(|taken| like(rest, &value[taken..])),
+        [('?', false), rest @ ..] => !value.is_empty() && like(rest, &value[1..]),
+        [(letter, _), rest @ ..] => value.first() == Some(letter) && like(rest, &value[1..]),
     }
 }
 
 fn is_like(pattern: &str, value: &str) -> bool {
-    like(&pattern.chars().collect::<Vec<_>>(), &value.chars().collect::<Vec<_>>())
+    like(&letters(pattern, true), &value.chars().collect::<Vec<_>>())
+}
+
+fn is_equal(wanted: &str, value: &str) -> bool {
+    like(&letters(wanted, false), &value.chars().collect::<Vec<_>>())
 }
 
 /// A dotted network; enough for these tests.
@@ -66,9 +91,9 @@ fn in_network(network: &str, address: &str) -> bool {
 fn holds(operator: &str, wanted: &[String], found: Option<&String>) -> bool {
     let any = |test: &dyn Fn(&str, &str) -> bool| found.is_some_and(|found| wanted.iter().any(|one| test(one, found)));
     match operator {
-        // Variables are read in both; only the pattern has wildcards.
-        "StringEquals" => any(&|one, found| one.replace("${$}", "$") == found),
-        "StringNotEquals" => !any(&|one, found| one.replace("${$}", "$") == found),
+        // Variables are read in all of these.
+        "StringEquals" => any(&is_equal),
+        "StringNotEquals" => !any(&is_equal),
         "StringLike" => any(&is_like),
         "StringNotLike" => !any(&is_like),
         "IpAddress" => any(&in_network),
