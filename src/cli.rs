@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use serde::de::DeserializeOwned;
 use serde::de::value::StrDeserializer;
 
+use crate::core::{ids, policy};
 use crate::store::config::{AddressKind, KeyType};
 
 /// Whoever has to show which cryptography is at work reads it here.
@@ -69,11 +70,11 @@ pub enum Command {
     Remove(Remove),
     /// Find out why a connection fails, and what to do about it
     Doctor(Doctor),
-    /// Print the IAM policy that reaching the managed hosts needs
+    /// Print the least-privilege IAM policy that the config needs
     Policy(Policy),
     /// The `ProxyCommand` that ssh calls to reach an instance
     Proxy(Box<Proxy>),
-    /// Print the man page or shell completions
+    /// Print man pages or shell completions
     Generate(Generate),
     /// Asks AWS for a proxy; for ssh-eic itself
     #[command(hide = true)]
@@ -127,6 +128,7 @@ pub struct Sync {
 #[derive(Debug, Args)]
 pub struct List {
     /// Only hosts whose name, id, address or private DNS name matches; * and ? are wildcards
+    #[arg(value_hint = ValueHint::Hostname)]
     pub pattern: Option<String>,
     /// Ask AWS instead of the index; nothing is written
     #[arg(long)]
@@ -143,6 +145,7 @@ pub struct List {
 #[derive(Debug, Args)]
 pub struct Push {
     /// An alias, instance id, private address or private DNS name
+    #[arg(value_hint = ValueHint::Hostname)]
     pub host: String,
     /// The user on the instance [default: the host's]
     #[arg(long, value_name = "NAME")]
@@ -159,6 +162,7 @@ pub struct Push {
 #[derive(Debug, Args)]
 pub struct Doctor {
     /// The host that cannot be reached: a name, id, private address or private DNS name; left out: this machine only
+    #[arg(value_hint = ValueHint::Hostname)]
     pub host: Option<String>,
     /// Also whether the credentials will last that long, such as 2h
     #[arg(long, value_name = "TIME", value_parser = age)]
@@ -176,7 +180,7 @@ pub struct Inventory {
     #[arg(long)]
     pub list: bool,
     /// Print the variables of one host: its name, a further name or its id
-    #[arg(long, value_name = "HOST")]
+    #[arg(long, value_name = "HOST", value_hint = ValueHint::Hostname)]
     pub host: Option<String>,
     /// Also the hosts that are not running
     #[arg(long, conflicts_with = "host")]
@@ -209,11 +213,14 @@ pub struct Match {
 /// Arguments of `policy`.
 #[derive(Debug, Args)]
 pub struct Policy {
+    /// Only what this account needs; may be given several times
+    #[arg(long = "account", value_name = "ID", value_parser = account)]
+    pub accounts: Vec<String>,
     /// Only from this network; may be given several times
-    #[arg(long, value_name = "CIDR")]
+    #[arg(long, value_name = "CIDR", value_parser = network)]
     pub source_ip: Vec<String>,
     /// Only through this interface endpoint; may be given several times
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = endpoint)]
     pub source_vpce: Vec<String>,
 }
 
@@ -228,13 +235,28 @@ pub struct Generate {
 /// What can be generated.
 #[derive(Debug, Subcommand)]
 pub enum Generated {
-    /// The man page ssh-eic(1)
-    Man,
+    /// A man page
+    Man {
+        /// Which one
+        #[arg(value_enum, default_value = "ssh-eic")]
+        page: Page,
+    },
     /// Completions for a shell
     Completions {
         /// The shell
         shell: clap_complete::Shell,
     },
+}
+
+/// The man pages.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Page {
+    /// ssh-eic(1)
+    #[value(name = "ssh-eic")]
+    Program,
+    /// ssh-eic-config(5)
+    #[value(name = "ssh-eic-config")]
+    Config,
 }
 
 /// Arguments of `proxy`.
@@ -300,6 +322,18 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("write it as KEY=VALUE".to_owned()),
     }
+}
+
+fn account(text: &str) -> Result<String, String> {
+    ids::is_account(text).then(|| text.to_owned()).ok_or_else(|| "an account id has 12 digits".to_owned())
+}
+
+fn network(text: &str) -> Result<String, String> {
+    policy::is_network(text).then(|| text.to_owned()).ok_or_else(|| "write it as 198.51.100.0/24".to_owned())
+}
+
+fn endpoint(text: &str) -> Result<String, String> {
+    policy::is_endpoint(text).then(|| text.to_owned()).ok_or_else(|| "write it as vpce-0abc12def34567890".to_owned())
 }
 
 /// A word as the config file has it.

@@ -37,6 +37,39 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All of them, in the order of their exit codes.
+    pub const ALL: [Self; 10] = [
+        Self::No,
+        Self::Usage,
+        Self::Config,
+        Self::NoHost,
+        Self::Credentials,
+        Self::Denied,
+        Self::Unavailable,
+        Self::Unreachable,
+        Self::File,
+        Self::Bug,
+    ];
+
+    /// What it means, as the man page says it.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::No => {
+                "A check says no: there is a difference (sync --diff), a connection would fail (doctor), or the host is not managed (match)"
+            }
+            Self::Usage => "Bad usage",
+            Self::Config => "Bad config file",
+            Self::NoHost => "No such host, or ambiguous",
+            Self::Credentials => "No, expired or wrong credentials",
+            Self::Denied => "AWS said no: a permission is missing",
+            Self::Unavailable => "AWS throttled, failed or could not be reached",
+            Self::Unreachable => "The instance is unreachable or not running",
+            Self::File => "A problem with a local file",
+            Self::Bug => "A bug",
+        }
+    }
+
     /// The process exit code.
     #[must_use]
     pub fn exit_code(self) -> u8 {

@@ -1,3 +1,13 @@
+_ssh__eic_hosts() {
+    local name
+    COMPREPLY=()
+    while IFS= read -r name; do
+        if [[ -n "${name}" && "${name}" == "$1"* ]]; then
+            COMPREPLY+=("${name}")
+        fi
+    done <<<"$(ssh-eic list --names 2>/dev/null)"
+}
+
 _ssh__eic() {
     local i cur prev opts cmd
     COMPREPLY=()
@@ -16,6 +26,9 @@ _ssh__eic() {
             ",$1")
                 cmd="ssh__eic"
                 ;;
+            ssh__eic,doctor)
+                cmd="ssh__eic__subcmd__doctor"
+                ;;
             ssh__eic,generate)
                 cmd="ssh__eic__subcmd__generate"
                 ;;
@@ -24,6 +37,9 @@ _ssh__eic() {
                 ;;
             ssh__eic,init)
                 cmd="ssh__eic__subcmd__init"
+                ;;
+            ssh__eic,inventory)
+                cmd="ssh__eic__subcmd__inventory"
                 ;;
             ssh__eic,list)
                 cmd="ssh__eic__subcmd__list"
@@ -49,9 +65,6 @@ _ssh__eic() {
             ssh__eic,sync)
                 cmd="ssh__eic__subcmd__sync"
                 ;;
-            ssh__eic,worker)
-                cmd="ssh__eic__subcmd__worker"
-                ;;
             ssh__eic__subcmd__generate,completions)
                 cmd="ssh__eic__subcmd__generate__subcmd__completions"
                 ;;
@@ -70,6 +83,9 @@ _ssh__eic() {
             ssh__eic__subcmd__generate__subcmd__help,man)
                 cmd="ssh__eic__subcmd__generate__subcmd__help__subcmd__man"
                 ;;
+            ssh__eic__subcmd__help,doctor)
+                cmd="ssh__eic__subcmd__help__subcmd__doctor"
+                ;;
             ssh__eic__subcmd__help,generate)
                 cmd="ssh__eic__subcmd__help__subcmd__generate"
                 ;;
@@ -78,6 +94,9 @@ _ssh__eic() {
                 ;;
             ssh__eic__subcmd__help,init)
                 cmd="ssh__eic__subcmd__help__subcmd__init"
+                ;;
+            ssh__eic__subcmd__help,inventory)
+                cmd="ssh__eic__subcmd__help__subcmd__inventory"
                 ;;
             ssh__eic__subcmd__help,list)
                 cmd="ssh__eic__subcmd__help__subcmd__list"
@@ -103,9 +122,6 @@ _ssh__eic() {
             ssh__eic__subcmd__help,sync)
                 cmd="ssh__eic__subcmd__help__subcmd__sync"
                 ;;
-            ssh__eic__subcmd__help,worker)
-                cmd="ssh__eic__subcmd__help__subcmd__worker"
-                ;;
             ssh__eic__subcmd__help__subcmd__generate,completions)
                 cmd="ssh__eic__subcmd__help__subcmd__generate__subcmd__completions"
                 ;;
@@ -119,21 +135,13 @@ _ssh__eic() {
 
     case "${cmd}" in
         ssh__eic)
-            opts="-v -q -h -V --config --home --state --verbose --quiet --help --version init sync list push logout match remove policy proxy generate worker help"
+            opts="-v -q -h -V --config --verbose --quiet --help --version init sync list inventory push logout match remove doctor policy proxy generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --config)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --home)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --state)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -144,22 +152,36 @@ _ssh__eic() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        ssh__eic__subcmd__doctor)
+            opts="-v -q -h --valid-for --json --config --verbose --quiet --help"
+            if [[ ${cur} == -* ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --valid-for)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            _ssh__eic_hosts "${cur}"
+            return 0
+            ;;
         ssh__eic__subcmd__generate)
-            opts="-v -q -h --config --home --state --verbose --quiet --help man completions help"
+            opts="-v -q -h --config --verbose --quiet --help man completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --config)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --home)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --state)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -171,21 +193,13 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__generate__subcmd__completions)
-            opts="-v -q -h --config --home --state --verbose --quiet --help bash elvish fish powershell zsh"
+            opts="-v -q -h --config --verbose --quiet --help bash elvish fish powershell zsh"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --config)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --home)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --state)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -253,21 +267,13 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__generate__subcmd__man)
-            opts="-v -q -h --config --home --state --verbose --quiet --help"
+            opts="-v -q -h --config --verbose --quiet --help ssh-eic ssh-eic-config"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --config)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --home)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --state)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -279,8 +285,22 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__help)
-            opts="init sync list push logout match remove policy proxy generate worker help"
+            opts="init sync list inventory push logout match remove doctor policy proxy generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ssh__eic__subcmd__help__subcmd__doctor)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -349,6 +369,20 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__help__subcmd__init)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ssh__eic__subcmd__help__subcmd__inventory)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -474,22 +508,8 @@ _ssh__eic() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        ssh__eic__subcmd__help__subcmd__worker)
-            opts=""
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
         ssh__eic__subcmd__init)
-            opts="-v -q -h --profile --region --tag --sso-session --role --config --home --state --verbose --quiet --help"
+            opts="-v -q -h --profile --region --tag --sso-session --role --config --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -519,11 +539,25 @@ _ssh__eic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --home)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ssh__eic__subcmd__inventory)
+            opts="-v -q -h --list --host --all-states --self-contained --config --verbose --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --host)
+                    _ssh__eic_hosts "${cur}"
                     return 0
                     ;;
-                --state)
+                --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -535,21 +569,13 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__list)
-            opts="-v -q -h --live --json --names --config --home --state --verbose --quiet --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+            opts="-v -q -h --live --json --names --config --verbose --quiet --help"
+            if [[ ${cur} == -* ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --config)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --home)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --state)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -557,25 +583,17 @@ _ssh__eic() {
                     COMPREPLY=()
                     ;;
             esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            _ssh__eic_hosts "${cur}"
             return 0
             ;;
         ssh__eic__subcmd__logout)
-            opts="-v -q -h --config --home --state --verbose --quiet --help"
+            opts="-v -q -h --config --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --config)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --home)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --state)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -587,25 +605,13 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__match)
-            opts="-v -q -h --make-key --config --home --state --verbose --quiet --help"
+            opts="-v -q -h --config --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
-                --make-key)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --config)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --home)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --state)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -617,12 +623,16 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__policy)
-            opts="-v -q -h --source-ip --source-vpce --config --home --state --verbose --quiet --help"
+            opts="-v -q -h --account --source-ip --source-vpce --config --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --account)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --source-ip)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -635,14 +645,6 @@ _ssh__eic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --home)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --state)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -651,7 +653,7 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__proxy)
-            opts="-v -q -h --region --source --profile --role-arn --external-id --role-session-name --sso-session --sso-account --sso-role --shared-by --waits-for --in-band --account --address --key-type --config --home --state --verbose --quiet --help"
+            opts="-v -q -h --region --source --profile --role-arn --external-id --role-session-name --sso-session --sso-account --sso-role --account --address --key-type --config --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -693,14 +695,6 @@ _ssh__eic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --shared-by)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --waits-for)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --account)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -717,14 +711,6 @@ _ssh__eic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --home)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --state)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -733,8 +719,8 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__push)
-            opts="-v -q -h --user --public-key --json --config --home --state --verbose --quiet --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+            opts="-v -q -h --user --public-key --json --config --verbose --quiet --help"
+            if [[ ${cur} == -* ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -751,37 +737,21 @@ _ssh__eic() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --home)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --state)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 *)
                     COMPREPLY=()
                     ;;
             esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            _ssh__eic_hosts "${cur}"
             return 0
             ;;
         ssh__eic__subcmd__remove)
-            opts="-v -q -h --all --config --home --state --verbose --quiet --help"
+            opts="-v -q -h --all --config --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --config)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --home)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --state)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -793,7 +763,7 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__sync)
-            opts="-v -q -h --source --if-older-than --diff --output --accept-moves --detached --config --home --state --verbose --quiet --help"
+            opts="-v -q -h --source --if-older-than --diff --output --accept-moves --config --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -812,40 +782,6 @@ _ssh__eic() {
                     return 0
                     ;;
                 --config)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --home)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --state)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        ssh__eic__subcmd__worker)
-            opts="-v -q -h --config --home --state --verbose --quiet --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --config)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --home)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --state)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

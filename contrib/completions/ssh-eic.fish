@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_ssh_eic_global_optspecs
-    string join \n config= home= state= v/verbose q/quiet h/help V/version
+    string join \n config= v/verbose q/quiet h/help V/version
 end
 
 function __fish_ssh_eic_needs_command
@@ -25,8 +25,6 @@ function __fish_ssh_eic_using_subcommand
 end
 
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -l home -d 'Keep everything under this folder (`SSH_EIC_HOME`)' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -l state -d 'Keep the state folder under this one (`XDG_STATE_HOME`)' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -s v -l verbose -d 'Say more; twice: what takes how long, too'
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -s q -l quiet -d 'Say nothing but errors'
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -s h -l help -d 'Print help'
@@ -34,14 +32,15 @@ complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -s V -l version -d 'Print 
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "init" -d 'Write a first config file, set up ~/.ssh/config, and sync'
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "sync" -d 'Find instances and rewrite the ssh config for them'
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "list" -d 'Show the managed hosts'
+complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "inventory" -d 'The managed hosts as a dynamic inventory for Ansible'
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "push" -d 'Push a key to an instance by hand, for scripts'
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "logout" -d 'Delete the temporary credentials and keys that are kept between connections'
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "match" -d 'The Match exec hook that ssh calls before each connection'
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "remove" -d 'Remove everything that ssh-eic wrote; ~/.ssh/config is as it was before'
-complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "policy" -d 'Print the IAM policy that reaching the managed hosts needs'
+complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "doctor" -d 'Find out why a connection fails, and what to do about it'
+complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "policy" -d 'Print the least-privilege IAM policy that the config needs'
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "proxy" -d 'The `ProxyCommand` that ssh calls to reach an instance'
-complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "generate" -d 'Print the man page or shell completions'
-complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "worker" -d 'Asks AWS for a proxy; for ssh-eic itself'
+complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "generate" -d 'Print man pages or shell completions'
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand init" -l profile -d 'AWS profile to find instances with' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand init" -l region -d 'AWS region to look in; may be given several times' -r
@@ -49,8 +48,6 @@ complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand init" -l tag -d 'Only in
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand init" -l sso-session -d 'IAM Identity Center session of ~/.aws/config: all accounts in which you hold the role' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand init" -l role -d 'Role (permission set) for --sso-session; may be given several times, the first one held counts' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand init" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand init" -l home -d 'Keep everything under this folder (`SSH_EIC_HOME`)' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand init" -l state -d 'Keep the state folder under this one (`XDG_STATE_HOME`)' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand init" -s v -l verbose -d 'Say more; twice: what takes how long, too'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand init" -s q -l quiet -d 'Say nothing but errors'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand init" -s h -l help -d 'Print help'
@@ -58,57 +55,56 @@ complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -l source -d 'Ask 
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -l if-older-than -d 'Do nothing if the last complete sync is younger, such as 10m' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -l output -d 'Write one self-contained file for `ssh -F`, paramiko or asyncssh, and touch nothing else; - is stdout' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -l home -d 'Keep everything under this folder (`SSH_EIC_HOME`)' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -l state -d 'Keep the state folder under this one (`XDG_STATE_HOME`)' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -l diff -d 'Show what would change as a unified diff, write nothing, and exit 1 if there is a difference'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -l accept-moves -d 'Let names move to instances of other accounts, and to earlier sources'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -l detached -d 'Wait a moment, in the background; for ssh-eic itself'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -s v -l verbose -d 'Say more; twice: what takes how long, too'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -s q -l quiet -d 'Say nothing but errors'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -s h -l help -d 'Print help'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -l home -d 'Keep everything under this folder (`SSH_EIC_HOME`)' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -l state -d 'Keep the state folder under this one (`XDG_STATE_HOME`)' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -l live -d 'Ask AWS instead of the index; nothing is written'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -l json -d 'Print JSON'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -l names -d 'Print names only, one a line'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -s v -l verbose -d 'Say more; twice: what takes how long, too'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -s q -l quiet -d 'Say nothing but errors'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -s h -l help -d 'Print help'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand inventory" -l host -d 'Print the variables of one host: its name, a further name or its id' -r -f -a "(ssh-eic list --names 2>/dev/null)"
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand inventory" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand inventory" -l list -d 'Print all groups, and the variables of all hosts'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand inventory" -l all-states -d 'Also the hosts that are not running'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand inventory" -l self-contained -d 'Give each host all that ssh needs, for containers without our ssh config'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand inventory" -s v -l verbose -d 'Say more; twice: what takes how long, too'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand inventory" -s q -l quiet -d 'Say nothing but errors'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand inventory" -s h -l help -d 'Print help'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand push" -l user -d 'The user on the instance [default: the host\'s]' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand push" -l public-key -d 'Your own public key, Ed25519 or RSA, instead of the one that connections use; - is stdin' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand push" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand push" -l home -d 'Keep everything under this folder (`SSH_EIC_HOME`)' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand push" -l state -d 'Keep the state folder under this one (`XDG_STATE_HOME`)' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand push" -l json -d 'Print JSON'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand push" -s v -l verbose -d 'Say more; twice: what takes how long, too'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand push" -s q -l quiet -d 'Say nothing but errors'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand push" -s h -l help -d 'Print help'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand logout" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand logout" -l home -d 'Keep everything under this folder (`SSH_EIC_HOME`)' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand logout" -l state -d 'Keep the state folder under this one (`XDG_STATE_HOME`)' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand logout" -s v -l verbose -d 'Say more; twice: what takes how long, too'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand logout" -s q -l quiet -d 'Say nothing but errors'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand logout" -s h -l help -d 'Print help'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand match" -l make-key -d 'Make a key of this type now and leave the push to the proxy, for a client that reads keys before it starts one' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand match" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand match" -l home -d 'Keep everything under this folder (`SSH_EIC_HOME`)' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand match" -l state -d 'Keep the state folder under this one (`XDG_STATE_HOME`)' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand match" -s v -l verbose -d 'Say more; twice: what takes how long, too'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand match" -s q -l quiet -d 'Say nothing but errors'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand match" -s h -l help -d 'Print help'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand remove" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand remove" -l home -d 'Keep everything under this folder (`SSH_EIC_HOME`)' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand remove" -l state -d 'Keep the state folder under this one (`XDG_STATE_HOME`)' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand remove" -l all -d 'Also remove the config file and the push log'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand remove" -s v -l verbose -d 'Say more; twice: what takes how long, too'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand remove" -s q -l quiet -d 'Say nothing but errors'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand remove" -s h -l help -d 'Print help'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand doctor" -l valid-for -d 'Also whether the credentials will last that long, such as 2h' -r
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand doctor" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand doctor" -l json -d 'Print JSON'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand doctor" -s v -l verbose -d 'Say more; twice: what takes how long, too'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand doctor" -s q -l quiet -d 'Say nothing but errors'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand doctor" -s h -l help -d 'Print help'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand policy" -l account -d 'Only what this account needs; may be given several times' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand policy" -l source-ip -d 'Only from this network; may be given several times' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand policy" -l source-vpce -d 'Only through this interface endpoint; may be given several times' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand policy" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand policy" -l home -d 'Keep everything under this folder (`SSH_EIC_HOME`)' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand policy" -l state -d 'Keep the state folder under this one (`XDG_STATE_HOME`)' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand policy" -s v -l verbose -d 'Say more; twice: what takes how long, too'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand policy" -s q -l quiet -d 'Say nothing but errors'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand policy" -s h -l help -d 'Print help'
@@ -121,59 +117,46 @@ complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l role-session-n
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l sso-session -d 'The IAM Identity Center session whose role to use' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l sso-account -d 'The account of that role' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l sso-role -d 'That role' -r
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l shared-by -d 'Whose name INSTANCE is, if it is the name of several' -r
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l waits-for -d 'Whose name INSTANCE was, and who wants it' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l account -d 'Refuse credentials of any other account' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l address -d 'Which of the instance\'s addresses HOST is: private, ipv6 or public' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l key-type -d 'The type of the key: ed25519 or rsa' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l home -d 'Keep everything under this folder (`SSH_EIC_HOME`)' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l state -d 'Keep the state folder under this one (`XDG_STATE_HOME`)' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l in-band -d 'Write nothing on stderr unless it is ssh that called: asyncssh takes it for the server\'s words'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -s v -l verbose -d 'Say more; twice: what takes how long, too'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -s q -l quiet -d 'Say nothing but errors'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -s h -l help -d 'Print help'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and not __fish_seen_subcommand_from man completions help" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and not __fish_seen_subcommand_from man completions help" -l home -d 'Keep everything under this folder (`SSH_EIC_HOME`)' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and not __fish_seen_subcommand_from man completions help" -l state -d 'Keep the state folder under this one (`XDG_STATE_HOME`)' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and not __fish_seen_subcommand_from man completions help" -s v -l verbose -d 'Say more; twice: what takes how long, too'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and not __fish_seen_subcommand_from man completions help" -s q -l quiet -d 'Say nothing but errors'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and not __fish_seen_subcommand_from man completions help" -s h -l help -d 'Print help'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and not __fish_seen_subcommand_from man completions help" -f -a "man" -d 'The man page ssh-eic(1)'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and not __fish_seen_subcommand_from man completions help" -f -a "man" -d 'A man page'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and not __fish_seen_subcommand_from man completions help" -f -a "completions" -d 'Completions for a shell'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and not __fish_seen_subcommand_from man completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and __fish_seen_subcommand_from man" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and __fish_seen_subcommand_from man" -l home -d 'Keep everything under this folder (`SSH_EIC_HOME`)' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and __fish_seen_subcommand_from man" -l state -d 'Keep the state folder under this one (`XDG_STATE_HOME`)' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and __fish_seen_subcommand_from man" -s v -l verbose -d 'Say more; twice: what takes how long, too'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and __fish_seen_subcommand_from man" -s q -l quiet -d 'Say nothing but errors'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and __fish_seen_subcommand_from man" -s h -l help -d 'Print help'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and __fish_seen_subcommand_from man" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and __fish_seen_subcommand_from completions" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and __fish_seen_subcommand_from completions" -l home -d 'Keep everything under this folder (`SSH_EIC_HOME`)' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and __fish_seen_subcommand_from completions" -l state -d 'Keep the state folder under this one (`XDG_STATE_HOME`)' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and __fish_seen_subcommand_from completions" -s v -l verbose -d 'Say more; twice: what takes how long, too'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and __fish_seen_subcommand_from completions" -s q -l quiet -d 'Say nothing but errors'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and __fish_seen_subcommand_from completions" -s h -l help -d 'Print help'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and __fish_seen_subcommand_from help" -f -a "man" -d 'The man page ssh-eic(1)'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and __fish_seen_subcommand_from help" -f -a "man" -d 'A man page'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and __fish_seen_subcommand_from help" -f -a "completions" -d 'Completions for a shell'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand worker" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand worker" -l home -d 'Keep everything under this folder (`SSH_EIC_HOME`)' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand worker" -l state -d 'Keep the state folder under this one (`XDG_STATE_HOME`)' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand worker" -s v -l verbose -d 'Say more; twice: what takes how long, too'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand worker" -s q -l quiet -d 'Say nothing but errors'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand worker" -s h -l help -d 'Print help'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list push logout match remove policy proxy generate worker help" -f -a "init" -d 'Write a first config file, set up ~/.ssh/config, and sync'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list push logout match remove policy proxy generate worker help" -f -a "sync" -d 'Find instances and rewrite the ssh config for them'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list push logout match remove policy proxy generate worker help" -f -a "list" -d 'Show the managed hosts'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list push logout match remove policy proxy generate worker help" -f -a "push" -d 'Push a key to an instance by hand, for scripts'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list push logout match remove policy proxy generate worker help" -f -a "logout" -d 'Delete the temporary credentials and keys that are kept between connections'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list push logout match remove policy proxy generate worker help" -f -a "match" -d 'The Match exec hook that ssh calls before each connection'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list push logout match remove policy proxy generate worker help" -f -a "remove" -d 'Remove everything that ssh-eic wrote; ~/.ssh/config is as it was before'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list push logout match remove policy proxy generate worker help" -f -a "policy" -d 'Print the IAM policy that reaching the managed hosts needs'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list push logout match remove policy proxy generate worker help" -f -a "proxy" -d 'The `ProxyCommand` that ssh calls to reach an instance'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list push logout match remove policy proxy generate worker help" -f -a "generate" -d 'Print the man page or shell completions'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list push logout match remove policy proxy generate worker help" -f -a "worker" -d 'Asks AWS for a proxy; for ssh-eic itself'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list push logout match remove policy proxy generate worker help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and __fish_seen_subcommand_from generate" -f -a "man" -d 'The man page ssh-eic(1)'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list inventory push logout match remove doctor policy proxy generate help" -f -a "init" -d 'Write a first config file, set up ~/.ssh/config, and sync'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list inventory push logout match remove doctor policy proxy generate help" -f -a "sync" -d 'Find instances and rewrite the ssh config for them'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list inventory push logout match remove doctor policy proxy generate help" -f -a "list" -d 'Show the managed hosts'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list inventory push logout match remove doctor policy proxy generate help" -f -a "inventory" -d 'The managed hosts as a dynamic inventory for Ansible'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list inventory push logout match remove doctor policy proxy generate help" -f -a "push" -d 'Push a key to an instance by hand, for scripts'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list inventory push logout match remove doctor policy proxy generate help" -f -a "logout" -d 'Delete the temporary credentials and keys that are kept between connections'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list inventory push logout match remove doctor policy proxy generate help" -f -a "match" -d 'The Match exec hook that ssh calls before each connection'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list inventory push logout match remove doctor policy proxy generate help" -f -a "remove" -d 'Remove everything that ssh-eic wrote; ~/.ssh/config is as it was before'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list inventory push logout match remove doctor policy proxy generate help" -f -a "doctor" -d 'Find out why a connection fails, and what to do about it'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list inventory push logout match remove doctor policy proxy generate help" -f -a "policy" -d 'Print the least-privilege IAM policy that the config needs'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list inventory push logout match remove doctor policy proxy generate help" -f -a "proxy" -d 'The `ProxyCommand` that ssh calls to reach an instance'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list inventory push logout match remove doctor policy proxy generate help" -f -a "generate" -d 'Print man pages or shell completions'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list inventory push logout match remove doctor policy proxy generate help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and __fish_seen_subcommand_from generate" -f -a "man" -d 'A man page'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and __fish_seen_subcommand_from generate" -f -a "completions" -d 'Completions for a shell'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -f -a "(ssh-eic list --names 2>/dev/null)" -d 'Managed host'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand push" -f -a "(ssh-eic list --names 2>/dev/null)" -d 'Managed host'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand doctor" -f -a "(ssh-eic list --names 2>/dev/null)" -d 'Managed host'

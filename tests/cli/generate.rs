@@ -12,11 +12,20 @@ fn generated(args: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
+/// Whether a program is there; a test that needs it is skipped elsewhere, never under CI.
+pub(crate) fn has(program: &str) -> bool {
+    let found = Command::new("sh").args(["-c", &format!("command -v {program} >/dev/null")]).status();
+    let found = found.expect("sh").success();
+    assert!(found || std::env::var_os("CI").is_none(), "tests/run installs {program}");
+    found
+}
+
 #[test]
 fn the_committed_files_are_fresh() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for (args, file) in [
         (&["man"][..], "man/ssh-eic.1"),
+        (&["man", "ssh-eic-config"], "man/ssh-eic-config.5"),
         (&["completions", "bash"], "contrib/completions/ssh-eic.bash"),
         (&["completions", "zsh"], "contrib/completions/_ssh-eic"),
         (&["completions", "fish"], "contrib/completions/ssh-eic.fish"),
@@ -34,4 +43,28 @@ fn bash_completes_commands_and_flags() {
     );
     let output = Command::new("bash").args(["--norc", "-c", &script]).output().expect("bash");
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "--source", "{output:?}");
+}
+
+#[test]
+fn mandoc_has_nothing_against_the_man_pages() {
+    if !has("mandoc") {
+        return;
+    }
+    for page in ["man/ssh-eic.1", "man/ssh-eic-config.5"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
+        let output = Command::new("mandoc").args(["-Tlint", "-Wall"]).arg(path).output().expect("mandoc");
+        let said = String::from_utf8_lossy(&output.stdout);
+        // That a page of ours is not installed on this machine is no fault of the page.
+        let faults: Vec<&str> = said.lines().filter(|line| !line.contains("referenced manual not found")).collect();
+        assert!(faults.is_empty(), "{page}: {faults:#?}");
+    }
+}
+
+#[test]
+fn the_man_page_has_the_sections_that_people_look_for() {
+    let page = generated(&["man"]);
+    for section in ["NAME", "SYNOPSIS", "COMMANDS", "EXIT STATUS", "ENVIRONMENT", "FILES", "EXAMPLES", "DIAGNOSTICS"] {
+        assert!(page.contains(&format!(".SH {section}\n")), "{section}");
+    }
+    assert!(page.contains("\n.SS push\n") && !page.contains("worker") && !page.contains("\\-\\-detached"));
 }

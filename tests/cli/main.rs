@@ -14,6 +14,7 @@ mod floors;
 mod generate;
 mod hostile;
 mod init;
+mod install;
 mod inventory;
 mod keys;
 mod layouts;

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::*;
 
 fn parse(text: &str) -> Config {
@@ -124,4 +126,51 @@ fn a_file_that_others_could_have_written_is_refused() {
     fs::set_permissions(&own, fs::Permissions::from_mode(0o666)).unwrap();
     let error = Config::load(&own, &dir.path().join("none")).unwrap_err();
     assert!(error.message.contains("can be changed by others"), "{}", error.message);
+}
+
+/// The keys of a table as the parser itself knows them: what it names where it meets one that it does not know.
+fn keys_of(table: &str) -> BTreeSet<String> {
+    let error = toml::from_str::<Raw>(&format!("{table}\nno-key-of-ours = 1\n")).expect_err(table);
+    let (_, expected) = error.message().split_once(", expected ").expect("what it expects");
+    expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+const PAGE: &str = include_str!("../../../man/ssh-eic-config.5");
+
+#[test]
+fn the_man_page_has_every_key_of_the_parser_and_no_other() {
+    let tables = PAGE.split("\n.SS ").skip(1).map(|part| part.split("\n.SH ").next().unwrap_or_default());
+    let mut seen = BTreeSet::new();
+    for part in tables {
+        let part = part.replace("\\-", "-");
+        let table = part.lines().next().expect("a heading");
+        seen.insert(table.trim_matches(['[', ']']).to_owned());
+        let entries: Vec<&str> = part.split("\n.TP\n").skip(1).collect();
+        let name =
+            |entry: &&str| entry.strip_prefix("\\fB").and_then(|rest| rest.split("\\fR").next()).map(str::to_owned);
+        let told: BTreeSet<String> = entries.iter().filter_map(name).collect();
+        if table == "[defaults]" {
+            assert!(told.is_empty() && keys_of(table) == keys_of("[[source]]"), "{told:?}");
+            continue;
+        }
+        assert_eq!(told, keys_of(table), "{table}");
+        for entry in entries {
+            // Each has an example that the parser takes as it stands.
+            let example = entry.lines().last().expect("an example").trim_start_matches("\\fB").trim_end_matches("\\fR");
+            let own = name(&entry).expect("a key");
+            assert!(example.starts_with(&format!("{own} = ")), "{table} {entry}");
+            let needed = if table == "[[host]]" && own != "match" { "match = \"x\"\n" } else { "" };
+            let text = format!("{table}\n{needed}{example}\n");
+            assert!(toml::from_str::<Raw>(&text).is_ok(), "{text}");
+        }
+    }
+    assert_eq!(seen, keys_of(""));
+}
+
+#[test]
+fn the_example_of_the_man_page_is_a_config() {
+    let (_, example) = PAGE.rsplit_once(".nf\n").expect("an example");
+    let (example, _) = example.split_once(".fi").expect("its end");
+    let config = parse(&example.replace("\\-", "-"));
+    assert_eq!((config.sources.len(), config.hosts.len()), (2, 1));
 }

@@ -1,0 +1,181 @@
+//! `install.sh`, and the completions that it installs, in the real shells.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::generate::has;
+use crate::layouts::snapshot::Snapshot;
+use crate::layouts::{INLINE, configure};
+use crate::world::{Story, World, binary};
+
+fn install(world: &World, args: &[&str]) -> Story {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("install.sh");
+    let script = script.to_str().expect("text").to_owned();
+    world.run("bash", &[&[script.as_str()], args].concat())
+}
+
+fn install_ours(world: &World) {
+    install(world, &["--binary", binary().to_str().expect("text")]).ok();
+}
+
+/// Files below a folder whose path has our name.
+fn ours(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).expect("a folder").flatten().map(|entry| entry.path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.to_string_lossy().contains("ssh-eic") {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn what_was_installed_is_removed_and_nothing_else() {
+    let world = World::bare();
+    world.write(".local/bin/other", "somebody else's");
+    let before = Snapshot::of(&world.home().join(".local"));
+    install_ours(&world);
+    // A second time, as an update does.
+    install_ours(&world);
+    for path in ["bin/ssh-eic", "share/man/man1/ssh-eic.1", "share/man/man5/ssh-eic-config.5"] {
+        assert!(world.home().join(".local").join(path).exists(), "{path}");
+    }
+    let program = world.home().join(".local/bin/ssh-eic");
+    let program = program.to_str().unwrap();
+    world.run(program, &["init", "--profile", "prod", "--region", "eu-west-1"]).ok();
+    assert!(world.read(".ssh/config").contains("Include"));
+    install(&world, &["--uninstall"]).says("took our part out of").ok();
+    assert!(!world.home().join(".ssh/config").exists());
+    let left = ours(world.home());
+    assert_eq!(left, [world.home().join(".config/ssh-eic/config.toml")]);
+    let after = Snapshot::of(&world.home().join(".local")).without("state");
+    before.assert_same(&after, &world.sh("find ~/.local"));
+    install(&world, &["--uninstall"]).fails_with(1).says("nothing is recorded");
+}
+
+#[test]
+fn while_remove_cannot_do_its_work_nothing_is_uninstalled() {
+    let world = World::bare();
+    configure(&world, INLINE);
+    world.eic(&["sync"]).ok();
+    install_ours(&world);
+    let whole = world.read(".ssh/config");
+    let damaged: String = whole.split_inclusive('\n').filter(|line| !line.starts_with("# >>> ")).collect();
+    world.write(".ssh/config", &damaged);
+    install(&world, &["--uninstall"]).fails_with(1).says("nothing was uninstalled");
+    assert!(world.home().join(".local/bin/ssh-eic").exists());
+    world.write(".ssh/config", &whole);
+    install(&world, &["--uninstall"]).ok();
+    assert!(!world.home().join(".local/bin/ssh-eic").exists());
+}
+
+#[test]
+fn a_prefix_of_one_s_own_and_flags_that_do_not_go_together() {
+    let world = World::bare();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("install.sh");
+    let (script, binary) = (script.display(), binary());
+    let (prefix, binary) = (world.home().join("a b"), binary.display());
+    world.sh(&format!("cd && PREFIX='a b' {script} --binary {binary}")).ok();
+    assert!(prefix.join("bin/ssh-eic").exists());
+    world.sh(&format!("cd && PREFIX='a b' {script} --uninstall")).ok();
+    assert!(!prefix.exists());
+    for flags in ["--demo --uninstall", "--binary x --uninstall", "--loopback", "--binary"] {
+        world.sh(&format!("{script} {flags}")).fails_with(1);
+    }
+}
+
+/// A line with the cursor at its end, and what is offered there.
+const OFFERED: [(&str, &[&str]); 8] = [
+    ("ssh-eic pus", &["push"]),
+    ("ssh-eic sync --acc", &["--accept-moves"]),
+    ("ssh-eic push ", &["prod-web-1", "prod-web-2"]),
+    ("ssh-eic push --json prod-web-", &["prod-web-1", "prod-web-2"]),
+    ("ssh-eic list prod-web-", &["prod-web-1", "prod-web-2"]),
+    ("ssh-eic list nothing-like-this", &[]),
+    ("ssh-eic doctor prod-web-", &["prod-web-1", "prod-web-2"]),
+    ("ssh-eic inventory --host prod-web-", &["prod-web-1", "prod-web-2"]),
+];
+
+#[test]
+fn bash_completes_commands_flags_and_hosts() {
+    let world = World::new();
+    install_ours(&world);
+    for (line, offered) in OFFERED {
+        let script = format!(
+            ". ~/.local/share/bash-completion/completions/ssh-eic; line='{line}'; COMP_WORDS=($line); \
+             case $line in *' ') COMP_WORDS+=('') ;; esac; COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+             $(complete -p ssh-eic | sed 's/.*-F \\([^ ]*\\).*/\\1/') ssh-eic \"${{COMP_WORDS[COMP_CWORD]}}\" \
+             \"${{COMP_WORDS[COMP_CWORD-1]}}\"; [ ${{#COMPREPLY[@]}} -eq 0 ] || printf '%s\\n' \"${{COMPREPLY[@]}}\""
+        );
+        let story = world.run("bash", &["--norc", "-c", &script]);
+        assert_eq!(story.ok().lines().collect::<Vec<_>>(), offered, "{line}\n{story}");
+        assert_eq!(story.stderr, "", "{story}");
+    }
+}
+
+#[test]
+fn fish_completes_commands_flags_and_hosts() {
+    if !has("fish") {
+        return;
+    }
+    let world = World::new();
+    install_ours(&world);
+    for (line, offered) in OFFERED {
+        let story = world.run("fish", &["-c", &format!("complete -C '{line}'")]);
+        let words: Vec<&str> = story.ok().lines().filter_map(|line| line.split('\t').next()).collect();
+        assert_eq!(words, offered, "{line}\n{story}");
+    }
+}
+
+/// An interactive zsh on a terminal of its own: types each line and a tab, and writes down what has become of it.
+const TYPIST: &str = r#"
+zmodload zsh/zpty
+out=$1; shift
+: >$out
+zpty z 'zsh -f -i'
+zpty -w z 'PS1=; fpath=(~/.local/share/zsh/site-functions $fpath); autoload -Uz compinit; compinit -u -D'
+zpty -w z "note() { print -r -- \"[\$BUFFER]\" >>$out; BUFFER=; }; zle -N note; bindkey '^T' note; print ready >>$out"
+wait_for() {
+    for try in {1..600}; do
+        [ "$(wc -l <$out)" -ge $1 ] && return
+        zpty -r -t z said
+        sleep 0.05
+    done
+    print -u2 "no answer: $said"; exit 1
+}
+wait_for 1
+lines=1
+for line in "$@"; do
+    zpty -w -n z "$line"$'\t\x14'
+    wait_for $((++lines))
+done
+zpty -d z
+tail -n +2 $out
+"#;
+
+#[test]
+fn zsh_completes_commands_flags_and_hosts() {
+    if !has("zsh") {
+        return;
+    }
+    let world = World::new();
+    install_ours(&world);
+    world.write("typist", TYPIST);
+    let lines: Vec<&str> = OFFERED.iter().map(|(line, _)| *line).collect();
+    let story = world.run("zsh", &[&["-f", "typist", "noted"], &lines[..]].concat());
+    let wanted = [
+        "[ssh-eic push ]",
+        "[ssh-eic sync --accept-moves ]",
+        // As far as all that are offered agree.
+        "[ssh-eic push prod-web-]",
+        "[ssh-eic push --json prod-web-]",
+        "[ssh-eic list prod-web-]",
+        "[ssh-eic list nothing-like-this]",
+    ];
+    assert_eq!(story.ok().lines().collect::<Vec<_>>(), wanted, "{story}");
+}
