@@ -20,6 +20,7 @@ mod logout;
 mod loopback;
 mod match_hook;
 mod names;
+mod network;
 mod policy;
 mod proxy;
 mod push;
