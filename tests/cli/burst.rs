@@ -83,29 +83,54 @@ fn a_push_that_takes_long_is_waited_for() {
     assert!(story.took >= Duration::from_secs(3), "{story}");
 }
 
+/// prod-web-1 and prod-web-2, many-0 to many-19, and AWS that allows so many pushes a second, if there is a limit.
+fn twenty_more(rate_per_s: Option<f64>) -> World {
+    let world = World::new();
+    let many = (0..20).map(|n| Instance::new(&format!("many-{n}")).address(format!("10.0.8.{n}"))).collect();
+    world.sandbox.add_many(many).unwrap();
+    world.eic(&["sync"]).ok();
+    if let Some(rate_per_s) = rate_per_s {
+        let throttle = [("SendSSHPublicKey".to_owned(), Throttle { rate_per_s, burst: rate_per_s, times: 0 })].into();
+        world.sandbox.switches(Switches { throttle, ..Switches::default() }).unwrap();
+    }
+    world.sandbox.clear_calls().unwrap();
+    world
+}
+
+/// Logs in to all twenty at once, so often to each, and returns how many pushes went well and how many did not.
+fn all_at_once(world: &World, times: usize) -> (usize, usize) {
+    let start = Instant::now();
+    let hosts = (0..20 * times).map(|n| format!("many-{}", n % 20));
+    let children: Vec<_> =
+        hosts.map(|host| (spawn(&mut world.ssh_command(&[&host, "echo $SSH_EIC_INSTANCE"])), host)).collect();
+    for (child, host) in children {
+        assert!(finish(child, format!("ssh {host}"), start).ok().starts_with("i-0"));
+    }
+    let pushes = world.pushes();
+    let well = pushes.iter().filter(|push| push.status == 200).count();
+    (well, pushes.len() - well)
+}
+
 #[test]
 #[serial_test::file_serial(many_processes)]
 fn more_first_connections_than_aws_allows_all_get_in() {
     if !can_have_namespaces() {
         return;
     }
-    let world = World::new();
-    let many = (0..20).map(|n| Instance::new(&format!("many-{n}")).address(format!("10.0.8.{n}"))).collect();
-    world.sandbox.add_many(many).unwrap();
-    world.eic(&["sync"]).ok();
     // A quarter of what we would send: the rate has to come down, and nobody may give up.
-    let throttle = Throttle { rate_per_s: 5.0, burst: 5.0, times: 0 };
-    world
-        .sandbox
-        .switches(Switches { throttle: [("SendSSHPublicKey".to_owned(), throttle)].into(), ..Switches::default() })
-        .unwrap();
-    world.sandbox.clear_calls().unwrap();
-    let start = Instant::now();
-    let children: Vec<_> = (0..20).map(|n| spawn(&mut world.ssh_command(&[&format!("many-{n}"), "true"]))).collect();
-    for child in children {
-        finish(child, "ssh many-N true".to_owned(), start).ok();
+    let (well, refused) = all_at_once(&twenty_more(Some(5.0)), 1);
+    assert_eq!(well, 20);
+    assert!(refused > 0, "nothing was throttled, so that this shows nothing");
+}
+
+#[test]
+#[serial_test::file_serial(many_processes)]
+fn two_connections_to_each_of_twenty_at_once_push_twenty_times() {
+    if !can_have_namespaces() {
+        return;
     }
-    let pushes = world.pushes();
-    assert_eq!(pushes.iter().filter(|push| push.status == 200).count(), 20, "{pushes:#?}");
-    assert!(pushes.iter().any(|push| push.status != 200), "nothing was throttled, so that this shows nothing");
+    assert_eq!(all_at_once(&twenty_more(None), 2), (20, 0));
+    let (well, refused) = all_at_once(&twenty_more(Some(5.0)), 2);
+    assert_eq!(well, 20, "throttled as well");
+    assert!(refused > 0, "nothing was throttled, so that this shows nothing");
 }

@@ -24,6 +24,7 @@ mod logout;
 mod loopback;
 mod match_hook;
 mod names;
+mod network;
 mod packaging;
 mod policy;
 mod proxy;

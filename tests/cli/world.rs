@@ -28,7 +28,11 @@ impl World {
     }
 
     pub(crate) fn in_form(form: Form) -> Self {
-        let mut sandbox = Sandbox::start(Options { form, ..Options::default() }).expect("a sandbox");
+        Self::with(Options { form, ..Options::default() })
+    }
+
+    fn with(options: Options) -> Self {
+        let mut sandbox = Sandbox::start(options).expect("a sandbox");
         sandbox.path_with(binary().parent().expect("a folder"));
         let web1 = sandbox.add(Instance::new("prod-web-1").address("10.0.3.7")).expect("prod-web-1");
         let web2 = sandbox.add(Instance::new("prod-web-2").address("10.0.3.8")).expect("prod-web-2");
@@ -37,7 +41,16 @@ impl World {
 
     /// The same after `ssh-eic init --profile prod`.
     pub(crate) fn new() -> Self {
-        let world = Self::bare();
+        Self::bare().initialised()
+    }
+
+    /// The same with AWS over TLS, by an authority that nobody but the commands inside trusts.
+    pub(crate) fn over_tls() -> Self {
+        Self::with(Options { tls: true, ..Options::default() }).initialised()
+    }
+
+    fn initialised(self) -> Self {
+        let world = self;
         world.eic(&["init", "--profile", "prod", "--region", "eu-west-1"]).ok();
         world.sandbox.clear_calls().expect("the call log");
         world
@@ -89,6 +102,12 @@ impl World {
         self.run("bash", &["-c", script])
     }
 
+    /// From here on /etc is the sandbox's own copy, in the form of namespaces.
+    pub(crate) fn own_etc(&self) {
+        let script = "set -e; mount -t tmpfs tmpfs /mnt; cp -a /etc/. /mnt/; mount --bind /mnt /etc";
+        self.sh(&format!("mountpoint -q /etc || {{ {script}; }}")).ok();
+    }
+
     pub(crate) fn pushes(&self) -> Vec<Call> {
         self.sandbox.pushes().expect("the call log")
     }
@@ -118,8 +137,9 @@ impl World {
             .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     }
 
-    /// Processes of ours that run inside the sandbox: those with its home in their environment.
-    pub(crate) fn survivors(&self) -> Vec<String> {
+    /// Processes of ours that run inside the sandbox, those with its home in their environment: their folders below
+    /// /proc, and their command lines.
+    pub(crate) fn processes(&self) -> Vec<(PathBuf, String)> {
         let home = format!("HOME={}", self.home().display());
         let mut found = Vec::new();
         for entry in fs::read_dir("/proc").expect("/proc").flatten() {
@@ -128,10 +148,14 @@ impl World {
             let line = String::from_utf8_lossy(&read("cmdline")).replace('\0', " ");
             let is_ours = line.contains("ssh-eic") && !line.contains("sandbox serve");
             if is_ours && environment.split(|&b| b == 0).any(|variable| variable == home.as_bytes()) {
-                found.push(line);
+                found.push((entry.path(), line));
             }
         }
         found
+    }
+
+    pub(crate) fn survivors(&self) -> Vec<String> {
+        self.processes().into_iter().map(|(_, line)| line).collect()
     }
 
     /// Waits until no process of ours is left.

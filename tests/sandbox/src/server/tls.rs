@@ -16,6 +16,15 @@ use rustls::pki_types::PrivatePkcs8KeyDer;
 /// The authority's certificate inside the sandbox's folder.
 const CA: &str = "aws-ca.pem";
 
+/// AWS's own names, so that a client that has been told of no endpoint can be led here, by a proxy: the plain and FIPS
+/// ones of a region, its dual-stack ones, and those of a region of China.
+const AWS_NAMES: [&str; 4] = [
+    "*.eu-west-1.amazonaws.com",
+    "*.eu-west-1.api.aws",
+    "*.cn-north-1.amazonaws.com.cn",
+    "*.cn-north-1.api.amazonwebservices.com.cn",
+];
+
 /// How the stand-in speaks TLS, and who vouches for it.
 #[derive(Debug)]
 pub(super) struct Tls {
@@ -23,7 +32,7 @@ pub(super) struct Tls {
     pub(super) ca: PathBuf,
 }
 
-/// Makes an authority and a certificate of the stand-in's address.
+/// Makes an authority, and a certificate of the stand-in's address and of AWS's own names.
 pub(super) fn furnish(dir: &Path) -> io::Result<Tls> {
     let authority = authority().map_err(io::Error::other)?;
     let ca = dir.join(CA);
@@ -43,7 +52,8 @@ fn authority() -> Result<CertifiedIssuer<'static, KeyPair>, rcgen::Error> {
 
 fn config(authority: &CertifiedIssuer<'_, KeyPair>) -> io::Result<ServerConfig> {
     let key = KeyPair::generate().map_err(io::Error::other)?;
-    let names = [Ipv4Addr::LOCALHOST.to_string(), String::from("localhost")];
+    let here = [Ipv4Addr::LOCALHOST.to_string(), String::from("localhost")];
+    let names: Vec<String> = here.into_iter().chain(AWS_NAMES.map(String::from)).collect();
     let mut params = CertificateParams::new(names).map_err(io::Error::other)?;
     params.distinguished_name.push(DnType::CommonName, "the sandbox's AWS");
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
