@@ -5,28 +5,20 @@
 //! aws-lc's tables, and knows no `HTTPS_PROXY`. The feature `fips` pays for those tables and gets a validated module.
 
 use std::cell::OnceCell;
-use std::path::Path;
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use aws_smithy_http_client::tls::{Provider, TlsContext};
 use aws_smithy_http_client::{Builder, Connector};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
+use crate::aws::trust;
 use crate::core::diagnosis::Cause;
 use crate::error::{Error, Kind, Result};
-
-/// Bundles of trusted certificates where systems keep them; one file is a fifth of the work of a folder.
-const BUNDLES: [&str; 4] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
 
 /// What does the arithmetic of TLS. With the module of FIPS, building the client fails where its self-tests do.
 #[cfg(feature = "fips")]
@@ -126,7 +118,7 @@ pub fn http_client() -> Result<SharedHttpClient> {
 
 fn new_http_client() -> Result<SharedHttpClient> {
     let context = TlsContext::builder()
-        .with_trust_store(trust_store()?)
+        .with_trust_store(trust::store()?)
         .build()
         .map_err(|error| Error::new(Kind::File, "the trusted certificates cannot be used").because(error))?;
     Ok(Builder::new().build_with_connector_fn(move |settings, components| {
@@ -135,22 +127,4 @@ fn new_http_client() -> Result<SharedHttpClient> {
         connector.set_sleep_impl(components.and_then(aws_sdk_sts::config::RuntimeComponents::sleep_impl));
         connector.enable_tcp_nodelay(true).tls_provider(Provider::Rustls(CRYPTO)).tls_context(context.clone()).build()
     }))
-}
-
-fn trust_store() -> Result<TrustStore> {
-    let from_file = |path: &Path| {
-        std::fs::read(path)
-            .map(|pem| TrustStore::empty().with_pem_certificate(pem))
-            .map_err(|e| Error::file("read", path, &e))
-    };
-    if let Some(bundle) = crate::sys::environment::variable("AWS_CA_BUNDLE") {
-        return from_file(Path::new(&bundle))
-            .map_err(|error| error.hint("AWS_CA_BUNDLE names a file of PEM certificates; correct or unset it"))
-            .map_err(|error| error.cause(Cause::CaBundle));
-    }
-    let chosen = ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(|name| std::env::var_os(name).is_some());
-    match BUNDLES.iter().map(Path::new).find(|path| !chosen && path.is_file()) {
-        Some(bundle) => from_file(bundle),
-        None => Ok(TrustStore::default()),
-    }
 }

@@ -65,6 +65,8 @@ pub struct Session {
     pub identity: Identity,
     /// Where the credentials are kept between processes.
     pub kept: Option<Entry>,
+    /// Where keys are pushed, if the profile names a place of its own for that.
+    pub push_endpoint: Option<String>,
 }
 
 impl Session {
@@ -108,6 +110,10 @@ pub async fn open(
         account: credentials.account_id().map(|id| id.as_str().to_owned()).filter(|id| is_account(id)),
         identity: identity.clone(),
         kept,
+        push_endpoint: match identity.sso {
+            None => Profiles::load().await.ok().and_then(|all| all.push_endpoint(identity.profile.as_deref())),
+            Some(_) => None,
+        },
         config: config.into_builder().credentials_provider(SharedCredentialsProvider::new(credentials)).build(),
     };
     if let (Some(wanted), Some(found)) = (&identity.account, &session.account) {

@@ -71,20 +71,54 @@ where
             }
             Failure { error: error.because(details), retry, code: Some(code) }
         }
-        SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => Failure {
-            error: Error::new(Kind::Unavailable, format!("{action}: AWS could not be reached in {region}"))
-                .hint("check the network, VPN and HTTPS_PROXY; -v shows the details")
-                .because(details)
-                .cause(Cause::AwsUnreachable),
-            retry: Retry::Network,
-            code: None,
-        },
+        SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => {
+            let (error, retry) = on_the_way(action, region, &details);
+            Failure { error: error.because(details), retry, code: None }
+        }
         _ => Failure {
             error: Error::new(Kind::Bug, format!("{action}: the request could not be made")).because(details),
             retry: Retry::Never,
             code: None,
         },
     }
+}
+
+/// What went wrong before AWS could answer. The SDK has no types for it, only words; what stays the same however often
+/// it is tried is not tried again.
+fn on_the_way(action: &str, region: &str, details: &str) -> (Error, Retry) {
+    let failed = |what: &str| Error::new(Kind::Unavailable, format!("{action}: {what} in {region}"));
+    let has = |words: &str| details.contains(words);
+    if has("invalid peer certificate") {
+        let why = details.split("invalid peer certificate: ").nth(1).unwrap_or_default();
+        let why = why.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+        let error = if why.starts_with("Expired") || why.starts_with("NotValidYet") {
+            failed(&format!("the certificate of AWS's endpoint is not valid at this time ({why})"))
+                .hint("check this machine's clock; timedatectl set-ntp true sets it")
+        } else {
+            failed(&format!("the certificate of AWS's endpoint is not trusted ({why})"))
+                .hint("if a proxy of your company's opens TLS, name its authority's PEM file by AWS_CA_BUNDLE")
+        };
+        return (error.cause(Cause::AwsUnreachable), Retry::Never);
+    }
+    if has("proxy authorization required") {
+        let error = failed("the proxy on the way to AWS wants a user and a password");
+        let error = error.hint("HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT, special characters percent-encoded");
+        return (error.cause(Cause::AwsUnreachable), Retry::Never);
+    }
+    if has("ResolveEndpointError") {
+        let error = Error::new(Kind::Config, format!("{action}: the endpoint that is set for {region} cannot be used"));
+        let error = if has("FIPS") || has("Dualstack") || has("DualStack") {
+            error.hint(
+                "AWS_USE_FIPS_ENDPOINT and AWS_USE_DUALSTACK_ENDPOINT do not go with an AWS_ENDPOINT_URL: unset one",
+            )
+        } else {
+            error.hint("AWS_ENDPOINT_URL (and endpoint_url in ~/.aws/config) is a URL, such as https://HOST")
+        };
+        return (error.cause(Cause::AwsUnreachable), Retry::Never);
+    }
+    let error = failed("AWS could not be reached");
+    let error = error.hint("check the network, VPN and HTTPS_PROXY; -v shows the details").cause(Cause::AwsUnreachable);
+    (error, Retry::Network)
 }
 
 struct Said<'a> {

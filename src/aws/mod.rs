@@ -12,3 +12,4 @@ pub mod profiles;
 pub mod push;
 pub mod regions;
 pub mod standing;
+mod trust;

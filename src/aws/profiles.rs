@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use aws_config::sso::SsoTokenProvider;
 use aws_config::{Region, SdkConfig};
+use aws_runtime::env_config::property::PropertiesKey;
 use aws_runtime::env_config::section::EnvConfigSections;
 use aws_types::os_shim_internal::{Env, Fs};
 
@@ -102,6 +103,27 @@ impl Profiles {
             Some(name) => self.sso_session(&name).ok().map(|session| session.start_url),
             None => settings.start_url,
         }
+    }
+
+    /// The endpoint that a profile names for EC2 Instance Connect alone, by its `services` section: the SDK looks for
+    /// `ec2-instance-connect` there, the AWS CLI and AWS's documentation have `ec2_instance_connect` (aws-runtime 1.10).
+    #[must_use]
+    pub fn push_endpoint(&self, profile: Option<&str>) -> Option<String> {
+        let of_environment = ["AWS_ENDPOINT_URL_EC2_INSTANCE_CONNECT", "AWS_ENDPOINT_URL"];
+        let ignored = variable("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS").is_some_and(|value| value == "true");
+        let section = self.0.get_profile(profile.unwrap_or_else(|| self.0.selected_profile()))?;
+        let ignored = ignored || section.get("ignore_configured_endpoint_urls") == Some("true");
+        if ignored || of_environment.into_iter().any(|name| variable(name).is_some()) {
+            return None;
+        }
+        let key = PropertiesKey::builder()
+            .section_key("services")
+            .section_name(section.get("services")?)
+            .property_name("ec2_instance_connect")
+            .sub_property_name("endpoint_url")
+            .build()
+            .ok()?;
+        self.0.other_sections().get(&key).cloned()
     }
 
     /// What a profile says; none names the selected one.

@@ -25,7 +25,11 @@ pub struct Push<'a> {
 ///
 /// [`Failure`], which says whether to try again.
 pub async fn send(session: &Session, push: Push<'_>) -> Result<Option<String>, Failure> {
-    let answer = Client::new(&session.config)
+    let mut config = aws_sdk_ec2instanceconnect::config::Builder::from(&session.config);
+    if let Some(url) = &session.push_endpoint {
+        config.set_endpoint_url(Some(url.clone()));
+    }
+    let answer = Client::from_conf(config.build())
         .send_ssh_public_key()
         .instance_id(push.id.as_str())
         .instance_os_user(push.user.as_str())

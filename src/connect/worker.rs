@@ -9,6 +9,7 @@ use std::io::{self, BufRead, Read, Write};
 use std::net::{IpAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
@@ -212,7 +213,7 @@ pub fn serve(paths: &Paths, program: Program) -> Result<()> {
     let paths = paths.clone();
     thread::spawn(move || {
         // What it cannot read now it will not be able to read later, and then it says so.
-        let _ = client::http_client();
+        let _ = panic::catch_unwind(client::http_client);
         let mut input = io::BufReader::new(io::stdin());
         let mut line = String::new();
         let request = input.read_line(&mut line).ok().and_then(|_| serde_json::from_str::<Request>(&line).ok());
@@ -225,7 +226,12 @@ pub fn serve(paths: &Paths, program: Program) -> Result<()> {
             let _ = io::copy(&mut input, &mut io::sink());
             end.send(None)
         });
-        sender.send(Some(answer(&paths, program, request)))
+        // The watcher has a sender of its own, so that a panic would be waited for like an answer.
+        let done = panic::catch_unwind(AssertUnwindSafe(|| answer(&paths, program, request)));
+        sender.send(Some(done.unwrap_or_else(|_| {
+            Err(Error::new(Kind::Bug, "the process that asks AWS has met a bug")
+                .hint("run it with -v and report what it says"))
+        })))
     });
     if let Ok(Some(answer)) = receiver.recv() {
         let mut bytes = serde_json::to_vec(&answer).unwrap_or_default();

@@ -33,7 +33,7 @@ use content::{PROVEN, REMEMBERED, SHARED, SOURCE, UNTOLD};
 
 /// Format of the file; another one is read as no index, and the next sync writes it anew.
 const VERSION: u32 = 2;
-/// Bytes read at a time: a line and the one before it, mostly.
+/// Bytes read at a time: the rest of a line and the one behind it, mostly.
 const BLOCK: usize = 1024;
 
 /// What holds for all hosts.
@@ -171,8 +171,11 @@ impl Index {
         let (mut low, mut high) = (self.first_line, self.length);
         while low < high {
             let middle = low.midpoint(high);
-            let start = if middle == low { low } else { self.next_line(middle - 1, high)?.unwrap_or(low) };
-            let Some(line) = line_at(&self.file, start, self.length)? else { return Ok(None) };
+            let found = if middle == low { None } else { self.line_behind(middle - 1, high)? };
+            let (start, line) = match found {
+                Some(found) => found,
+                None => (low, line_at(&self.file, low, self.length)?.unwrap_or_default()),
+            };
             let end = line.iter().position(|&b| b == b'\t').unwrap_or(line.len());
             match line[..end].cmp(key) {
                 std::cmp::Ordering::Equal => return Ok(Some(line[(end + 1).min(line.len())..].to_vec())),
@@ -184,8 +187,9 @@ impl Index {
         Ok(None)
     }
 
-    /// The start of the line behind the first newline at or after `at`, if it is before `limit`.
-    fn next_line(&self, at: u64, limit: u64) -> io::Result<Option<u64>> {
+    /// The line behind the first newline at or after `at`, with its start, if it begins before `limit`: mostly in one
+    /// read.
+    fn line_behind(&self, at: u64, limit: u64) -> io::Result<Option<(u64, Vec<u8>)>> {
         let mut at = at;
         let mut block = [0; BLOCK];
         while at < limit {
@@ -193,11 +197,20 @@ impl Index {
             if count == 0 {
                 return Ok(None);
             }
-            if let Some(newline) = block[..count].iter().position(|&b| b == b'\n') {
-                let start = at + newline as u64 + 1;
-                return Ok((start < limit).then_some(start));
+            let Some(newline) = block[..count].iter().position(|&b| b == b'\n') else {
+                at += count as u64;
+                continue;
+            };
+            let start = at + newline as u64 + 1;
+            if start >= limit {
+                return Ok(None);
             }
-            at += count as u64;
+            let rest = &block[newline + 1..count];
+            let line = match rest.iter().position(|&b| b == b'\n') {
+                Some(end) => Some(rest[..end].to_vec()),
+                None => line_at(&self.file, start, self.length)?,
+            };
+            return Ok(line.map(|line| (start, line)));
         }
         Ok(None)
     }

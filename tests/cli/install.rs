@@ -176,6 +176,8 @@ fn zsh_completes_commands_flags_and_hosts() {
         "[ssh-eic push --json prod-web-]",
         "[ssh-eic list prod-web-]",
         "[ssh-eic list nothing-like-this]",
+        "[ssh-eic doctor prod-web-]",
+        "[ssh-eic inventory --host prod-web-]",
     ];
     assert_eq!(story.ok().lines().collect::<Vec<_>>(), wanted, "{story}");
 }
