@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# Sourced by install.sh and tests/run: sees to it that programs are there, or says which package has them.
+# Sourced by install.sh, tests/run and contrib/bench/peers: sees to it that programs are there, or says which package
+# has them.
 
 say() { printf '==> %s\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$1" >&2; [ $# -lt 2 ] || printf 'hint: %s\n' "$2" >&2; exit 1; }

@@ -5,15 +5,30 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use sandbox::{Instance, Network, Options, Sandbox, Switches, UBUNTU};
+use serde_json::json;
 
 use crate::meter::{self, Sample, Step};
+use crate::programs;
+use crate::stats::Runs;
 
 /// The profile and region that a fleet lives in.
-const PROFILE: &str = "prod";
-const REGION: &str = sandbox::REGION;
+pub(crate) const PROFILE: &str = "prod";
+pub(crate) const REGION: &str = sandbox::REGION;
+
+/// A config with one source, and nothing that would start by itself in the middle of a measurement.
+fn config() -> String {
+    format!("[sync]\nrefresh = \"off\"\n\n[[source]]\nprofile = \"{PROFILE}\"\nregions = [\"{REGION}\"]\n")
+}
+
+/// The one host of a fleet that can be logged in to.
+pub(crate) const FIRST: &str = "prod-web-0";
+
+/// The name of a host of [`Lab::reachable`].
+pub(crate) fn host(n: usize) -> String {
+    format!("host-{n}")
+}
 
 /// Says on stderr what is going on.
 pub(crate) fn progress(words: &str) {
@@ -26,11 +41,12 @@ pub(crate) struct Lab {
     bin: PathBuf,
     short: bool,
     fleets: BTreeMap<usize, Site>,
+    reachable: BTreeMap<usize, Site>,
 }
 
 impl Lab {
     pub(crate) fn new(bin: &Path, short: bool) -> io::Result<Self> {
-        Ok(Self { bin: bin.canonicalize()?, short, fleets: BTreeMap::new() })
+        Ok(Self { bin: bin.canonicalize()?, short, fleets: BTreeMap::new(), reachable: BTreeMap::new() })
     }
 
     /// One of two numbers, by how much time there is.
@@ -49,10 +65,32 @@ impl Lab {
             progress(&format!("a sandbox with {hosts} instances"));
             let mut site = self.site()?;
             site.add((0..hosts).map(instance).collect())?;
-            site.configure(&format!("[[source]]\nprofile = \"{PROFILE}\"\nregions = [\"{REGION}\"]\n"))?;
+            site.configure(&config())?;
             self.fleets.insert(hosts, site);
         }
         self.fleets.get(&hosts).ok_or_else(|| io::Error::other("no such fleet"))
+    }
+
+    /// A sandbox with so many instances that can be logged in to, as `host-0`, `host-1` and so on; synced, and with host
+    /// keys made.
+    pub(crate) fn reachable(&mut self, hosts: usize) -> io::Result<&Site> {
+        if !self.reachable.contains_key(&hosts) {
+            let site = self.logins(hosts, "")?;
+            self.reachable.insert(hosts, site);
+        }
+        self.reachable.get(&hosts).ok_or_else(|| io::Error::other("no such hosts"))
+    }
+
+    /// The same for one row alone, with further lines about the source of the hosts.
+    pub(crate) fn logins(&self, hosts: usize, source: &str) -> io::Result<Site> {
+        progress(&format!("a sandbox with {hosts} instances to log in to"));
+        let mut site = self.site()?;
+        let instance = |n: usize| Instance::new(&host(n)).address(format!("10.9.{}.{}", n / 250, n % 250 + 1));
+        site.add((0..hosts).map(instance).collect())?;
+        site.configure(&(config() + source))?;
+        site.first_sync()?;
+        site.sandbox.warm()?;
+        Ok(site)
     }
 
     /// An empty sandbox.
@@ -69,8 +107,8 @@ fn instance(n: usize) -> Instance {
     let role = ["web", "api", "db", "batch", "cache"][n % 5];
     let instance = Instance::new(&format!("prod-{role}-{n}")).tag("Environment", "prod").tag("Role", role);
     let instance = instance.tag("Owner", format!("team-{}", n % 37)).tag("CostCentre", format!("{:05}", n % 101));
-    // Nobody connects to these, and the loopback form has not enough ports for them.
-    let instance = instance.network(Network::Away);
+    // Nobody connects to the others, and the loopback form has not enough ports for them.
+    let instance = if n == 0 { instance } else { instance.network(Network::Away) };
     if n % 10 < 3 { instance.image(UBUNTU) } else { instance }
 }
 
@@ -99,19 +137,39 @@ impl Site {
         fs::write(folder.join("config.toml"), config)
     }
 
+    /// The runs of steps that alternate; an uncounted one has none.
+    pub(crate) fn runs<const N: usize>(&self, steps: &[Step; N], rounds: usize) -> io::Result<[Runs; N]> {
+        let samples = meter::interleaved(&self.sandbox, steps, rounds)?;
+        let runs: Vec<Runs> = samples.into_iter().map(Runs::of).collect();
+        runs.try_into().map_err(|_| io::Error::other("the meter lost a step"))
+    }
+
     /// Sets how long each page of instances takes.
     pub(crate) fn latency(&self, milliseconds: u64) -> io::Result<()> {
-        let latency_ms = [(String::from("DescribeInstances"), milliseconds)].into();
+        self.latency_of("DescribeInstances", milliseconds)
+    }
+
+    /// Sets how long an API call takes.
+    pub(crate) fn latency_of(&self, action: &str, milliseconds: u64) -> io::Result<()> {
+        let latency_ms = [(action.to_owned(), milliseconds)].into();
         self.sandbox.switches(Switches { latency_ms, ..Switches::default() })
     }
 
     /// Removes everything that `sync` wrote.
     pub(crate) fn forget(&self) -> io::Result<()> {
-        for folder in [".ssh", ".local", ".cache"] {
-            match fs::remove_dir_all(self.sandbox.home().join(folder)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
+        [".ssh", ".local", ".cache"].into_iter().try_for_each(|folder| remove(&self.sandbox.home().join(folder)))
+    }
+
+    /// Takes the keys of a host away, so that the next connection is a first one.
+    pub(crate) fn forget_keys(&self, id: &str) -> Step {
+        let keys = self.sandbox.home().join(".ssh/eic/keys").join(id).display().to_string();
+        Step::new(["sh", "-c", r#"rm -f "$0" "$0".*"#, &keys]).uncounted()
+    }
+
+    /// Makes the next connection to each host the first one ever, of which not even the rate of pushes is known.
+    pub(crate) fn forget_logins(&self) -> io::Result<()> {
+        for path in [".ssh/eic/keys", ".ssh/eic/known_hosts", ".local/state/ssh-eic/push-rate"] {
+            remove(&self.sandbox.home().join(path))?;
         }
         Ok(())
     }
@@ -142,39 +200,56 @@ impl Site {
 
     /// The AWS CLI as this sandbox can run it, or why not.
     pub(crate) fn aws(&self) -> Result<String, String> {
-        let program = self.find_aws().ok_or("aws: not installed")?;
-        let output = self.sandbox.command(&program).arg("--version").stdin(Stdio::null()).output();
-        match output {
-            Ok(output) if output.status.success() => Ok(program.display().to_string()),
-            _ => Err(format!("{} does not run", program.display())),
-        }
-    }
-
-    fn find_aws(&self) -> Option<PathBuf> {
-        let path = std::env::var("PATH").unwrap_or_default();
-        let mut folders = path.split(':').chain(self.sandbox.path().split(':')).map(Path::new);
-        let found = folders.find(|folder| folder.join("aws").is_file())?.join("aws");
-        if !found.parent().is_some_and(|folder| folder.ends_with("shims")) {
-            return Some(found);
-        }
-        // pyenv's shim is a shell script that finds the program anew at each call: not what is to be measured.
-        let output = Command::new("pyenv").args(["which", "aws"]).output().ok()?;
-        let path = String::from_utf8(output.stdout).ok()?;
-        output.status.success().then(|| PathBuf::from(path.trim()))
+        programs::find(&self.sandbox, "aws")
     }
 
     /// One request for the whole fleet by curl, which does nothing with the answer: what the server and TLS take.
     /// `None` without curl.
     pub(crate) fn curl_describe(&self) -> Option<Step> {
+        self.curl("ec2", &["-d", "Action=DescribeInstances&Version=2016-11-15"])
+    }
+
+    /// One push by curl, which signs nothing.
+    pub(crate) fn curl_push(&self, push: &Push) -> Option<Step> {
+        let Push { id, user, key } = push;
+        let body = json!({"InstanceId": id, "InstanceOSUser": user, "SSHPublicKey": key}).to_string();
+        let target = "x-amz-target: AWSEC2InstanceConnectService.SendSSHPublicKey";
+        let arguments = ["-H", target, "-H", "content-type: application/x-amz-json-1.1", "-d", &body];
+        self.curl("ec2-instance-connect", &arguments)
+    }
+
+    fn curl(&self, service: &str, arguments: &[&str]) -> Option<Step> {
         let version = self.sandbox.command("curl").arg("--version").output().ok()?;
         let key = &self.sandbox.credential(PROFILE)?.access_key_id;
-        let scope = format!("Credential={key}/20260101/{REGION}/ec2/aws4_request");
+        let scope = format!("Credential={key}/20260101/{REGION}/{service}/aws4_request");
         let signed = format!("authorization: AWS4-HMAC-SHA256 {scope}, SignedHeaders=host, Signature=0");
-        let body = "Action=DescribeInstances&Version=2016-11-15";
         let ca = self.sandbox.ca()?.display().to_string();
-        let arguments = ["curl", "-sSf", "--cacert", &ca, "-H", &signed, "-d", body, self.sandbox.endpoint()];
-        version.status.success().then(|| Step::new(arguments))
+        let common = ["curl", "-sSf", "--cacert", &ca, "-H", &signed, self.sandbox.endpoint()];
+        version.status.success().then(|| Step::new(common.into_iter().chain(arguments.iter().copied())))
     }
+}
+
+/// Removes a file or a folder, if there is one.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    removed.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
+}
+
+/// A key for an OS user of an instance.
+#[derive(Debug)]
+pub(crate) struct Push {
+    pub(crate) id: String,
+    pub(crate) user: String,
+    /// The public half, in a line.
+    pub(crate) key: String,
+}
+
+/// `aws ec2-instance-connect send-ssh-public-key`.
+pub(crate) fn aws_push(aws: &str, push: &Push) -> Step {
+    let Push { id, user, key } = push;
+    let arguments = ["ec2-instance-connect", "send-ssh-public-key", "--instance-id", id, "--instance-os-user", user];
+    let arguments = [aws].into_iter().chain(arguments).chain(["--ssh-public-key", key]);
+    Step::new(arguments.chain(["--profile", PROFILE, "--region", REGION]))
 }
 
 /// `aws ec2 describe-instances` of a fleet, in pages of 1,000 as `sync` asks for them.

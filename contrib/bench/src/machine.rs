@@ -5,10 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The machine and the programs.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Machine {
     cpu: String,
     cores: usize,
@@ -35,11 +35,30 @@ impl Machine {
         })
     }
 
-    /// In two lines.
+    /// In two lines, for whoever sits at it.
     pub(crate) fn describe(&self) -> String {
-        let Self { cpu, cores, system, openssh, ssh_eic, program } = self;
+        let [hardware, programs] = self.in_words();
+        format!("{hardware}\n{programs} ({})", self.program.display())
+    }
+
+    /// In two lines, for publication: where the program lies is nobody's business.
+    pub(crate) fn in_words(&self) -> [String; 2] {
+        let Self { cpu, cores, system, openssh, ssh_eic, .. } = self;
         let plural = if *cores == 1 { "" } else { "s" };
-        format!("{cpu}, {cores} core{plural}, {system}\n{ssh_eic} ({}), {openssh}", program.display())
+        [format!("{cpu}, {cores} core{plural}, {system}"), format!("{openssh}, {ssh_eic}")]
+    }
+}
+
+#[cfg(test)]
+pub(crate) fn sample() -> Machine {
+    let text = |text: &str| String::from(text);
+    Machine {
+        cpu: text("A <fast> CPU"),
+        cores: 2,
+        system: text("Linux 6.1"),
+        openssh: text("OpenSSH_9.2p1"),
+        ssh_eic: text("ssh-eic 0.1.0"),
+        program: "/secret/place/ssh-eic".into(),
     }
 }
 

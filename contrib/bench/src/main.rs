@@ -8,27 +8,35 @@
 //! - `rows`: what is measured, a row for each budget
 //! - `lab`: sandboxes with fleets, and the programs that run in them
 //! - `files`: ssh configs to compare with, made from the one that `sync` wrote
+//! - `ways`: ways to log in to the same instances
+//! - `programs`: where the programs are that people use instead
 //! - `meter`: the small process that starts what is measured
 //! - `stats`: what many samples say
 //! - `report`: the table and the raw numbers
+//! - `markdown`: the table for the README
+//! - `chart`: the picture for the README
 //! - `machine`: what it all ran on
 
+mod chart;
 mod cli;
 mod files;
 mod lab;
 mod machine;
+mod markdown;
 mod meter;
+mod programs;
 mod report;
 mod rows;
 mod stats;
+mod ways;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     // This program is also what it needs to have running: one build makes everything.
     let result = match std::env::args().nth(1).as_deref() {
+        _ if meter::is_called() => meter::obey(),
         Some("serve") => sandbox::cli::run(),
-        Some(meter::COMMAND) => meter::obey(),
         _ => cli::run(),
     };
     match result {

@@ -1,8 +1,16 @@
 //! What is measured: a row for each budget. Another budget is another entry here and a function beside it.
 
+mod ansible;
+mod burst;
 mod company;
 mod config;
+mod hook;
+mod idle;
+mod login;
+pub(crate) mod peers;
+mod push;
 mod scale;
+mod stream;
 mod sync;
 
 use std::io;
@@ -15,14 +23,32 @@ use crate::report::Line;
 pub(crate) struct Row {
     pub(crate) name: &'static str,
     /// For the help.
-    about: &'static str,
+    pub(crate) about: &'static str,
     pub(crate) measure: fn(&mut Lab) -> io::Result<Vec<Line>>,
 }
 
-const ROWS: [Row; 5] = [
+const ROWS: &[Row] = &[
+    Row { name: "P1", about: "the warm hook against a program that does nothing", measure: hook::measure },
+    Row { name: "P2", about: "a warm login against a bare relay, and against plain ssh", measure: login::warm },
+    Row { name: "P3", about: "a first login against a warm one", measure: login::cold },
+    Row { name: "P3b", about: "the same with an AWS that takes its time", measure: login::cold_slow },
+    Row { name: "P4", about: "CPU of one push against the AWS CLI's", measure: push::measure },
     Row { name: "P5", about: "sync of 10,000 instances against `aws ec2 describe-instances`", measure: sync::measure },
     Row { name: "P6", about: "`ssh -G` of the last of 10,000 hosts against bare pairs", measure: config::managed },
+    Row { name: "P7", about: "1 GiB through a session against plain ssh", measure: stream::measure },
+    Row {
+        name: "P8",
+        about: "Ansible's first connections to 100 hosts, against static keys",
+        measure: ansible::measure,
+    },
+    Row { name: "P9", about: "200 first connections at once while AWS takes 20 a second", measure: burst::measure },
+    Row { name: "P10", about: "memory of an idle proxy", measure: idle::measure },
     Row { name: "P11", about: "`ssh -G` of a foreign host with 10,000 managed ones", measure: config::foreign },
+    Row {
+        name: "PEERS",
+        about: "how long a login takes with what people use instead (no budget)",
+        measure: peers::measure,
+    },
     Row { name: "S1", about: "50,000 instances against 10,000", measure: scale::measure },
     Row { name: "S2", about: "40 accounts in 6 regions against the slowest one alone", measure: company::measure },
 ];
@@ -39,6 +65,6 @@ pub(crate) fn chosen(names: &[String]) -> Result<Vec<&'static Row>, String> {
 
 /// All rows, for the help.
 pub(crate) fn overview() -> String {
-    let lines: Vec<String> = ROWS.iter().map(|row| format!("  {:<4} {}\n", row.name, row.about)).collect();
+    let lines: Vec<String> = ROWS.iter().map(|row| format!("  {:<5} {}\n", row.name, row.about)).collect();
     format!("Rows:\n{}", lines.concat())
 }

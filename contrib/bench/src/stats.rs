@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::meter::Sample;
+use crate::report::Quantity;
 
 /// Median and least of one quantity.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -12,7 +13,7 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
-    fn of(values: impl Iterator<Item = f64>) -> Self {
+    pub(crate) fn of(values: impl Iterator<Item = f64>) -> Self {
         let mut values: Vec<f64> = values.collect();
         values.sort_by(f64::total_cmp);
         let middle = values.len() / 2;
@@ -34,6 +35,8 @@ pub(crate) struct Runs {
     pub(crate) cpu: Summary,
     /// The largest of all runs, in MiB.
     pub(crate) peak_mib: f64,
+    /// Minor page faults.
+    pub(crate) faults: Summary,
     samples: Vec<Sample>,
 }
 
@@ -43,8 +46,26 @@ impl Runs {
             wall: Summary::of(samples.iter().map(|sample| sample.wall_s)),
             cpu: Summary::of(samples.iter().map(|sample| sample.cpu_s)),
             peak_mib: samples.iter().map(|sample| sample.peak_mib).fold(0.0, f64::max),
+            faults: Summary::of(samples.iter().map(|sample| sample.minor_faults)),
             samples,
         }
+    }
+
+    /// Whether each failed with this word among its own.
+    pub(crate) fn all_said(&self, word: &str) -> bool {
+        self.samples.iter().all(|sample| sample.said.contains(word))
+    }
+
+    /// How many times as long as something else it took.
+    pub(crate) fn ratio(&self, base: &Self) -> Quantity {
+        Quantity::Ratio(self.wall.median / base.wall.median)
+    }
+
+    /// The times of both, for people.
+    pub(crate) fn beside(&self, base: &Self) -> String {
+        let ms = |seconds: f64| seconds * 1000.0;
+        let (median, least) = ((ms(self.wall.median), ms(base.wall.median)), (ms(self.wall.min), ms(base.wall.min)));
+        format!("{:.1} / {:.1} ms (least {:.1} / {:.1} ms)", median.0, median.1, least.0, least.1)
     }
 }
 

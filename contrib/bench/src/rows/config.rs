@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::files::{self, Files};
 use crate::lab::{Lab, Site, progress};
-use crate::meter::{Step, interleaved};
+use crate::meter::Step;
 use crate::report::{Line, Quantity};
 use crate::stats::Runs;
 
@@ -34,8 +34,8 @@ pub(super) fn managed(lab: &mut Lab) -> io::Result<Vec<Line>> {
         ssh_g(&files.bare, last),
         ssh_g(&files.keyed, last),
     ];
-    let [routing, whole, bare, keyed] = runs(site, &steps, rounds)?;
-    let floor = Some(ratio(&keyed, &bare));
+    let [routing, whole, bare, keyed] = site.runs(&steps, rounds)?;
+    let floor = Some(keyed.ratio(&bare));
     let raw = json!({"routing": routing, "whole": whole, "bare": bare, "keyed": keyed});
     Ok(vec![
         line(&format!("ssh -G last of {hosts}, no hook / bare pairs"), &routing, &bare)
@@ -54,31 +54,17 @@ pub(super) fn foreign(lab: &mut Lab) -> io::Result<Vec<Line>> {
     let files = files::write(site)?;
     progress(&format!("P11: ssh -G {HOST}, {rounds} rounds"));
     let steps = [&files.whole, &files.bare, &files.keyed].map(|file| ssh_g(file, HOST));
-    let [whole, bare, keyed] = runs(site, &steps, rounds)?;
+    let [whole, bare, keyed] = site.runs(&steps, rounds)?;
     let raw = json!({"whole": whole, "bare": bare, "keyed": keyed});
     let time = line(&format!("ssh -G {HOST}, {hosts} managed / bare pairs"), &whole, &bare)
         .limit(TIME)
-        .floor(Some(ratio(&keyed, &bare)))
+        .floor(Some(keyed.ratio(&bare)))
         .raw(raw);
     Ok(vec![time, processes(site, &files, HOST)?.limit(Quantity::Count(0.0))])
 }
 
-/// The runs of each step.
-pub(super) fn runs<const N: usize>(site: &Site, steps: &[Step; N], rounds: usize) -> io::Result<[Runs; N]> {
-    let samples = interleaved(&site.sandbox, steps, rounds)?;
-    let runs: Vec<Runs> = samples.into_iter().map(Runs::of).collect();
-    runs.try_into().map_err(|_| io::Error::other("the meter lost a step"))
-}
-
-fn ratio(runs: &Runs, base: &Runs) -> Quantity {
-    Quantity::Ratio(runs.wall.median / base.wall.median)
-}
-
 fn line(what: &str, runs: &Runs, base: &Runs) -> Line {
-    let ms = |seconds: f64| seconds * 1000.0;
-    let (median, least) = ((ms(runs.wall.median), ms(base.wall.median)), (ms(runs.wall.min), ms(base.wall.min)));
-    let detail = format!("{:.1} / {:.1} ms (least {:.1} / {:.1} ms)", median.0, median.1, least.0, least.1);
-    Line::new(what, ratio(runs, base), detail)
+    Line::new(what, runs.ratio(base), runs.beside(base))
 }
 
 /// How many processes ssh starts for a foreign host; for a managed one there must be some, or counting has failed.

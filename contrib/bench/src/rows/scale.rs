@@ -4,7 +4,7 @@ use std::io;
 
 use serde_json::json;
 
-use super::config::{runs, ssh_g};
+use super::config::ssh_g;
 use crate::files;
 use crate::lab::{Lab, progress};
 use crate::meter::Sample;
@@ -59,6 +59,6 @@ fn size(lab: &mut Lab, hosts: usize) -> io::Result<Size> {
     }
     let files = files::write(site)?;
     progress(&format!("S1: ssh -G with {hosts} hosts, {rounds} rounds"));
-    let [routing, bare] = runs(site, &[ssh_g(&files.routing, &files.last), ssh_g(&files.bare, &files.last)], rounds)?;
+    let [routing, bare] = site.runs(&[ssh_g(&files.routing, &files.last), ssh_g(&files.bare, &files.last)], rounds)?;
     Ok(Size { first: Runs::of(first), second: Runs::of(second), routing, bare })
 }

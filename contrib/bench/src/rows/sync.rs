@@ -34,7 +34,7 @@ pub(super) fn measure(lab: &mut Lab) -> io::Result<Vec<Line>> {
         lines.extend(series.time());
         if latency_ms == 0 {
             lines.push(series.cpu());
-            lines.extend(series.memory(meter::once(&site.sandbox, &Step::new(["ssh-eic", "--version"]))?));
+            lines.extend(series.memory(&meter::once(&site.sandbox, &Step::new(["ssh-eic", "--version"]))?));
         }
     }
     site.latency(0)?;
@@ -115,7 +115,7 @@ impl Series {
     }
 
     /// The floor is the program when it does nothing.
-    fn memory(&self, nothing: Sample) -> [Line; 2] {
+    fn memory(&self, nothing: &Sample) -> [Line; 2] {
         let aws = self.aws.as_ref().map_or_else(Clone::clone, |aws| format!("aws {:.1} MiB", aws.peak_mib));
         [("first", &self.first), ("unchanged", &self.second)].map(|(name, runs)| {
             let what = format!("peak memory, {name} sync of {}", self.hosts);
