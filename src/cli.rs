@@ -33,19 +33,19 @@ pub struct Cli {
 #[derive(Debug, Args)]
 pub struct Global {
     /// Use this config file instead of ~/.config/ssh-eic/config.toml
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = "Global options", value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Keep everything under this folder (`SSH_EIC_HOME`)
-    #[arg(long, global = true, value_name = "DIR", hide = true)]
+    #[arg(long, global = true, help_heading = "Global options", value_name = "DIR", hide = true)]
     pub home: Option<PathBuf>,
     /// Keep the state folder under this one (`XDG_STATE_HOME`)
-    #[arg(long, global = true, value_name = "DIR", hide = true)]
+    #[arg(long, global = true, help_heading = "Global options", value_name = "DIR", hide = true)]
     pub state: Option<PathBuf>,
     /// Say more; twice: what takes how long, too
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, help_heading = "Global options", action = clap::ArgAction::Count)]
     pub verbose: u8,
     /// Say nothing but errors
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, help_heading = "Global options", conflicts_with = "verbose")]
     pub quiet: bool,
 }
 
@@ -58,25 +58,25 @@ pub enum Command {
     Sync(Sync),
     /// Show the managed hosts
     List(List),
-    /// The managed hosts as a dynamic inventory for Ansible
-    Inventory(Inventory),
-    /// Push a key to an instance by hand, for scripts
-    Push(Push),
-    /// Delete the temporary credentials and keys that are kept between connections
-    Logout,
-    /// The Match exec hook that ssh calls before each connection
-    Match(Match),
-    /// Remove everything that ssh-eic wrote; ~/.ssh/config is as it was before
-    Remove(Remove),
     /// Find out why a connection fails, and what to do about it
     Doctor(Doctor),
+    /// Push a key to an instance by hand, for scripts
+    Push(Push),
+    /// Print the managed hosts as a dynamic inventory for Ansible
+    Inventory(Inventory),
     /// Print the least-privilege IAM policy that the config needs
     Policy(Policy),
-    /// The `ProxyCommand` that ssh calls to reach an instance
-    Proxy(Box<Proxy>),
+    /// Delete the temporary credentials and keys that are kept between connections
+    Logout,
+    /// Remove everything that ssh-eic wrote; ~/.ssh/config is as it was before
+    Remove(Remove),
     /// Print man pages or shell completions
     Generate(Generate),
-    /// Asks AWS for a proxy; for ssh-eic itself
+    /// Look after a host's key; the Match exec hook, which ssh calls before each connection
+    Match(Match),
+    /// Carry a connection; the ProxyCommand, which ssh calls to reach an instance
+    Proxy(Box<Proxy>),
+    /// Ask AWS for another process of ours; for ssh-eic itself
     #[command(hide = true)]
     Worker,
 }

@@ -56,9 +56,11 @@ pub fn trace(message: impl FnOnce() -> String) {
 }
 
 /// Words that may come from AWS, a tag or a file: no control character reaches the terminal, no newline makes a second
-/// message of ours.
+/// message of ours, and nothing is shown in another order than it stands.
 fn harmless(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    let turns =
+        |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+    text.chars().map(|c| if c.is_control() || turns(c) { ' ' } else { c }).collect()
 }
 
 fn say(line: &str) {

@@ -1,4 +1,4 @@
-//! What talks to AWS for the proxy and the hook: a child process that ends with its answer.
+//! What talks to AWS for the proxy, the hook and whoever else needs one answer: a child process that ends with its answer.
 //!
 //! A proxy lives as long as its session, hours and days, and there may be hundreds of them; the SDK's memory must not
 //! stay with it. A hook must not take longer than 35 s; a child can be ended whatever it waits for. The child reads one
@@ -219,7 +219,7 @@ pub fn serve(paths: &Paths, program: Program) -> Result<()> {
         let request = input.read_line(&mut line).ok().and_then(|_| serde_json::from_str::<Request>(&line).ok());
         let Some(request) = request else {
             return sender
-                .send((!line.is_empty()).then(|| Err(Error::new(Kind::Usage, "worker is for ssh-eic proxy itself"))));
+                .send((!line.is_empty()).then(|| Err(Error::new(Kind::Usage, "worker is for ssh-eic itself"))));
         };
         let end = sender.clone();
         thread::spawn(move || {

@@ -119,12 +119,13 @@ pub fn forget_all(folder: &Path) -> Result<usize> {
     let mut failed = None;
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
+        let left_over = entry.file_name().to_string_lossy().starts_with(".ssh-eic-");
         // A lock stays: somebody may be waiting for it.
-        if path.extension().is_none_or(|extension| extension != "json") {
+        if !left_over && path.extension().is_none_or(|extension| extension != "json") {
             continue;
         }
         match fs::remove_file(&path) {
-            Ok(()) => forgotten += 1,
+            Ok(()) => forgotten += usize::from(!left_over),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => failed = failed.or(Some(Error::file("remove", &path, &error))),
         }

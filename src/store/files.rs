@@ -156,6 +156,8 @@ pub fn trial_folder(parent: &Path) -> Result<tempfile::TempDir> {
     make_private_folder(parent)?;
     tempfile::Builder::new()
         .prefix(".ssh-eic-trial-")
+        // By itself it would follow the umask, and a group could then put another config in.
+        .permissions(fs::Permissions::from_mode(0o700))
         .tempdir_in(parent)
         .map_err(|error| Error::file("write a trial config in", parent, &error))
 }
@@ -193,7 +195,9 @@ fn is_temporary(name: &str) -> bool {
 ///
 /// The bare I/O error: the caller knows what the lock is for.
 pub fn open_lock(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+    // No link of somebody else's leads anywhere: one of these files is written, too.
+    let no_link = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(no_link).open(path)
 }
 
 /// Whether the path still leads to this open file: somebody may have removed it meanwhile.

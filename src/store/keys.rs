@@ -7,6 +7,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, UNIX_EPOCH};
@@ -150,6 +151,10 @@ pub fn forget_all(paths: &Paths) -> Result<usize> {
     let mut failed = None;
     for entry in fs::read_dir(paths.keys()).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with(".ssh-eic-") {
+            // Of a process that was killed while it made a key, mostly.
+            let _ = fs::remove_dir_all(entry.path()).or_else(|_| fs::remove_file(entry.path()));
+        }
         let Some(id) = InstanceId::parse(name.split('.').next().unwrap_or_default()) else { continue };
         let removed = if name == id.as_str() {
             forgotten += 1;
@@ -226,7 +231,11 @@ fn read(path: &Path) -> Result<Option<PublicKey>> {
 fn make(path: &Path, key_type: KeyType, now: u64) -> Result<()> {
     let fail = |error: &io::Error| Error::file("make the key", path, error);
     let folder = path.parent().unwrap_or(Path::new("/"));
-    let temporary = tempfile::Builder::new().prefix(".ssh-eic-").tempdir_in(folder).map_err(|e| fail(&e))?;
+    let temporary = tempfile::Builder::new()
+        .prefix(".ssh-eic-")
+        .permissions(fs::Permissions::from_mode(0o700))
+        .tempdir_in(folder)
+        .map_err(|e| fail(&e))?;
     let fresh = temporary.path().join("key");
     match key_type {
         KeyType::Ed25519 => write_ed25519(&fresh)?,

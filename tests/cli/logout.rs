@@ -1,6 +1,7 @@
 //! `ssh-eic logout`.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
+use std::process::Stdio;
 
 use crate::world::World;
 
@@ -13,16 +14,12 @@ fn keys_and_credentials_are_gone_and_an_open_session_goes_on() {
     world.write(".aws/config", &aws);
     world.write(".config/ssh-eic/config.toml", "[[source]]\nprofile = \"assumed\"\nregions = [\"eu-west-1\"]\n");
     world.eic(&["sync"]).ok();
-    let mut session = world.ssh_command(&["prod-web-1", "read line; echo got $line"]);
-    let mut session = session.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut session = world.ssh_command(&["prod-web-1", "echo in; read line; echo got $line"]);
+    let mut session = session.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(session.stdout.take().unwrap()).lines();
+    assert_eq!(said.next().unwrap().unwrap(), "in");
     let key = world.eic_folder().join("keys").join(&world.web1);
-    let start = std::time::Instant::now();
-    while world.sandbox.pushes().unwrap().is_empty() || !key.exists() {
-        assert!(start.elapsed() < std::time::Duration::from_secs(20), "no session");
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
-    // The push has landed; what is left of the login needs the key.
-    std::thread::sleep(std::time::Duration::from_secs(2));
+    assert!(key.exists());
     let kept = || {
         std::fs::read_dir(world.home().join(".cache/ssh-eic/credentials"))
             .unwrap()
@@ -35,8 +32,8 @@ fn keys_and_credentials_are_gone_and_an_open_session_goes_on() {
     assert!(!key.exists());
     assert_eq!(kept(), 0);
     session.stdin.take().unwrap().write_all(b"on\n").unwrap();
-    let output = session.wait_with_output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "got on\n");
+    assert_eq!(said.next().unwrap().unwrap(), "got on");
+    session.wait().unwrap();
     world.sandbox.clear_calls().unwrap();
     world.ssh(&["prod-web-1", "true"]).ok();
     let calls: Vec<String> = world.sandbox.calls().unwrap().into_iter().map(|call| call.action).collect();

@@ -54,6 +54,8 @@ struct Rounds {
     ours: Vec<Sample>,
     plain: Vec<Sample>,
     pushes: Vec<usize>,
+    /// Of all pushes.
+    refused: usize,
 }
 
 impl Rounds {
@@ -69,7 +71,9 @@ impl Rounds {
                 all.ours.push(ours.cold(site)?);
                 all.plain.push(plain.cold(site)?);
             }
-            all.pushes.push(site.sandbox.pushes()?.len());
+            let pushes = site.sandbox.pushes()?;
+            all.refused += pushes.iter().filter(|call| call.status != 200).count();
+            all.pushes.push(pushes.len());
         }
         Ok(all)
     }
@@ -84,8 +88,8 @@ impl Rounds {
         let unreached = Line::new(format!("hosts that {run} failed on"), count(unreached), format!("{of} {first}"));
         let worst = self.pushes.iter().copied().max_by_key(|pushes| pushes.abs_diff(hosts)).unwrap_or_default();
         let each: Vec<String> = self.pushes.iter().map(usize::to_string).collect();
-        let pushes =
-            Line::new(format!("pushes of {run}, cold"), count(worst), format!("each round: {}", each.join(", ")));
+        let each = format!("each round: {}; {} without success", each.join(", "), self.refused);
+        let pushes = Line::new(format!("pushes of {run}, cold"), count(worst), each);
         let (ours, plain) = (Runs::of(self.ours), Runs::of(self.plain));
         let detail = format!("{:.2} / {:.2} s", ours.wall.median, plain.wall.median);
         let cpu = format!(", {:.1} / {:.1} s of CPU", ours.cpu.median, plain.cpu.median);

@@ -31,9 +31,10 @@ pub(super) fn measure(lab: &mut Lab) -> io::Result<Vec<Line>> {
     let [managed, foreign, nothing] = &steps;
     // It answers with the exit code.
     let [hook, no, nothing] = site.runs(&[called(managed), called(foreign).may_fail(), called(nothing)], rounds)?;
+    let what = format!("warm hook, {hosts} hosts");
     let calls = site.sandbox.calls()?.len();
     if calls > 0 {
-        return Err(io::Error::other(format!("a warm hook made {calls} calls of AWS")));
+        return Ok(vec![Line::missing(what, format!("{calls} calls of AWS: it was not warm")).limit(TIME)]);
     }
     let raw = json!({"hook": hook, "not_managed": no, "nothing": nothing});
     let kernel = [&steps[0], &steps[1], &steps[2]].map(|argv| system_calls(site, argv).ok());
@@ -42,7 +43,7 @@ pub(super) fn measure(lab: &mut Lab) -> io::Result<Vec<Line>> {
         Line::new(format!("{what} / {NOTHING}"), runs.ratio(&nothing), detail)
     };
     Ok(vec![
-        line(&format!("warm hook, {hosts} hosts"), &hook, kernel[0]).limit(TIME).raw(raw),
+        line(&what, &hook, kernel[0]).limit(TIME).raw(raw),
         line("hook of a name that is not managed", &no, kernel[1]),
     ])
 }

@@ -3,6 +3,7 @@
 
 use std::io;
 
+use sandbox::Call;
 use serde_json::json;
 
 use crate::files;
@@ -126,12 +127,10 @@ impl Turns {
         let third = third.unwrap_or_else(pause);
         let steps = [site.forget_keys(&id), pause(), ours.login(host), pause(), ours.login(host), pause(), third];
         let [_, _, cold, _, warm, _, third] = site.runs(&steps, rounds)?;
-        let calls = site.sandbox.calls()?;
-        if let Some(other) = calls.iter().find(|call| call.action != PUSH) {
-            return Err(io::Error::other(format!("a first login asked AWS for {}", other.action)));
-        }
-        // The round that warms up pushes too.
-        let pushes = format!("{} pushes in {} rounds", calls.len(), rounds + 1);
+        let (pushes, others): (Vec<Call>, Vec<Call>) =
+            site.sandbox.calls()?.into_iter().partition(|call| call.action == PUSH);
+        // The round that warms up pushes too. An instance that is silent for a second is looked up: one more call.
+        let pushes = format!("{} pushes and {} other calls in {} rounds", pushes.len(), others.len(), rounds + 1);
         Ok(Self { cold, warm, third, pushes })
     }
 
