@@ -10,7 +10,7 @@ use crate::core::{ids, policy};
 use crate::store::config::{AddressKind, KeyType};
 
 /// Whoever has to show which cryptography is at work reads it here.
-const VERSION: &str = if cfg!(feature = "fips") {
+pub const VERSION: &str = if cfg!(feature = "fips") {
     concat!(env!("CARGO_PKG_VERSION"), " (fips: aws-lc)")
 } else {
     env!("CARGO_PKG_VERSION")

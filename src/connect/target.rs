@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::connect::push::Job;
 use crate::connect::worker::{Answer, Program, Request};
+use crate::core::diagnosis::Cause;
 use crate::core::fleet::Host;
 use crate::core::identity::Identity;
 use crate::core::ids::{InstanceId, OsUser};
@@ -143,7 +144,7 @@ fn signer(known: &Known, name: &str) -> Result<Option<Signer>> {
 ///
 /// # Errors
 ///
-/// [`Kind::NoHost`] if it is none or several; an index that cannot be read.
+/// [`Kind::NoHost`] if it is none or several, which its cause tells apart; an index that cannot be read.
 pub fn find(paths: &Paths, name: &str) -> Result<InstanceId> {
     let index = Index::open(&paths.index())?;
     let host = index.as_ref().map(|index| index.host(name)).transpose()?.flatten();
@@ -151,7 +152,7 @@ pub fn find(paths: &Paths, name: &str) -> Result<InstanceId> {
         return Ok(id);
     }
     if let Some(error) = shared_name(paths, name)? {
-        return Err(error);
+        return Err(error.cause(Cause::NameShared));
     }
     let hosts = index.map(|index| index.hosts()).transpose()?.unwrap_or_default();
     let is_meant = |host: &&Host| host.address.as_deref() == Some(name) || host.dns.eq_ignore_ascii_case(name);
@@ -162,11 +163,27 @@ pub fn find(paths: &Paths, name: &str) -> Result<InstanceId> {
             let all = [first, second].into_iter().chain(meant);
             let labels: Vec<String> = all.map(|host| format!("{} ({})", host.label(), host.source)).collect();
             Err(Error::new(Kind::NoHost, format!("{name} is the address of several instances: {}", labels.join(", ")))
-                .hint("name one of them"))
+                .hint("name one of them")
+                .cause(Cause::NameShared))
         }
-        (None, _) => Err(Error::new(Kind::NoHost, format!("no managed host is called {name:?}"))
-            .hint("ssh-eic list shows all; ssh-eic sync, if it is new")),
+        (None, _) => {
+            let error = Error::new(Kind::NoHost, format!("no managed host is called {name:?}"))
+                .hint("ssh-eic list shows them all; ssh-eic sync, if it is new")
+                .cause(Cause::NoSuchHost);
+            Err(match nearest(&hosts, name) {
+                Some(nearest) => error.hint(format!("did you mean {nearest}?")),
+                None => error,
+            })
+        }
     }
+}
+
+/// The name that was meant, if there is one that is like enough (Jaro's measure).
+fn nearest<'h>(hosts: &'h [Host], wanted: &str) -> Option<&'h str> {
+    const LIKE: f64 = 0.8;
+    let names = hosts.iter().flat_map(Host::all_names);
+    let near = names.map(|name| (strsim::jaro(name, wanted), name)).filter(|(likeness, _)| *likeness > LIKE);
+    near.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
 }
 
 /// Why a name that is no instance's connects to nobody, in words.

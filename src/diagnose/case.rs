@@ -9,7 +9,7 @@ use crate::connect::target::{self, Known, Place};
 use crate::connect::worker::Program;
 use crate::core::diagnosis::Cause;
 use crate::core::fleet::{Host, Instance};
-use crate::core::ids::{InstanceId, OsUser};
+use crate::core::ids::OsUser;
 use crate::core::shadow::Options;
 use crate::core::splice::{self, Present};
 use crate::error::{Error, Kind, Result};
@@ -99,41 +99,16 @@ impl<'a> Case<'a> {
     }
 
     fn find_target(&self, wanted: &str) -> Result<Target> {
-        let index = self.index()?;
-        let mut host = index.host(wanted)?;
-        if host.is_none() {
-            let is_it =
-                |host: &Host| host.address.as_deref() == Some(wanted) || (host.dns == wanted && !wanted.is_empty());
-            host = index.hosts()?.into_iter().find(is_it);
-        }
-        let id = match (&host, InstanceId::parse(wanted)) {
-            (Some(host), _) => host.id.clone(),
-            (None, Some(id)) => id,
-            (None, None) => return Err(self.unknown(wanted)),
-        };
+        self.index()?;
+        let id = target::find(self.paths, wanted)?;
         let known = Known::read(self.paths, &id)?;
+        let host = known.host.clone();
         let user = host.as_ref().map_or_else(OsUser::ec2_user, |host| host.user.clone());
         let (job, address) = target::job(self.paths, &known, self.program, &id, user, &Place::default(), LOCATE)?;
         let is_name = host.as_ref().is_some_and(|host| host.all_names().any(|name| name == wanted));
         let label = host.as_ref().map_or(id.as_str(), Host::label);
         let name = if is_name || wanted == id.as_str() { wanted } else { label }.to_owned();
         Ok(Target { name, host, job, address })
-    }
-
-    /// Why a name is no host's, in words.
-    fn unknown(&self, wanted: &str) -> Error {
-        match target::shared_name(self.paths, wanted) {
-            Ok(Some(shared)) => return shared.cause(Cause::NameShared),
-            Ok(None) => {}
-            Err(error) => return error,
-        }
-        let hosts = self.index().and_then(Index::hosts).unwrap_or_default();
-        let names = hosts.iter().flat_map(Host::all_names);
-        let near = names.map(|name| (strsim::jaro(name, wanted), name)).filter(|(likeness, _)| *likeness > LIKE);
-        let nearest = near.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name);
-        let meant = nearest.map(|name| format!("did you mean {name}? ")).unwrap_or_default();
-        Error::new(Kind::NoHost, format!("no managed host is called {wanted:?}"))
-            .hint(format!("{meant}ssh-eic list shows them all; ssh-eic sync, if it is new"))
     }
 
     /// The options that our part alone gives the host, and those that ssh takes.
@@ -151,13 +126,18 @@ impl<'a> Case<'a> {
 
     /// One option that ssh takes for the host; empty where it has none.
     pub(super) fn effective(&self, keyword: &str) -> Result<&str> {
-        let (_, effective) = self.options()?;
-        Ok(effective.get(keyword).and_then(|values| values.first()).map_or("", String::as_str))
+        Ok(first(&self.options()?.1, keyword))
+    }
+
+    /// The same as our part alone gives it.
+    pub(super) fn meant(&self, keyword: &str) -> Result<&str> {
+        Ok(first(&self.options()?.0, keyword))
     }
 }
 
-/// How alike a name has to be to be meant (Jaro's measure).
-const LIKE: f64 = 0.8;
+fn first<'o>(options: &'o Options, keyword: &str) -> &'o str {
+    options.get(keyword).and_then(|values| values.first()).map_or("", String::as_str)
+}
 
 fn once<T>(cell: &OnceCell<Result<T>>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
     cell.get_or_init(make).as_ref().map_err(Clone::clone)

@@ -2,7 +2,7 @@
 
 use super::Case;
 use crate::core::diagnosis::{Cause, Finding};
-use crate::core::shadow;
+use crate::core::{shadow, ssh_words};
 use crate::error::Result;
 use crate::store::{files, ssh_config};
 use crate::sys::ssh_client;
@@ -23,11 +23,11 @@ pub(super) fn place(case: &Case<'_>) -> Result<Vec<Finding>> {
     let config = files::read(path)?.unwrap_or_default();
     if let Some(line) = shadow::ahead(&config, first.line).first() {
         let number = line.number;
+        let value = line.arguments.join(" ");
+        let shown = if line.keyword == "proxycommand" { ssh_words::program(&value) } else { &value };
         let words = format!(
-            "{file} line {number}: {} {} stands before our Include (line {}), and wins for every host",
-            line.keyword,
-            line.arguments.join(" "),
-            first.line
+            "{file} line {number}: {} {shown} stands before our Include (line {}), and wins for every host",
+            line.keyword, first.line
         );
         let fix = format!("move it behind our Include, or our line {} to the top", first.line);
         return Ok(vec![Finding::problem("include", Cause::IncludeNotFirst, words).fix(fix)]);

@@ -8,6 +8,7 @@ use super::case::Target;
 use crate::aws::client::{self, Patience};
 use crate::aws::{credentials, images};
 use crate::core::diagnosis::{Cause, Finding};
+use crate::core::identity::shell_word;
 use crate::core::image::{self, Image};
 use crate::core::ssh_words::{self, Login};
 use crate::error::{Error, Kind, Result};
@@ -20,11 +21,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const IMAGE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Nothing of the user's that would ask, share a master or do more than log in; the rest is as in a real connection.
-const OPTIONS: [&str; 9] = [
+const OPTIONS: [&str; 11] = [
     "BatchMode=yes",
     "ControlMaster=no",
     "ControlPath=none",
     "ClearAllForwardings=yes",
+    "ForwardAgent=no",
+    "ForwardX11=no",
     "PermitLocalCommand=no",
     "RemoteCommand=none",
     "SessionType=default",
@@ -87,8 +90,10 @@ fn ssh(case: &Case<'_>, name: &str) -> Result<Outcome> {
 fn host_key_changed(case: &Case<'_>, place: Option<&str>) -> Result<Finding> {
     let job = &case.target()?.job;
     let own = case.paths.eic.join("known_hosts").display().to_string();
-    let file = place.and_then(|place| place.rsplit_once(':')).map_or(own, |(file, _)| file.to_owned());
-    let words = format!("{} shows another host key than the one in {}", job.name(), place.unwrap_or(&file));
+    let files = case.effective("userknownhostsfile")?;
+    let (file, place) = ssh_words::known_place(files, place).unwrap_or((&own, &own));
+    let words = format!("{} shows another host key than the one in {place}", job.name());
+    let file = shell_word(file);
     Ok(Finding::problem("login", Cause::HostKeyChanged, words)
         .fix(format!("if it was replaced on purpose: ssh-keygen -R {} -f {file}", job.id)))
 }

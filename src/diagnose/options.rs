@@ -5,6 +5,7 @@ use super::case::Target;
 use crate::core::diagnosis::{Cause, Finding, Status};
 use crate::core::own_config;
 use crate::core::shadow::{self, Effect, Shadowed};
+use crate::core::ssh_words;
 use crate::error::Result;
 use crate::store::config::{KeyType, PushMode};
 use crate::store::files;
@@ -57,7 +58,8 @@ fn found(case: &Case<'_>, reach: &Reach, one: &Shadowed) -> Result<Finding> {
     let Shadowed { keyword, value, effect } = one;
     let place = place(reach, name, keyword);
     let by = place.as_deref().map(|place| format!(" ({place})")).unwrap_or_default();
-    let what = format!("ssh takes {keyword} {value}{by}");
+    let shown = if *keyword == "ProxyCommand" { ssh_words::program(value) } else { value.as_str() };
+    let what = format!("ssh takes {keyword} {shown}{by}");
     let remove = place.unwrap_or_else(|| "your ssh config".to_owned());
     Ok(match effect {
         Effect::Breaks => Finding::problem("options", Cause::OptionShadowed, format!("{what}, not the generated one"))

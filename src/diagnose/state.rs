@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::Case;
+use crate::cli;
 use crate::core::diagnosis::{Cause, Finding};
 use crate::core::render;
 use crate::error::Result;
@@ -77,7 +78,7 @@ pub(super) fn program(case: &Case<'_>) -> Result<Vec<Finding>> {
             return Ok(vec![Finding::problem("program", Cause::ProgramGone, words)]);
         }
     };
-    let mine = concat!("ssh-eic ", env!("CARGO_PKG_VERSION"));
+    let mine = format!("ssh-eic {}", cli::VERSION);
     Ok(vec![if said == mine {
         Finding::ok("program", format!("{shown}, {said}"))
     } else {

@@ -18,6 +18,17 @@ fn a_name_that_is_nobody_s_or_several_ones_is_named() {
 }
 
 #[test]
+fn an_address_of_several_instances_is_nobody_s() {
+    let Some(world) = world() else { return };
+    world.add(Instance::new("double").address("10.0.3.8"));
+    let found = doctor(&world, &["10.0.3.8"]);
+    found.problem("name-shared", &["10.0.3.8 is the address of several instances", "prod-web-2", "double"]);
+    assert!(world.pushes().is_empty(), "a key was pushed to one of them\n{}", found.json);
+    // By their names they are told apart as before.
+    doctor(&world, &["10.0.3.7"]).all_ok();
+}
+
+#[test]
 fn a_name_that_config_leaves_out_is_named() {
     let Some(world) = world() else { return };
     let config = world.read(".config/ssh-eic/config.toml").replacen("[ssh]\n", "[ssh]\nhosts = [\"*-2\"]\n", 1);
@@ -73,6 +84,28 @@ fn another_way_than_our_proxy_is_named_until_the_hook_pushes_for_it() {
     found.healthy().note("proxy-shadowed", &["so that the hook pushes"]);
     assert!(found.human.stdout.contains("skipped  address     the connection goes by perl"), "{}", found.human);
     assert!(found.human.stdout.contains("ok       login "), "{}", found.human);
+}
+
+#[test]
+fn a_proxycommand_that_looks_like_ours_is_not_and_its_password_is_not_shown() {
+    let Some(world) = world() else { return };
+    let good = world.read(".ssh/config");
+    let other = format!("{} -x u:secret@proxy proxy 1080", crate::world::OTHER_PROXY);
+    world.write(".ssh/first", &format!("Host prod-*\n  ProxyCommand {other}\n"));
+    world.write(".ssh/config", &format!("Include first\n{good}"));
+    let before = doctor(&world, &["prod-web-1"]);
+    before.problem("proxy-shadowed", &["ssh takes ProxyCommand perl (", "first line 2"]);
+    world.eic(&["sync"]).ok();
+    // Nothing is listened to at an address that the connection does not go to.
+    let found = doctor(&world, &["prod-web-1"]);
+    found.healthy().note("proxy-shadowed", &["ssh takes ProxyCommand perl ("]);
+    assert!(found.human.stdout.contains("skipped  address     the connection goes by perl\n"), "{}", found.human);
+    world.write(".ssh/config", &format!("ProxyCommand {other}\n{good}"));
+    let ahead = doctor(&world, &["prod-web-1"]);
+    ahead.problem("include-not-first", &["line 1: proxycommand perl stands before"]);
+    for story in [before, found, ahead].iter().flat_map(|found| [&found.json, &found.human]) {
+        assert!(!story.stdout.contains("secret") && !story.stderr.contains("secret"), "{story}");
+    }
 }
 
 #[test]
