@@ -135,7 +135,7 @@ _ssh__eic() {
 
     case "${cmd}" in
         ssh__eic)
-            opts="-v -q -h -V --config --verbose --quiet --help --version init sync list inventory push logout match remove doctor policy proxy generate help"
+            opts="-v -q -h -V --config --verbose --quiet --help --version init sync list doctor push inventory policy logout remove generate match proxy help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -285,7 +285,7 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__help)
-            opts="init sync list inventory push logout match remove doctor policy proxy generate help"
+            opts="init sync list doctor push inventory policy logout remove generate match proxy help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

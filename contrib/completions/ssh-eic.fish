@@ -32,15 +32,15 @@ complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -s V -l version -d 'Print 
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "init" -d 'Write a first config file, set up ~/.ssh/config, and sync'
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "sync" -d 'Find instances and rewrite the ssh config for them'
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "list" -d 'Show the managed hosts'
-complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "inventory" -d 'The managed hosts as a dynamic inventory for Ansible'
-complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "push" -d 'Push a key to an instance by hand, for scripts'
-complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "logout" -d 'Delete the temporary credentials and keys that are kept between connections'
-complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "match" -d 'The Match exec hook that ssh calls before each connection'
-complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "remove" -d 'Remove everything that ssh-eic wrote; ~/.ssh/config is as it was before'
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "doctor" -d 'Find out why a connection fails, and what to do about it'
+complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "push" -d 'Push a key to an instance by hand, for scripts'
+complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "inventory" -d 'Print the managed hosts as a dynamic inventory for Ansible'
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "policy" -d 'Print the least-privilege IAM policy that the config needs'
-complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "proxy" -d 'The `ProxyCommand` that ssh calls to reach an instance'
+complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "logout" -d 'Delete the temporary credentials and keys that are kept between connections'
+complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "remove" -d 'Remove everything that ssh-eic wrote; ~/.ssh/config is as it was before'
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "generate" -d 'Print man pages or shell completions'
+complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "match" -d 'Look after a host\'s key; the Match exec hook, which ssh calls before each connection'
+complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "proxy" -d 'Carry a connection; the ProxyCommand, which ssh calls to reach an instance'
 complete -c ssh-eic -n "__fish_ssh_eic_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand init" -l profile -d 'AWS profile to find instances with' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand init" -l region -d 'AWS region to look in; may be given several times' -r
@@ -67,6 +67,19 @@ complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -l names -d 'Print
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -s v -l verbose -d 'Say more; twice: what takes how long, too'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -s q -l quiet -d 'Say nothing but errors'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -s h -l help -d 'Print help'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand doctor" -l valid-for -d 'Also whether the credentials will last that long, such as 2h' -r
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand doctor" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand doctor" -l json -d 'Print JSON'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand doctor" -s v -l verbose -d 'Say more; twice: what takes how long, too'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand doctor" -s q -l quiet -d 'Say nothing but errors'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand doctor" -s h -l help -d 'Print help'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand push" -l user -d 'The user on the instance [default: the host\'s]' -r
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand push" -l public-key -d 'Your own public key, Ed25519 or RSA, instead of the one that connections use; - is stdin' -r -F
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand push" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand push" -l json -d 'Print JSON'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand push" -s v -l verbose -d 'Say more; twice: what takes how long, too'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand push" -s q -l quiet -d 'Say nothing but errors'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand push" -s h -l help -d 'Print help'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand inventory" -l host -d 'Print the variables of one host: its name, a further name or its id' -r -f -a "(ssh-eic list --names 2>/dev/null)"
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand inventory" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand inventory" -l list -d 'Print all groups, and the variables of all hosts'
@@ -75,32 +88,6 @@ complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand inventory" -l self-conta
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand inventory" -s v -l verbose -d 'Say more; twice: what takes how long, too'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand inventory" -s q -l quiet -d 'Say nothing but errors'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand inventory" -s h -l help -d 'Print help'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand push" -l user -d 'The user on the instance [default: the host\'s]' -r
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand push" -l public-key -d 'Your own public key, Ed25519 or RSA, instead of the one that connections use; - is stdin' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand push" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand push" -l json -d 'Print JSON'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand push" -s v -l verbose -d 'Say more; twice: what takes how long, too'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand push" -s q -l quiet -d 'Say nothing but errors'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand push" -s h -l help -d 'Print help'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand logout" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand logout" -s v -l verbose -d 'Say more; twice: what takes how long, too'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand logout" -s q -l quiet -d 'Say nothing but errors'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand logout" -s h -l help -d 'Print help'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand match" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand match" -s v -l verbose -d 'Say more; twice: what takes how long, too'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand match" -s q -l quiet -d 'Say nothing but errors'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand match" -s h -l help -d 'Print help'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand remove" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand remove" -l all -d 'Also remove the config file and the push log'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand remove" -s v -l verbose -d 'Say more; twice: what takes how long, too'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand remove" -s q -l quiet -d 'Say nothing but errors'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand remove" -s h -l help -d 'Print help'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand doctor" -l valid-for -d 'Also whether the credentials will last that long, such as 2h' -r
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand doctor" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand doctor" -l json -d 'Print JSON'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand doctor" -s v -l verbose -d 'Say more; twice: what takes how long, too'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand doctor" -s q -l quiet -d 'Say nothing but errors'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand doctor" -s h -l help -d 'Print help'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand policy" -l account -d 'Only what this account needs; may be given several times' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand policy" -l source-ip -d 'Only from this network; may be given several times' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand policy" -l source-vpce -d 'Only through this interface endpoint; may be given several times' -r
@@ -108,22 +95,15 @@ complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand policy" -l config -d 'Us
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand policy" -s v -l verbose -d 'Say more; twice: what takes how long, too'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand policy" -s q -l quiet -d 'Say nothing but errors'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand policy" -s h -l help -d 'Print help'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l region -d 'The instance\'s region' -r
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l source -d 'The source in config.toml whose credentials to use' -r
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l profile -d 'The AWS profile whose credentials to use' -r
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l role-arn -d 'A role to assume' -r
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l external-id -d 'What the role\'s trust policy asks for' -r
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l role-session-name -d 'The name of the role\'s session' -r
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l sso-session -d 'The IAM Identity Center session whose role to use' -r
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l sso-account -d 'The account of that role' -r
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l sso-role -d 'That role' -r
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l account -d 'Refuse credentials of any other account' -r
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l address -d 'Which of the instance\'s addresses HOST is: private, ipv6 or public' -r
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l key-type -d 'The type of the key: ed25519 or rsa' -r
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -s v -l verbose -d 'Say more; twice: what takes how long, too'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -s q -l quiet -d 'Say nothing but errors'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -s h -l help -d 'Print help'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand logout" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand logout" -s v -l verbose -d 'Say more; twice: what takes how long, too'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand logout" -s q -l quiet -d 'Say nothing but errors'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand logout" -s h -l help -d 'Print help'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand remove" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand remove" -l all -d 'Also remove the config file and the push log'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand remove" -s v -l verbose -d 'Say more; twice: what takes how long, too'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand remove" -s q -l quiet -d 'Say nothing but errors'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand remove" -s h -l help -d 'Print help'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and not __fish_seen_subcommand_from man completions help" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and not __fish_seen_subcommand_from man completions help" -s v -l verbose -d 'Say more; twice: what takes how long, too'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and not __fish_seen_subcommand_from man completions help" -s q -l quiet -d 'Say nothing but errors'
@@ -142,21 +122,41 @@ complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and __fish_see
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and __fish_seen_subcommand_from help" -f -a "man" -d 'A man page'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and __fish_seen_subcommand_from help" -f -a "completions" -d 'Completions for a shell'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list inventory push logout match remove doctor policy proxy generate help" -f -a "init" -d 'Write a first config file, set up ~/.ssh/config, and sync'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list inventory push logout match remove doctor policy proxy generate help" -f -a "sync" -d 'Find instances and rewrite the ssh config for them'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list inventory push logout match remove doctor policy proxy generate help" -f -a "list" -d 'Show the managed hosts'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list inventory push logout match remove doctor policy proxy generate help" -f -a "inventory" -d 'The managed hosts as a dynamic inventory for Ansible'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list inventory push logout match remove doctor policy proxy generate help" -f -a "push" -d 'Push a key to an instance by hand, for scripts'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list inventory push logout match remove doctor policy proxy generate help" -f -a "logout" -d 'Delete the temporary credentials and keys that are kept between connections'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list inventory push logout match remove doctor policy proxy generate help" -f -a "match" -d 'The Match exec hook that ssh calls before each connection'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list inventory push logout match remove doctor policy proxy generate help" -f -a "remove" -d 'Remove everything that ssh-eic wrote; ~/.ssh/config is as it was before'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list inventory push logout match remove doctor policy proxy generate help" -f -a "doctor" -d 'Find out why a connection fails, and what to do about it'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list inventory push logout match remove doctor policy proxy generate help" -f -a "policy" -d 'Print the least-privilege IAM policy that the config needs'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list inventory push logout match remove doctor policy proxy generate help" -f -a "proxy" -d 'The `ProxyCommand` that ssh calls to reach an instance'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list inventory push logout match remove doctor policy proxy generate help" -f -a "generate" -d 'Print man pages or shell completions'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list inventory push logout match remove doctor policy proxy generate help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand match" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand match" -s v -l verbose -d 'Say more; twice: what takes how long, too'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand match" -s q -l quiet -d 'Say nothing but errors'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand match" -s h -l help -d 'Print help'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l region -d 'The instance\'s region' -r
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l source -d 'The source in config.toml whose credentials to use' -r
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l profile -d 'The AWS profile whose credentials to use' -r
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l role-arn -d 'A role to assume' -r
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l external-id -d 'What the role\'s trust policy asks for' -r
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l role-session-name -d 'The name of the role\'s session' -r
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l sso-session -d 'The IAM Identity Center session whose role to use' -r
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l sso-account -d 'The account of that role' -r
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l sso-role -d 'That role' -r
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l account -d 'Refuse credentials of any other account' -r
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l address -d 'Which of the instance\'s addresses HOST is: private, ipv6 or public' -r
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l key-type -d 'The type of the key: ed25519 or rsa' -r
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -s v -l verbose -d 'Say more; twice: what takes how long, too'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -s q -l quiet -d 'Say nothing but errors'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -s h -l help -d 'Print help'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list doctor push inventory policy logout remove generate match proxy help" -f -a "init" -d 'Write a first config file, set up ~/.ssh/config, and sync'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list doctor push inventory policy logout remove generate match proxy help" -f -a "sync" -d 'Find instances and rewrite the ssh config for them'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list doctor push inventory policy logout remove generate match proxy help" -f -a "list" -d 'Show the managed hosts'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list doctor push inventory policy logout remove generate match proxy help" -f -a "doctor" -d 'Find out why a connection fails, and what to do about it'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list doctor push inventory policy logout remove generate match proxy help" -f -a "push" -d 'Push a key to an instance by hand, for scripts'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list doctor push inventory policy logout remove generate match proxy help" -f -a "inventory" -d 'Print the managed hosts as a dynamic inventory for Ansible'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list doctor push inventory policy logout remove generate match proxy help" -f -a "policy" -d 'Print the least-privilege IAM policy that the config needs'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list doctor push inventory policy logout remove generate match proxy help" -f -a "logout" -d 'Delete the temporary credentials and keys that are kept between connections'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list doctor push inventory policy logout remove generate match proxy help" -f -a "remove" -d 'Remove everything that ssh-eic wrote; ~/.ssh/config is as it was before'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list doctor push inventory policy logout remove generate match proxy help" -f -a "generate" -d 'Print man pages or shell completions'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list doctor push inventory policy logout remove generate match proxy help" -f -a "match" -d 'Look after a host\'s key; the Match exec hook, which ssh calls before each connection'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list doctor push inventory policy logout remove generate match proxy help" -f -a "proxy" -d 'Carry a connection; the ProxyCommand, which ssh calls to reach an instance'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and not __fish_seen_subcommand_from init sync list doctor push inventory policy logout remove generate match proxy help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and __fish_seen_subcommand_from generate" -f -a "man" -d 'A man page'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand help; and __fish_seen_subcommand_from generate" -f -a "completions" -d 'Completions for a shell'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -f -a "(ssh-eic list --names 2>/dev/null)" -d 'Managed host'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand push" -f -a "(ssh-eic list --names 2>/dev/null)" -d 'Managed host'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand doctor" -f -a "(ssh-eic list --names 2>/dev/null)" -d 'Managed host'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand push" -f -a "(ssh-eic list --names 2>/dev/null)" -d 'Managed host'
