@@ -133,7 +133,11 @@ impl Users {
                 users.by_tag.insert(user);
             } else if source.user.as_ref() == Some(&host.user) || !is_by_rule(rules, host) {
                 let is_guessed_root = user == ROOT && !users.everywhere.contains(ROOT);
-                if is_guessed_root { guessed_root.push(host.label()) } else { drop(users.everywhere.insert(user)) }
+                if is_guessed_root {
+                    guessed_root.push(host.label());
+                } else {
+                    users.everywhere.insert(user);
+                }
             } else {
                 notes.insert(format!(
                     "IAM knows no aliases, so that {user:?}, the user of a [[host]], is allowed on all instances of \
