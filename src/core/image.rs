@@ -1,7 +1,8 @@
 //! The OS user of an image, told by its name and owner.
 //!
 //! The users are those of AWS's page "Manage system users on your EC2 Linux instance" and of the publishers' own pages.
-//! A name is whatever its owner wrote; what comes out is one of a few fixed users, so that it cannot do harm.
+//! A name is whatever its owner wrote; what comes out is one of a few fixed users, so that it cannot do harm to
+//! command lines. It is a guess and grants nothing: what it says is `root` is in no IAM policy (`command::policy`).
 
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,8 @@
 //! The Ansible inventory: groups and variables of hosts.
 //!
 //! Whoever may tag an instance is not trusted: no tag makes a name that Ansible reads otherwise than as a group or a
-//! host of ours, and none is ever evaluated as a template. Addresses are variables and never where Ansible connects to:
+//! host of ours, and none is ever evaluated as a template: values are marked as unsafe, which keys cannot be, so that a tag
+//! whose key is not plain is no variable (its group is there all the same). Addresses are variables and never where Ansible connects to:
 //! that is ssh's matter, by the name of the host.
 //!
 //! Formats: "Developing dynamic inventory" of Ansible's documentation for `--list` and `_meta`; `AnsibleJSONDecoder`
@@ -124,7 +125,8 @@ pub fn vars(host: &Host, connection: Option<&Options>) -> Value {
     put("port", host.port.into());
     put("launched", host.launched.into());
     put("names", host.names.iter().map(|name| text(name)).collect());
-    let tags = host.tags.iter().filter(|(key, _)| !key.starts_with(ENCODING));
+    // No key can be marked, and `item.key` of a loop over the tags is a template if it looks like one.
+    let tags = host.tags.iter().filter(|(key, _)| is_plain(key) && !key.starts_with(ENCODING));
     put("tags", tags.map(|(key, value)| (key.clone(), text(value))).collect::<Map<_, _>>().into());
     if let Some(options) = connection {
         let of_ansible: [(&str, Value); 3] = [
@@ -141,10 +143,14 @@ fn written(address: Option<impl Display>) -> String {
     address.map(|address| address.to_string()).unwrap_or_default()
 }
 
-/// A text that Ansible takes as it is: marked as unsafe unless it has nothing that any version could evaluate.
+/// A text that Ansible takes as it is: marked as unsafe unless it is plain.
 fn text(value: &str) -> Value {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b" -_./:@+=,".contains(&b);
-    if value.bytes().all(plain) { value.into() } else { json!({ "__ansible_unsafe": value }) }
+    if is_plain(value) { value.into() } else { json!({ "__ansible_unsafe": value }) }
+}
+
+/// Whether it has nothing that any version of Ansible could evaluate.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_alphanumeric() || b" -_./:@+=,".contains(&b))
 }
 
 /// Options as arguments of a command, for a client that shall read no config.

@@ -57,11 +57,19 @@ pub struct Document {
     pub notes: Vec<String>,
 }
 
-/// There is no policy of [`LIMIT`] characters that would not allow far more than was asked for.
+/// Why there is no policy that would not allow far more than was asked for.
 #[derive(Debug, PartialEq, Eq)]
-pub struct TooLong {
-    /// The characters of the shortest one.
-    pub length: usize,
+pub enum Refusal {
+    /// It does not fit into [`LIMIT`] characters.
+    TooLong {
+        /// The characters of the shortest one.
+        length: usize,
+    },
+    /// A source has tag filters, and IAM has no words for any of them: all instances of the account would be allowed.
+    Unfiltered {
+        /// Which filters, and why.
+        why: String,
+    },
 }
 
 /// A policy document in the order in which people write one.
@@ -109,11 +117,12 @@ struct Grant {
 ///
 /// # Errors
 ///
-/// [`TooLong`] if there are too many accounts, filters or users for one policy.
-pub fn document(asks: &[Ask], origin: &Origin) -> Result<Document, TooLong> {
+/// [`Refusal::TooLong`] if there are too many accounts, filters or users for one policy, [`Refusal::Unfiltered`] if
+/// nothing would be left of a source's filters.
+pub fn document(asks: &[Ask], origin: &Origin) -> Result<Document, Refusal> {
     let mut notes = Vec::new();
-    let mut grants = grants(asks, &mut notes);
-    let others = others(asks, &mut notes);
+    let mut grants = grants(asks, &mut notes)?;
+    let others = others(asks, &mut notes)?;
     notes.sort();
     notes.dedup();
     let mut length = 0;
@@ -139,7 +148,7 @@ pub fn document(asks: &[Ask], origin: &Origin) -> Result<Document, TooLong> {
             return Ok(Document { policy, notes });
         }
     }
-    Err(TooLong { length })
+    Err(Refusal::TooLong { length })
 }
 
 /// Characters as IAM counts them, or a few more: spaces inside of texts are counted here.
@@ -176,10 +185,10 @@ fn places(ask: &Ask) -> Vec<Place> {
     by_partition.into_iter().map(place).collect()
 }
 
-fn grants(asks: &[Ask], notes: &mut Vec<String>) -> Vec<Grant> {
+fn grants(asks: &[Ask], notes: &mut Vec<String>) -> Result<Vec<Grant>, Refusal> {
     let mut grants = Vec::new();
     for ask in asks {
-        for scope in terms::scopes(&ask.tags, &ask.exclude, notes) {
+        for scope in terms::scopes(&ask.tags, &ask.exclude, notes)? {
             for place in places(ask) {
                 let grant = |by_tag, users| Grant { scope: scope.clone(), by_tag, users, place: place.clone() };
                 if !ask.users.is_empty() {
@@ -190,7 +199,7 @@ fn grants(asks: &[Ask], notes: &mut Vec<String>) -> Vec<Grant> {
             }
         }
     }
-    grants
+    Ok(grants)
 }
 
 /// A statement without its place and its origin.
@@ -203,10 +212,10 @@ struct Kind {
 }
 
 /// What is asked for besides pushes.
-fn others(asks: &[Ask], notes: &mut Vec<String>) -> Vec<(Kind, Place)> {
+fn others(asks: &[Ask], notes: &mut Vec<String>) -> Result<Vec<(Kind, Place)>, Refusal> {
     let mut others = Vec::new();
     for ask in asks {
-        let scopes = if ask.console { terms::scopes(&ask.tags, &ask.exclude, notes) } else { Vec::new() };
+        let scopes = if ask.console { terms::scopes(&ask.tags, &ask.exclude, notes)? } else { Vec::new() };
         for place in places(ask) {
             for scope in &scopes {
                 let kind = Kind {
@@ -231,7 +240,7 @@ fn others(asks: &[Ask], notes: &mut Vec<String>) -> Vec<(Kind, Place)> {
             }
         }
     }
-    others
+    Ok(others)
 }
 
 fn condition(operator: &'static str, key: &str, values: BTreeSet<String>) -> Condition {
@@ -328,7 +337,8 @@ fn resources(kind: &str, places: &BTreeSet<Place>, form: Form) -> Vec<(BTreeSet<
 
 type Widen = fn(&mut [Grant], &mut [(Kind, Place)]);
 
-/// What makes a policy shorter at the price of allowing more, the least of it first. Tag filters are never given up.
+/// What makes a policy shorter at the price of allowing more, the least of it first. Tag filters are never given up,
+/// nor that a user whom a tag names is bound to that tag.
 const WIDER: [(Widen, &str); 3] = [
     (users_everywhere, "each OS user is allowed wherever the same tags are asked for"),
     (regions_everywhere, "each region is allowed in all accounts"),
@@ -337,11 +347,12 @@ const WIDER: [(Widen, &str); 3] = [
 
 fn users_everywhere(grants: &mut [Grant], _: &mut [(Kind, Place)]) {
     let mut users: BTreeMap<Scope, BTreeSet<String>> = BTreeMap::new();
-    for grant in &*grants {
+    // Else whoever may tag one instance could have root allowed on all of them.
+    let is_of_all = |grant: &&mut Grant| !grant.by_tag;
+    for grant in grants.iter_mut().filter(is_of_all) {
         users.entry(grant.scope.clone()).or_default().extend(grant.users.iter().cloned());
     }
-    for grant in &mut *grants {
-        grant.by_tag = false;
+    for grant in grants.iter_mut().filter(is_of_all) {
         grant.users.clone_from(&users[&grant.scope]);
     }
 }

@@ -204,6 +204,18 @@ fn no_tag_is_ever_evaluated() {
         let story = ansible(&world, "ansible", &[&["evil", "-a", message], &local[..]].concat());
         assert!(story.ok().contains("lookup('pipe'") && story.stdout.contains("{% for x in [1] %}"), "{story}");
     }
+    let play = json!([{
+        "hosts": "evil",
+        "connection": "local",
+        "gather_facts": false,
+        "tasks": [{
+            "debug": { "msg": "{{ item.key }} is {{ item.value }}" },
+            "loop": "{{ ssh_eic_tags | dict2items }}",
+        }],
+    }]);
+    world.write("loop.yml", &play.to_string());
+    let story = ansible(&world, "ansible-playbook", &["loop.yml"]);
+    assert!(story.ok().contains("Name is evil") && story.stdout.contains("Value is {{ lookup('pipe'"), "{story}");
     for name in ["by-value", "by-key"] {
         assert!(!trace(name).exists(), "{name}");
     }

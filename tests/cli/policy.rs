@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use sandbox::Instance;
+use sandbox::{Image, Instance};
 use serde_json::Value;
 
 use crate::world::World;
@@ -71,4 +71,74 @@ fn one_account_s_part_and_what_cannot_be_said() {
     let push = pushes(&through)[0];
     assert_eq!(push["Condition"]["IpAddress"]["aws:VpcSourceIp"][0], "10.0.0.0/8", "{through:#}");
     assert_eq!(push["Condition"]["StringEquals"]["aws:SourceVpce"][0], "vpce-0abc12de", "{through:#}");
+}
+
+/// Users that may be pushed for without any condition on a tag.
+fn users_everywhere(policy: &Value) -> BTreeSet<&str> {
+    let is_for_all = |push: &&Value| push["Condition"]["StringEquals"].get("aws:ResourceTag/ssh-eic:user").is_none();
+    pushes(policy)
+        .into_iter()
+        .filter(is_for_all)
+        .flat_map(|push| push["Condition"]["StringEquals"]["ec2:osuser"].as_array().expect("users"))
+        .filter_map(Value::as_str)
+        .collect()
+}
+
+const CONFIG: &str = ".config/ssh-eic/config.toml";
+const SOURCE: &str = "[[source]]\nprofile = \"prod\"\nregions = [\"eu-west-1\"]\n";
+
+#[test]
+fn the_name_of_an_image_never_has_root_allowed() {
+    let world = World::new();
+    let image = Image {
+        id: "ami-0aaaabbbbccccdddd".into(),
+        name: "my-nixos-24.05".into(),
+        owner: "999988887777".into(),
+        owner_alias: String::new(),
+        description: String::new(),
+    };
+    world.sandbox.add_image(image).unwrap();
+    world.sandbox.add(Instance::new("odd").address("10.0.4.1").image("ami-0aaaabbbbccccdddd")).unwrap();
+    world.write(CONFIG, SOURCE);
+    world.eic(&["sync"]).ok();
+    assert!(world.eic(&["list", "odd", "--json"]).ok().contains("\"root\""), "the image does say so");
+    let story = world.eic(&["policy"]);
+    let printed = serde_json::from_str(story.ok()).expect("JSON");
+    assert_eq!(users_everywhere(&printed), BTreeSet::from(["ec2-user"]), "{story}");
+    story.says("the OS user of odd,").says("user = \"root\"").says("ssh-eic:user = root");
+
+    world.write(CONFIG, &format!("{SOURCE}user = \"root\"\n"));
+    world.eic(&["sync"]).ok();
+    let story = world.eic(&["policy"]);
+    let printed = serde_json::from_str(story.ok()).expect("JSON");
+    assert_eq!(users_everywhere(&printed), BTreeSet::from(["root"]), "{story}");
+    assert_eq!(story.stderr, "", "who wrote it knows it");
+}
+
+#[test]
+fn a_user_of_a_host_block_is_allowed_and_it_is_said_where_even_with_q() {
+    let world = World::new();
+    world.write(CONFIG, &format!("{SOURCE}[[host]]\nmatch = \"prod-web-1\"\nuser = \"root\"\n"));
+    world.eic(&["sync"]).ok();
+    for args in [&["policy"][..], &["-q", "policy"]] {
+        let story = world.eic(args);
+        let printed = serde_json::from_str(story.ok()).expect("JSON");
+        assert_eq!(users_everywhere(&printed), BTreeSet::from(["ec2-user", "root"]), "{story}");
+        story.says("\"root\", the user of a [[host]], is allowed on all instances of source \"prod\"");
+    }
+}
+
+#[test]
+fn filters_of_which_nothing_would_be_left_are_refused() {
+    let world = World::new();
+    world.sandbox.add(Instance::new("odd").address("10.0.4.1").tag("日本", "x").tag("Role", "web")).unwrap();
+    world.write(CONFIG, &format!("{SOURCE}tags = {{ \"日本\" = \"x\" }}\n"));
+    world.eic(&["sync"]).ok();
+    let story = world.eic(&["policy"]);
+    story.fails_with(2).says("\"日本\" is left out");
+    assert_eq!(story.stdout, "");
+    world.write(CONFIG, &format!("{SOURCE}tags = {{ \"日本\" = \"x\", Role = \"web\" }}\n"));
+    world.eic(&["sync"]).ok();
+    let story = world.eic(&["-q", "policy"]);
+    story.says("the policy allows more than the config asks for").says("\"日本\" is left out").ok();
 }

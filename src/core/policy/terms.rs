@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Condition, and, condition};
+use super::{Condition, Refusal, and, condition};
 
 /// The part of a condition that tags make.
 pub(super) type Scope = Condition;
@@ -32,27 +32,40 @@ pub(super) fn equals(key: &str, values: &BTreeSet<String>) -> Condition {
 }
 
 /// The conditions of which any one has to hold. What IAM has no words for is left out and noted.
-pub(super) fn scopes(tags: &Filters, exclude: &Filters, notes: &mut Vec<String>) -> Vec<Scope> {
+///
+/// # Errors
+///
+/// [`Refusal::Unfiltered`] if nothing is left of all tag filters that there are.
+pub(super) fn scopes(tags: &Filters, exclude: &Filters, notes: &mut Vec<String>) -> Result<Vec<Scope>, Refusal> {
     let mut scope = Scope::new();
-    for (key, values) in expressible(tags, "tags", notes) {
+    let mut left_out = Vec::new();
+    let mut filters_anything = tags.is_empty();
+    for (key, values) in expressible(tags, "tags", &mut left_out) {
+        let mut takes_any = false;
         let mut patterns: Patterns = values.iter().map(|value| filter(value)).collect();
         for (value, pieces) in values.iter().zip(&mut patterns) {
             if has_foreign(pieces) {
-                notes.push(format!(
+                left_out.push(format!(
                     "IAM has no words for all characters of the tag filter {key} = {value:?}: * stands for those"
                 ));
                 pieces.iter_mut().filter(|piece| is_foreign(**piece)).for_each(|piece| *piece = Piece::Any);
                 pieces.dedup_by(|a, b| *a == Piece::Any && *b == Piece::Any);
+                takes_any |= !pieces.iter().any(|piece| matches!(piece, Piece::Exactly(_)));
             }
         }
+        filters_anything |= !takes_any;
         scope = and(scope, matches(key, &patterns, ["StringEquals", "StringLike"]));
     }
+    if !filters_anything {
+        return Err(Refusal::Unfiltered { why: left_out.join("; ") });
+    }
+    notes.append(&mut left_out);
     // Left out is what matches all of it: allowed is what any one key of it does not match.
     let negated: Option<Vec<Scope>> = expressible_or_none(exclude, notes).map(|keys| {
         let not = |(key, patterns): (&String, Vec<_>)| matches(key, &patterns, ["StringNotEquals", "StringNotLike"]);
         keys.into_iter().map(|one| and(scope.clone(), not(one))).collect()
     });
-    negated.filter(|scopes| !scopes.is_empty()).unwrap_or_else(|| vec![scope])
+    Ok(negated.filter(|scopes| !scopes.is_empty()).unwrap_or_else(|| vec![scope]))
 }
 
 /// Keys that a condition can name, and that have values.
