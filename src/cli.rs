@@ -6,8 +6,8 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use serde::de::DeserializeOwned;
 use serde::de::value::StrDeserializer;
 
-use crate::core::{ids, policy};
-use crate::store::config::{AddressKind, KeyType};
+use crate::domain::source::{AddressKind, KeyType};
+use crate::domain::{ids, policy};
 
 /// Whoever has to show which cryptography is at work reads it here.
 pub const VERSION: &str = if cfg!(feature = "fips") {
@@ -349,7 +349,7 @@ fn key_type(text: &str) -> Result<KeyType, String> {
 
 /// Seconds from `90`, `10m`, `1h30m`.
 fn age(text: &str) -> Result<u64, String> {
-    crate::core::duration::seconds(text).ok_or_else(|| "write it as 90s, 10m or 1h".to_owned())
+    crate::domain::duration::seconds(text).ok_or_else(|| "write it as 90s, 10m or 1h".to_owned())
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::diagnosis::Cause;
+use crate::domain::diagnosis::Cause;
 
 /// What kind of failure; each is one exit code of the man page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

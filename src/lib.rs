@@ -7,7 +7,7 @@
 //! | --- | --- | --- |
 //! | 6 | [`command`] | one subcommand each: read its name, know its job |
 //! | 5 | [`connect`] | one connection: push once, reach the address, hold the handshake, carry the bytes |
-//! | 5 | [`diagnose`] | why a connection fails: checks in order, up to the first cause |
+//! | 5 | [`doctor`] | why a connection fails: checks in order, up to the first cause |
 //! | 5 | [`discover`] | from the configured sources to the files that ssh reads |
 //! | 4 | [`cli`] | the clap types |
 //! | 3 | [`aws`] | AWS calls: the only module that knows the SDK |
@@ -15,7 +15,7 @@
 //! | 3 | [`sys`] | the operating system |
 //! | 2 | [`ui`] | words on the terminal |
 //! | 2 | [`error`] | the one error type and the exit codes |
-//! | 1 | [`core`] | pure: values in, values out |
+//! | 1 | [`domain`] | pure: values in, values out |
 //!
 //! The way of one connection: ssh parses the config and runs [`command::match_hook`], then starts [`command::proxy`],
 //! which opens it in [`connect::opening`] with the push in a [`connect::worker`], and carries it in [`connect::relay`].
@@ -24,9 +24,9 @@ pub mod aws;
 pub mod cli;
 pub mod command;
 pub mod connect;
-pub mod core;
-pub mod diagnose;
 pub mod discover;
+pub mod doctor;
+pub use domain;
 pub mod error;
 pub mod store;
 pub mod sys;
@@ -158,7 +158,8 @@ fn context(environment: &Environment) -> Result<Context> {
                 .hint("ssh starts the hook and the proxy in any folder, so name it from the root"));
         }
         if let Some(text) = path.as_ref().filter(|path| path.is_absolute()).and_then(|path| path.to_str()) {
-            core::render::check_path(text).map_err(|why| Error::new(Kind::File, format!("the path {text}: {why}")))?;
+            domain::render::check_path(text)
+                .map_err(|why| Error::new(Kind::File, format!("the path {text}: {why}")))?;
             flags.push((flag.to_owned(), text.to_owned()));
         }
     }

@@ -11,12 +11,12 @@ use tokio::task::JoinSet;
 
 use crate::aws::client::{self, Patience};
 use crate::aws::profiles::Profiles;
-use crate::core::diagnosis::Cause;
-use crate::core::identity::{SsoRole, shell_word};
-use crate::core::ids::is_account;
-use crate::core::pattern;
+use crate::domain::diagnosis::Cause;
+use crate::domain::identity::{SsoRole, shell_word};
+use crate::domain::ids::is_account;
+use crate::domain::pattern;
+use crate::domain::source::Accounts;
 use crate::error::{Error, Kind, Result};
-use crate::store::config::Accounts;
 
 /// Requests to the portal at once: it throttles sooner than EC2.
 const AT_ONCE: usize = 8;

@@ -17,7 +17,7 @@ use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
 use crate::aws::trust;
-use crate::core::diagnosis::Cause;
+use crate::domain::diagnosis::Cause;
 use crate::error::{Error, Kind, Result};
 
 /// What does the arithmetic of TLS. With the module of FIPS, building the client fails where its self-tests do.

@@ -24,9 +24,9 @@ use aws_smithy_types::error::display::DisplayErrorContext;
 use crate::aws::client::{self, Patience};
 use crate::aws::kept;
 use crate::aws::profiles::{Profiles, Settings};
-use crate::core::diagnosis::Cause;
-use crate::core::identity::{Identity, SsoRole, shell_word};
-use crate::core::ids::{is_account, is_region};
+use crate::domain::diagnosis::Cause;
+use crate::domain::identity::{Identity, SsoRole, shell_word};
+use crate::domain::ids::{is_account, is_region};
 use crate::error::{Error, Kind, Result};
 use crate::store::credentials::Entry;
 
@@ -338,5 +338,5 @@ fn first_cause(error: &CredentialsError) -> String {
     while let Some(deeper) = cause.source() {
         cause = deeper;
     }
-    crate::core::handshake::one_line(&cause.to_string())
+    crate::domain::handshake::one_line(&cause.to_string())
 }

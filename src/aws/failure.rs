@@ -9,9 +9,9 @@ use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use crate::aws::credentials::{Session, described};
-use crate::core::diagnosis::Cause;
-use crate::core::handshake::one_line;
-use crate::core::identity::shell_word;
+use crate::domain::diagnosis::Cause;
+use crate::domain::handshake::one_line;
+use crate::domain::identity::shell_word;
 use crate::error::{Error, Kind};
 
 /// Whether trying again can help.

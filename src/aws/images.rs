@@ -7,7 +7,7 @@ use aws_sdk_ec2::types::Filter;
 
 use crate::aws::credentials::Session;
 use crate::aws::failure;
-use crate::core::image::Image;
+use crate::domain::image::Image;
 use crate::error::Result;
 
 /// Values that one filter takes at most.

@@ -7,10 +7,10 @@ use aws_sdk_ec2::types::{Filter, Instance as Described};
 
 use crate::aws::credentials::Session;
 use crate::aws::failure::{self, Failure};
-use crate::core::fleet::{Instance, Sighting};
-use crate::core::ids::{InstanceId, is_account};
+use crate::domain::fleet::{Instance, Sighting};
+use crate::domain::ids::{InstanceId, is_account};
+use crate::domain::source::Source;
 use crate::error::Result;
-use crate::store::config::Source;
 
 /// Instances a page; AWS's largest.
 const PAGE: i32 = 1000;

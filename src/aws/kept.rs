@@ -13,7 +13,7 @@ use aws_credential_types::attributes::AccountId;
 use aws_credential_types::credential_feature::AwsCredentialFeature;
 
 use crate::aws::profiles;
-use crate::core::identity::Identity;
+use crate::domain::identity::Identity;
 use crate::error::Result;
 use crate::store::credentials::{Entry, Kept};
 use crate::ui;

@@ -5,8 +5,8 @@ use aws_sdk_ec2::types::{Filter, IpPermission};
 
 use crate::aws::credentials::Session;
 use crate::aws::failure;
-use crate::core::ids::InstanceId;
-use crate::core::ingress::Rule;
+use crate::domain::ids::InstanceId;
+use crate::domain::ingress::Rule;
 use crate::error::Result;
 
 /// Where an instance is.

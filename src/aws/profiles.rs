@@ -8,8 +8,8 @@ use aws_runtime::env_config::property::PropertiesKey;
 use aws_runtime::env_config::section::EnvConfigSections;
 use aws_types::os_shim_internal::{Env, Fs};
 
-use crate::core::digest;
-use crate::core::identity::{Identity, shell_word};
+use crate::domain::digest;
+use crate::domain::identity::{Identity, shell_word};
 use crate::error::{Error, Kind, Result};
 use crate::sys::environment::variable;
 

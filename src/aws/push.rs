@@ -4,7 +4,7 @@ use aws_sdk_ec2instanceconnect::Client;
 
 use crate::aws::credentials::Session;
 use crate::aws::failure::{self, Failure};
-use crate::core::ids::{InstanceId, OsUser};
+use crate::domain::ids::{InstanceId, OsUser};
 
 /// What is pushed where.
 #[derive(Debug, Clone, Copy)]

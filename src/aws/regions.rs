@@ -4,7 +4,7 @@ use aws_sdk_ec2::Client;
 
 use crate::aws::credentials::Session;
 use crate::aws::failure;
-use crate::core::ids::is_region;
+use crate::domain::ids::is_region;
 use crate::error::Result;
 
 /// Names of the enabled regions, sorted.

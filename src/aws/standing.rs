@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::aws::credentials::{self, Session};
 use crate::aws::failure::{self, Retry};
 use crate::aws::profiles::Profiles;
-use crate::core::identity::Identity;
+use crate::domain::identity::Identity;
 use crate::error::Result;
 use crate::sys::environment::variable;
 

@@ -10,7 +10,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use crate::core::diagnosis::Cause;
+use crate::domain::diagnosis::Cause;
 use crate::error::{Error, Kind, Result};
 use crate::sys::environment::variable;
 

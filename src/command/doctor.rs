@@ -4,8 +4,8 @@ use std::io;
 
 use crate::cli;
 use crate::command::{Context, Exit, print};
-use crate::core::diagnosis::{Cause, Finding, Status};
-use crate::diagnose::{self, Case};
+use crate::doctor::{self, Case};
+use crate::domain::diagnosis::{Cause, Finding, Status};
 use crate::error::{Error, Kind, Result};
 use crate::ui;
 
@@ -19,7 +19,7 @@ pub fn run(context: &Context, args: &cli::Doctor) -> Result<Exit> {
     let case = Case::new(&context.paths, &program, args.host.as_deref(), args.valid_for);
     let activity = ui::Activity::start();
     let mut written = Ok(());
-    let findings = diagnose::run(&case, &|check| activity.about(&format!("checking {check}")), &mut |finding| {
+    let findings = crate::doctor::run(&case, &|check| activity.about(&format!("checking {check}")), &mut |finding| {
         let is_shown = !args.json && (finding.status == Status::Problem || !ui::is_quiet());
         if is_shown && written.is_ok() {
             written = activity.aside(|| print(&(finding.line(&paint) + "\n")));

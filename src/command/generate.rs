@@ -11,7 +11,7 @@ use clap_mangen::roff::{Roff, bold, roman};
 
 use crate::cli::{self, Cli, Page};
 use crate::command::{Exit, print_bytes};
-use crate::core::diagnosis::Cause;
+use crate::domain::diagnosis::Cause;
 use crate::error::{Error, Kind, Result};
 
 /// When what the man page says was last written anew.

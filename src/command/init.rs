@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use crate::cli;
 use crate::command::{Context, Exit};
 use crate::discover::sync;
+use crate::domain::config::Config;
 use crate::error::{Error, Kind, Result};
-use crate::store::config::Config;
+use crate::store::config;
 use crate::store::{files, ssh_config};
 use crate::sys::environment;
 use crate::ui;
@@ -32,14 +33,14 @@ pub fn run(context: &Context, args: &cli::Init) -> Result<Exit> {
     } else {
         let text = first_config(args);
         // What is written has to be what we read: a profile name with a quote in it, say, is told here.
-        Config::parse(&text, path)?;
+        config::parse(&text, path)?;
         if let Some(folder) = path.parent() {
             files::make_private_folder(folder)?;
         }
         files::replace(path, text.as_bytes(), 0o600)?;
         ui::note(&format!("wrote {}", path.display()));
     }
-    let config = Config::load(path, &context.paths.machine_config)?;
+    let config = config::load(path, &context.paths.machine_config)?;
     let report = sync::run(&sync::Run {
         paths: &context.paths,
         config: &config,
@@ -111,7 +112,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::store::config::{Regions, Who};
+    use crate::domain::source::{Regions, Who};
 
     #[test]
     fn the_first_config_means_what_the_flags_said() {
@@ -125,22 +126,22 @@ mod tests {
             ],
             ..cli::Init::default()
         };
-        let config = Config::parse(&first_config(&args), Path::new("c")).unwrap();
+        let config = config::parse(&first_config(&args), Path::new("c")).unwrap();
         let source = &config.sources[0];
         assert_eq!(source.who, Who::Profile("my prod profile".to_owned()));
         assert_eq!(source.regions, Regions::Named(vec!["eu-west-1".to_owned(), "us-east-1".to_owned()]));
         assert_eq!(source.tags["Role"], ["we\"b", "db"]);
         assert_eq!(source.tags["a b"], [""]);
         let bare = first_config(&cli::Init::default());
-        assert_eq!(Config::parse(&bare, Path::new("c")).unwrap().sources[0].who, Who::Ambient);
+        assert_eq!(config::parse(&bare, Path::new("c")).unwrap().sources[0].who, Who::Ambient);
         let args = cli::Init { sso_session: Some("corp".into()), roles: vec!["A".into()], ..cli::Init::default() };
-        let config = Config::parse(&first_config(&args), Path::new("c")).unwrap();
+        let config = config::parse(&first_config(&args), Path::new("c")).unwrap();
         assert!(matches!(&config.sources[0].who, Who::Accounts(all) if all.session == "corp" && all.roles == ["A"]));
         // Every commented line is a setting that can be uncommented as it stands.
         let all: String = bare
             .lines()
             .map(|line| line.strip_prefix("# ").filter(|l| l.contains(" = ") || l.starts_with("[[")).unwrap_or(line))
             .fold(String::new(), |text, line| text + line + "\n");
-        assert!(Config::parse(&all, Path::new("c")).is_ok(), "{all}");
+        assert!(config::parse(&all, Path::new("c")).is_ok(), "{all}");
     }
 }

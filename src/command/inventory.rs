@@ -8,13 +8,14 @@ use std::path::Path;
 
 use crate::cli;
 use crate::command::{Context, Exit, print};
-use crate::core::fleet::Host;
-use crate::core::inventory::{self, Inventory, Options};
-use crate::core::render::{self, Settings};
-use crate::core::standalone;
 use crate::discover::sync;
+use crate::domain::config::Config;
+use crate::domain::fleet::Host;
+use crate::domain::inventory::{self, Inventory, Options};
+use crate::domain::render::{self, Settings};
+use crate::domain::standalone;
 use crate::error::{Error, Kind, Result};
-use crate::store::config::Config;
+use crate::store::config;
 use crate::store::index::Index;
 use crate::sys::environment;
 
@@ -29,7 +30,7 @@ const REACHABLE: [&str; 2] = ["running", "pending"];
 pub fn run(context: &Context, args: &cli::Inventory) -> Result<Exit> {
     let index = Index::open(&context.paths.index())?
         .ok_or_else(|| Error::new(Kind::NoHost, "there is no index of instances yet").hint("ssh-eic sync"))?;
-    let config = Config::load(&context.paths.config, &context.paths.machine_config)?;
+    let config = config::load(&context.paths.config, &context.paths.machine_config)?;
     let settings = sync::settings(&context.paths, &config, &environment::own_binary()?, context.flags.clone())?;
     let hosts = match &args.host {
         Some(name) => vec![index.host(name)?.ok_or_else(|| {

@@ -6,12 +6,13 @@ use serde::Serialize;
 
 use crate::cli;
 use crate::command::{Context, Exit, print};
-use crate::core::fleet::Host;
-use crate::core::pattern;
 use crate::discover::failures;
 use crate::discover::survey::{self, Look};
+use crate::domain::config::Config;
+use crate::domain::fleet::Host;
+use crate::domain::pattern;
 use crate::error::{Error, Kind, Result};
-use crate::store::config::Config;
+use crate::store::config;
 use crate::store::index::Index;
 use crate::store::reach::Reach;
 use crate::store::ssh_config;
@@ -74,7 +75,7 @@ fn indexed(context: &Context) -> Result<Vec<Host>> {
 /// As AWS has them now, under the names that a sync would give them; nothing is written.
 fn live(context: &Context) -> Result<(Vec<Host>, Vec<Error>)> {
     let paths = &context.paths;
-    let config = Config::load(&paths.config, &paths.machine_config)?;
+    let config = config::load(&paths.config, &paths.machine_config)?;
     let index = Index::open(&paths.index())?;
     let found = survey::look(&Look {
         paths,
@@ -205,7 +206,7 @@ fn cut(cell: &mut String, width: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::fleet::samples;
+    use crate::domain::fleet::samples;
 
     fn plain(hosts: &[Host], width: Option<usize>) -> Vec<String> {
         table(hosts, width, &|_, cell| cell.to_owned()).lines().map(str::to_owned).collect()

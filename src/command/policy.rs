@@ -8,11 +8,12 @@ use std::collections::BTreeSet;
 
 use crate::cli;
 use crate::command::{Context, Exit, print};
-use crate::core::fleet::{Host, TAG_USER};
-use crate::core::pattern;
-use crate::core::policy::{self, Ask, LIMIT, Origin, Refusal};
+use crate::domain::config::{Config, HostRule};
+use crate::domain::fleet::{Host, TAG_USER};
+use crate::domain::pattern;
+use crate::domain::policy::{self, Ask, LIMIT, Origin, Refusal};
+use crate::domain::source::{Regions, Source};
 use crate::error::{Error, Kind, Result};
-use crate::store::config::{Config, HostRule, Regions, Source};
 use crate::store::index::{Index, Known, SourceRecord};
 use crate::ui;
 
@@ -25,7 +26,7 @@ const ROOT: &str = "root";
 ///
 /// [`Kind::NoHost`] if no source has been asked yet, [`Kind::Usage`] for what one policy cannot say.
 pub fn run(context: &Context, args: &cli::Policy) -> Result<Exit> {
-    let config = Config::load(&context.paths.config, &context.paths.machine_config)?;
+    let config = config::load(&context.paths.config, &context.paths.machine_config)?;
     let origin = Origin::new(&args.source_ip, &args.source_vpce).map_err(|network| {
         Error::new(
             Kind::Usage,

@@ -8,8 +8,8 @@ use std::path::Path;
 
 use crate::cli;
 use crate::command::{Context, Exit};
-use crate::core::ids::InstanceId;
-use crate::core::render::FILES;
+use crate::domain::ids::InstanceId;
+use crate::domain::render::FILES;
 use crate::error::{Result, reason};
 use crate::store::paths::Paths;
 use crate::store::{ssh_config, writers};

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use crate::cli;
 use crate::command::{Context, Exit, print_bytes};
-use crate::core::render;
 use crate::discover::sync::{self, Occasion, Report, Run};
+use crate::domain::config::Config;
+use crate::domain::render;
 use crate::error::{Error, Kind, Result};
-use crate::store::config::Config;
+use crate::store::config;
 use crate::store::index::Index;
 use crate::store::{files, paths};
 use crate::sys::{detach, environment};
@@ -31,7 +32,7 @@ pub fn run(context: &Context, args: &cli::Sync) -> Result<Exit> {
         detach::leave_the_terminal();
         thread::sleep(AFTER_YOU);
     }
-    let config = Config::load(&context.paths.config, &context.paths.machine_config)?;
+    let config = config::load(&context.paths.config, &context.paths.machine_config)?;
     check_names(context, &config, &args.sources)?;
     let run = Run {
         paths: &context.paths,

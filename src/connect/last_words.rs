@@ -9,7 +9,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::stdio::stdin;
 
 use crate::connect::relay;
-use crate::core::handshake;
+use crate::domain::handshake;
 use crate::error::Error;
 
 /// A failure, and what the client has heard from the server so far.

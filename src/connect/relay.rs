@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::core::freshness::KEY_IN_USE;
+use crate::domain::freshness::KEY_IN_USE;
 
 /// Bytes at a time; more buys nothing, and pages are touched only when used.
 const BLOCK: usize = 64 * 1024;

@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use crate::connect::push::Job;
 use crate::connect::worker::{Answer, Program, Request};
-use crate::core::diagnosis::Cause;
-use crate::core::fleet::Host;
-use crate::core::identity::Identity;
-use crate::core::ids::{InstanceId, OsUser};
-use crate::core::names::Shared;
+use crate::domain::config::Config;
+use crate::domain::diagnosis::Cause;
+use crate::domain::fleet::Host;
+use crate::domain::identity::Identity;
+use crate::domain::ids::{InstanceId, OsUser};
+use crate::domain::names::Shared;
+use crate::domain::source::{AddressKind, KeyType};
 use crate::error::{Error, Kind, Result};
-use crate::store::config::{AddressKind, Config, KeyType};
+use crate::store::config;
 use crate::store::index::Index;
 use crate::store::paths::Paths;
 
@@ -50,7 +52,7 @@ impl Known {
     ///
     /// A config or an index that cannot be read.
     pub fn read(paths: &Paths, id: &InstanceId) -> Result<Self> {
-        let config = Config::load(&paths.config, &paths.machine_config)?;
+        let config = config::load(&paths.config, &paths.machine_config)?;
         let index = Index::open(&paths.index())?;
         let host = index.as_ref().map(|index| index.host(id.as_str())).transpose()?.flatten();
         Ok(Self { config, index, host })
@@ -95,7 +97,7 @@ pub fn job(
     let limits = |job: Job| Job {
         push_rate: known.config.push_rate,
         push_log: known.config.push_log,
-        cache: known.config.credentials(paths),
+        cache: config::credentials_folder(&known.config, paths),
         ..job
     };
     let Some(name) = source_name else {

@@ -23,12 +23,13 @@ use crate::aws::client::{self, Patience};
 use crate::aws::{credentials, instances};
 use crate::connect::push::{self, Job};
 use crate::connect::relay::until;
-use crate::core::fleet::Instance;
-use crate::core::ids::InstanceId;
 use crate::discover::locate;
 use crate::discover::sync::{self, Occasion};
+use crate::domain::config::Config;
+use crate::domain::fleet::Instance;
+use crate::domain::ids::InstanceId;
 use crate::error::{Error, Kind, Result};
-use crate::store::config::Config;
+use crate::store::config;
 use crate::store::index::{Content, Index, Known};
 use crate::store::paths::Paths;
 use crate::ui;
@@ -260,7 +261,7 @@ fn answer(paths: &Paths, program: Program, request: Request) -> Result<Answer> {
         Request::Sync => {
             // The proxy tells what matters; the rest would stand between ssh's own lines.
             ui::set_level(true, 0, None);
-            let config = Config::load(&paths.config, &paths.machine_config)?;
+            let config = config::load(&paths.config, &paths.machine_config)?;
             let run = sync::Run {
                 paths,
                 config: &config,
@@ -284,10 +285,11 @@ fn answer(paths: &Paths, program: Program, request: Request) -> Result<Answer> {
 }
 
 fn locate(paths: &Paths, id: &InstanceId) -> Result<Answer> {
-    let config = Config::load(&paths.config, &paths.machine_config)?;
+    let config = config::load(&paths.config, &paths.machine_config)?;
     let index = Index::open(&paths.index())?;
     let content: Content<Known> = index.as_ref().map(Index::content).transpose()?.unwrap_or_default();
-    let (found, failures) = locate::locate(&config.sources, &content.sources, id, config.credentials(paths))?;
+    let (found, failures) =
+        locate::locate(&config.sources, &content.sources, id, config::credentials_folder(&config, paths))?;
     match (found, failures.into_iter().next()) {
         (Some((source, region)), _) => Ok(Answer::Located { source, region }),
         (None, Some(error)) => Err(error),

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 
 use crate::aws::accounts::{self, Held};
 use crate::aws::profiles::Profiles;
-use crate::core::alias;
-use crate::core::pattern;
+use crate::domain::alias;
+use crate::domain::pattern;
+use crate::domain::source::{Source, Who};
 use crate::error::{Error, Kind, Result};
-use crate::store::config::{Source, Who};
 use crate::store::index::SourceRecord;
 
 /// What a source of the config file stands for.
@@ -79,7 +79,7 @@ fn of_profiles(source: &Source, wanted: &str, profiles: &[String], own: &BTreeSe
     };
     let usable = |source: &Source| {
         let is_taken = names_and_profile(source).into_iter().any(|name| own.contains(name));
-        !is_taken && crate::core::render::check_word(&source.name).is_ok()
+        !is_taken && crate::domain::render::check_word(&source.name).is_ok()
     };
     Ok(matching.into_iter().map(one).filter(usable).collect())
 }
@@ -151,11 +151,12 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::core::identity::SsoRole;
-    use crate::store::config::Config;
+    use crate::domain::config::Config;
+    use crate::domain::identity::SsoRole;
+    use crate::store::config;
 
     fn source(text: &str) -> Source {
-        Config::parse(text, Path::new("c")).unwrap().sources.remove(0)
+        config::parse(text, Path::new("c")).unwrap().sources.remove(0)
     }
 
     #[test]

@@ -6,13 +6,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use crate::core::alias::Subject;
-use crate::core::fleet::{Addresses, Host, Instance, Sighting, TAG_AUTO_SCALING, TAG_IGNORE, TAG_PORT, TAG_USER};
-use crate::core::ids::{InstanceId, OsUser};
-use crate::core::image;
-use crate::core::names::{self, Holder, Outcome, Past, Shared, Wish};
-use crate::core::pattern;
-use crate::store::config::{AddressKind, Duplicates, HostRule, Source};
+use crate::domain::alias::Subject;
+use crate::domain::config::HostRule;
+use crate::domain::fleet::{Addresses, Host, Instance, Sighting, TAG_AUTO_SCALING, TAG_IGNORE, TAG_PORT, TAG_USER};
+use crate::domain::ids::{InstanceId, OsUser};
+use crate::domain::image;
+use crate::domain::names::{self, Holder, Outcome, Past, Shared, Wish};
+use crate::domain::pattern;
+use crate::domain::source::{AddressKind, Duplicates, Source};
 use crate::store::images::Images;
 use crate::store::index::Known;
 
@@ -270,11 +271,12 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::core::image::Image;
-    use crate::store::config::Config;
+    use crate::domain::config::Config;
+    use crate::domain::image::Image;
+    use crate::store::config;
 
     fn config(text: &str) -> Config {
-        Config::parse(text, Path::new("config.toml")).unwrap()
+        config::parse(text, Path::new("config.toml")).unwrap()
     }
 
     fn sighting(source: usize, id: &str, tags: &[(&str, &str)]) -> Sighting {

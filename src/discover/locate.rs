@@ -8,12 +8,12 @@ use tokio::task::JoinSet;
 
 use crate::aws::client::{self, Patience};
 use crate::aws::{credentials, instances};
-use crate::core::identity::Identity;
-use crate::core::ids::InstanceId;
 use crate::discover::expand;
 use crate::discover::query::{AT_ONCE, record};
+use crate::domain::identity::Identity;
+use crate::domain::ids::InstanceId;
+use crate::domain::source::{Regions, Source};
 use crate::error::{Error, Kind, Result};
-use crate::store::config::{Regions, Source};
 use crate::store::index::SourceRecord;
 
 /// Source and region of an instance, and what failed while looking for it.

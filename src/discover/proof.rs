@@ -11,13 +11,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use crate::core::digest;
-use crate::core::duration;
-use crate::core::fleet::Host;
-use crate::core::render::{self, Files, OptionSet, Settings};
-use crate::core::splice::{self, Edit, Part};
+use crate::domain::config::Config;
+use crate::domain::digest;
+use crate::domain::duration;
+use crate::domain::fleet::Host;
+use crate::domain::render::{self, Files, OptionSet, Settings};
+use crate::domain::splice::{self, Edit, Part};
 use crate::error::{Error, Kind, Result};
-use crate::store::config::Config;
 use crate::store::index::{Finding, Proven};
 use crate::store::paths::Paths;
 use crate::store::reach::{Block, Reach};
@@ -327,7 +327,7 @@ fn leaks(host: &Host, resolved: &Resolved, claim: &Claim<'_>) -> Vec<String> {
     let wanted = |keyword: &str| {
         claim.settings.options.keys().chain(host.options.keys()).any(|own| own.eq_ignore_ascii_case(keyword))
     };
-    let rsa = claim.config.sources.iter().any(|source| source.key_type == crate::store::config::KeyType::Rsa);
+    let rsa = claim.config.sources.iter().any(|source| source.key_type == crate::domain::source::KeyType::Rsa);
     let algorithms = first(resolved, "pubkeyacceptedalgorithms");
     let lacks = |name: &str| !algorithms.is_empty() && !algorithms.split(',').any(|one| one == name);
     let mut leaks = Vec::new();

@@ -11,11 +11,11 @@ use tokio::task::JoinSet;
 use crate::aws::client::{self, Patience};
 use crate::aws::credentials::{self, Session};
 use crate::aws::{images, instances, regions};
-use crate::core::fleet::{Sighting, TAG_USER};
-use crate::core::image::Image;
 use crate::discover::expand::{self, Expanded};
+use crate::domain::fleet::{Sighting, TAG_USER};
+use crate::domain::image::Image;
+use crate::domain::source::{Regions, Source};
 use crate::error::{Error, Kind, Result};
-use crate::store::config::{Regions, Source};
 use crate::store::images::Images;
 use crate::store::index::SourceRecord;
 use crate::ui::Progress;
@@ -349,7 +349,7 @@ async fn of_region(
 
 /// Images that decide about a user and that nobody has asked for yet.
 fn unknown_images<'a>(
-    instances: impl Iterator<Item = &'a crate::core::fleet::Instance>,
+    instances: impl Iterator<Item = &'a crate::domain::fleet::Instance>,
     account: &str,
     asking: &Asking,
 ) -> Vec<String> {

@@ -3,15 +3,17 @@
 
 use std::collections::BTreeMap;
 
-use crate::core::fleet::{Host, Sighting};
-use crate::core::identity::Identity;
-use crate::core::ids::InstanceId;
-use crate::core::names::{Holder, Past};
 use crate::discover::failures::Failed;
 use crate::discover::fleet::{self, Fleet, Plan};
 use crate::discover::query::{self, Question, Seen, Survey};
+use crate::domain::config::Config;
+use crate::domain::fleet::{Host, Sighting};
+use crate::domain::identity::Identity;
+use crate::domain::ids::InstanceId;
+use crate::domain::names::{Holder, Past};
+use crate::domain::source::Source;
 use crate::error::{Error, Result};
-use crate::store::config::{Config, Source};
+use crate::store::config;
 use crate::store::images::Images;
 use crate::store::index::{Content, Index, Known, Proven, SourceRecord, UntoldMove};
 use crate::store::paths::Paths;
@@ -109,7 +111,7 @@ fn ask(look: &Look<'_>, records: &[SourceRecord], images: &Images, now: u64) -> 
         sources: &look.config.sources,
         is_asked: &is_asked,
         records,
-        cache: look.config.credentials(look.paths).filter(|_| look.keep),
+        cache: config::credentials_folder(look.config, look.paths).filter(|_| look.keep),
         images,
         now,
         progress: &progress,

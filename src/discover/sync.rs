@@ -6,17 +6,17 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::core::fleet::Host;
-use crate::core::ids::{InstanceId, OsUser};
-use crate::core::render::{self, Files, Settings};
-use crate::core::standalone;
 use crate::discover::failures::{self, Failed};
 use crate::discover::proof::{self, Claim, Remarks};
 use crate::discover::query::record;
 use crate::discover::survey::{self, Found, Look};
 use crate::discover::tell;
+use crate::domain::config::Config;
+use crate::domain::fleet::Host;
+use crate::domain::ids::{InstanceId, OsUser};
+use crate::domain::render::{self, Files, Settings};
+use crate::domain::standalone;
 use crate::error::{Error, Kind, Result};
-use crate::store::config::Config;
 use crate::store::index::{self, Content, Header, Index, SourceRecord, UntoldMove};
 use crate::store::paths::Paths;
 use crate::store::reach::Reach;
@@ -306,7 +306,7 @@ impl<'a> Work<'a> {
     /// Every file that would be written or removed: as it is, and as it would be.
     fn changes(&self) -> Result<Vec<Change>> {
         let Run { paths, config, .. } = self.run;
-        let inline = config.layout == crate::store::config::Layout::Inline;
+        let inline = config.layout == crate::domain::config::Layout::Inline;
         let mut changes = vec![Change {
             path: paths.ssh_config.clone(),
             before: self.planned.before.clone(),

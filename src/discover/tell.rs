@@ -6,11 +6,11 @@ use std::path::Path;
 
 use similar::TextDiff;
 
-use crate::core::fleet::Host;
-use crate::core::names::Shared;
 use crate::discover::proof::Remarks;
 use crate::discover::query::record;
 use crate::discover::survey::Found;
+use crate::domain::fleet::Host;
+use crate::domain::names::Shared;
 use crate::store::paths::Paths;
 use crate::store::reach::{Block, Reach};
 use crate::sys::ssh_client;

@@ -11,7 +11,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use crate::core::diagnosis::Cause;
+use crate::domain::diagnosis::Cause;
 use crate::error::{Error, Kind, Result};
 
 /// Reads a file; none where there is none.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::image::Image;
+use crate::domain::image::Image;
 use crate::error::Result;
 use crate::store::files;
 

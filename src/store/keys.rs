@@ -14,10 +14,10 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use ssh_key::{Algorithm, HashAlg, PrivateKey};
 
-use crate::core::freshness::{self, milliseconds};
-use crate::core::ids::InstanceId;
+use crate::domain::freshness::{self, milliseconds};
+use crate::domain::ids::InstanceId;
+use crate::domain::source::KeyType;
 use crate::error::{Error, Kind, Result};
-use crate::store::config::KeyType;
 use crate::store::files;
 use crate::store::paths::Paths;
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::core::ids::{InstanceId, OsUser};
+use crate::domain::ids::{InstanceId, OsUser};
 use crate::error::{Error, Result};
 
 /// What an administrator gives to all users.

@@ -10,8 +10,8 @@ use std::path::Path;
 use ssh_key::HashAlg;
 use ssh_key::public::KeyData;
 
+use crate::domain::source::KeyType;
 use crate::error::{Error, Kind, Result};
-use crate::store::config::KeyType;
 use crate::store::keys::PublicKey;
 
 /// No public key file is longer; whatever is was named by mistake.

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::freshness::Stamp;
-use crate::core::ids::{InstanceId, OsUser};
+use crate::domain::freshness::Stamp;
+use crate::domain::ids::{InstanceId, OsUser};
 use crate::error::{Error, Result};
 use crate::store::files;
 use crate::store::paths::Paths;

@@ -8,8 +8,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::core::render::FILES;
-use crate::core::{own_config, pattern, splice};
+use crate::domain::render::FILES;
+use crate::domain::{own_config, pattern, splice};
 use crate::store::paths::Paths;
 
 /// How deep Includes may nest (readconf.c).

@@ -1,6 +1,6 @@
 //! The ssh config on disk: the generated files, and our part in the user's own.
 //!
-//! What stands in them is `core::render`'s and `core::splice`'s. ssh refuses every connection if an included file is
+//! What stands in them is `domain::render`'s and `domain::splice`'s. ssh refuses every connection if an included file is
 //! writable by others or owned by a stranger (readconf.c), so that is looked at before anything is written.
 
 use std::fs;
@@ -8,13 +8,13 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::core::diagnosis::Cause;
-use crate::core::ids::InstanceId;
-use crate::core::own_config;
-use crate::core::render::{self, Files};
-use crate::core::splice::{self, Edit, Part, Trouble};
+use crate::domain::config::Layout;
+use crate::domain::diagnosis::Cause;
+use crate::domain::ids::InstanceId;
+use crate::domain::own_config;
+use crate::domain::render::{self, Files};
+use crate::domain::splice::{self, Edit, Part, Trouble};
 use crate::error::{Error, Kind, Result};
-use crate::store::config::Layout;
 use crate::store::files;
 use crate::store::paths::Paths;
 

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use crate::core::freshness::{PUSH_WINDOW, milliseconds};
+use crate::domain::freshness::{PUSH_WINDOW, milliseconds};
 
 /// Milliseconds since 1970.
 #[must_use]

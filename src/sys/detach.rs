@@ -37,7 +37,7 @@ pub fn leave_the_terminal() {
 ///
 /// If it cannot be made.
 pub fn due(path: &Path, now: u64, age_ms: u64) -> io::Result<bool> {
-    let last = fs::metadata(path).and_then(|metadata| metadata.modified()).map(crate::core::freshness::milliseconds);
+    let last = fs::metadata(path).and_then(|metadata| metadata.modified()).map(crate::domain::freshness::milliseconds);
     if last.is_ok_and(|last| last <= now && now - last < age_ms) {
         return Ok(false);
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::core::diagnosis::Cause;
+use crate::domain::diagnosis::Cause;
 use crate::error::{Error, Kind, Result};
 use crate::sys::environment::HOOK_OFF;
 use crate::sys::limited;

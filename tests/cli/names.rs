@@ -7,12 +7,13 @@ use std::process::Command;
 
 use proptest::prelude::*;
 use sandbox::{Change, Instance, State};
-use ssh_eic::core::fleet::{Instance as Described, Sighting};
-use ssh_eic::core::ids::{InstanceId, OsUser};
-use ssh_eic::core::names::Past;
-use ssh_eic::core::render::{self, Settings};
 use ssh_eic::discover::fleet::{self, Fleet, Plan};
-use ssh_eic::store::config::Config;
+use ssh_eic::domain::config::Config;
+use ssh_eic::domain::fleet::{Instance as Described, Sighting};
+use ssh_eic::domain::ids::{InstanceId, OsUser};
+use ssh_eic::domain::names::Past;
+use ssh_eic::domain::render::{self, Settings};
+use ssh_eic::store::config;
 use ssh_eic::store::images::Images;
 
 use crate::world::World;
@@ -210,7 +211,7 @@ fn described(id: &str, name: &str, environment: &str, user: &str, port: &str, oc
 }
 
 fn fleet_of(sightings: Vec<Sighting>) -> Fleet {
-    let config = Config::parse("[[source]]\nalias = \"{Env}-{Name}.{az}\"\n", Path::new("c")).expect("a config");
+    let config = config::parse("[[source]]\nalias = \"{Env}-{Name}.{az}\"\n", Path::new("c")).expect("a config");
     let plan = Plan {
         sources: &config.sources,
         rules: &[],

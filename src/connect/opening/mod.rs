@@ -5,7 +5,7 @@
 //! within the push window. Until then every failure can still be told in-band, on a packet boundary, in place of the
 //! server's NEWKEYS.
 //!
-//! Beside it: finding the instance (`reach`) and waiting (`waiting`). Not here: what a packet is (`core::handshake`), talking to AWS (`connect::worker`), the bytes afterwards (`relay`).
+//! Beside it: finding the instance (`reach`) and waiting (`waiting`). Not here: what a packet is (`domain::handshake`), talking to AWS (`connect::worker`), the bytes afterwards (`relay`).
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -18,9 +18,9 @@ use crate::connect::last_words::{Failed, Heard};
 use crate::connect::push::{self, Job};
 use crate::connect::relay;
 use crate::connect::worker::{Answer, Program, Request, Waiting, Worker};
-use crate::core::handshake::{Direction, Phase};
+use crate::domain::handshake::{Direction, Phase};
+use crate::domain::source::AddressKind;
 use crate::error::{Error, Kind, Result, reason};
-use crate::store::config::AddressKind;
 use crate::store::keys;
 use crate::store::paths::Paths;
 use crate::sys::clock;

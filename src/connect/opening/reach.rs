@@ -8,11 +8,11 @@ use super::{Enquiry, Opening, Target};
 use crate::connect::dial::Attempt;
 use crate::connect::push;
 use crate::connect::worker::{Answer, Request};
-use crate::core::fleet::Instance;
-use crate::core::handshake::Direction;
-use crate::core::ids::InstanceId;
+use crate::domain::fleet::Instance;
+use crate::domain::handshake::Direction;
+use crate::domain::ids::InstanceId;
+use crate::domain::source::AddressKind;
 use crate::error::{Error, Kind, Result, reason};
-use crate::store::config::AddressKind;
 use crate::ui;
 
 impl Opening<'_> {

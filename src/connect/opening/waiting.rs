@@ -7,7 +7,7 @@ use rustix::stdio::{stdin, stdout};
 
 use super::{Enquiry, LONGEST_EARLY, Opening, Push};
 use crate::connect::relay;
-use crate::core::handshake::Phase;
+use crate::domain::handshake::Phase;
 use crate::error::{Error, Kind, Result};
 
 /// What poll(2) had to say.

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use super::complaint::Complaint;
 use super::raw::{OneOrMany, Raw, RawHost, RawSource, RawSsh};
-use super::{Accounts, AddressKind, Config, Duplicates, HostRule, Layout, PushMode, Regions, Source, Who};
-use crate::core::alias::Template;
-use crate::core::identity::Role;
-use crate::core::ids::{OsUser, is_account, is_region};
-use crate::core::{duration, render};
+use crate::domain::alias::Template;
+use crate::domain::config::{Config, HostRule, Layout, PushMode};
+use crate::domain::identity::Role;
+use crate::domain::ids::{OsUser, is_account, is_region};
+use crate::domain::source::{Accounts, AddressKind, Duplicates, Regions, Source, Who};
+use crate::domain::{duration, render};
 use crate::error::Result;
 
 /// Options that are ours: with another value the host could not be reached, or another one would be.

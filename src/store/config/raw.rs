@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::complaint::Complaint;
-use super::{AddressKind, Duplicates, KeyType, Layout, PushMode};
+use crate::domain::config::{Layout, PushMode};
+use crate::domain::source::{AddressKind, Duplicates, KeyType};
 use crate::error::Result;
 
 #[derive(Debug, Default, Clone, Deserialize)]

@@ -3,11 +3,11 @@ use std::collections::BTreeSet;
 use super::*;
 
 fn parse(text: &str) -> Config {
-    Config::parse(text, Path::new("config.toml")).expect(text)
+    parse(text, Path::new("config.toml")).expect(text)
 }
 
 fn refusal(text: &str) -> String {
-    let error = Config::parse(text, Path::new("config.toml")).expect_err(text);
+    let error = parse(text, Path::new("config.toml")).expect_err(text);
     assert_eq!(error.kind, Kind::Config);
     std::iter::once(error.message).chain(error.hints).collect::<Vec<_>>().join(" | ")
 }
@@ -102,18 +102,18 @@ fn what_is_not_built_yet_is_refused_and_not_ignored() {
 fn a_user_s_file_stands_over_a_machine_s() {
     let dir = tempfile::tempdir().unwrap();
     let (own, machine) = (dir.path().join("own"), dir.path().join("machine"));
-    assert_eq!(Config::load(&own, &machine).unwrap().sources[0].name, "default");
+    assert_eq!(load(&own, &machine).unwrap().sources[0].name, "default");
     let of_machine = "[defaults]\nport = 2222\n[[source]]\nprofile = \"a\"\nuser = \"x\"\n[[source]]\nprofile = \"b\"\n[limits]\npush_rate = 5\n[sync]\nrefresh = \"off\"\n";
     fs::write(&machine, of_machine).unwrap();
     let names = |config: &Config| config.sources.iter().map(|source| source.name.clone()).collect::<Vec<_>>();
-    let config = Config::load(&own, &machine).unwrap();
+    let config = load(&own, &machine).unwrap();
     assert_eq!((names(&config), config.sources[0].port), (vec!["a".to_owned(), "b".to_owned()], 2222));
     fs::write(&own, "[[source]]\nprofile = \"c\"\n[[source]]\nprofile = \"a\"\n[limits]\npush_rate = 7\n").unwrap();
-    let config = Config::load(&own, &machine).unwrap();
+    let config = load(&own, &machine).unwrap();
     assert_eq!(names(&config), ["c", "a", "b"]);
     assert_eq!((config.sources[1].user.as_ref(), config.push_rate, config.refresh), (None, 7.0, None));
     fs::write(&machine, "[limits]\npush_rat = 5\n").unwrap();
-    let error = Config::load(&own, &machine).unwrap_err();
+    let error = load(&own, &machine).unwrap_err();
     assert!(error.message.contains(&format!("{}:2", machine.display())), "{}", error.message);
 }
 
@@ -124,7 +124,7 @@ fn a_file_that_others_could_have_written_is_refused() {
     let own = dir.path().join("own");
     fs::write(&own, "").unwrap();
     fs::set_permissions(&own, fs::Permissions::from_mode(0o666)).unwrap();
-    let error = Config::load(&own, &dir.path().join("none")).unwrap_err();
+    let error = load(&own, &dir.path().join("none")).unwrap_err();
     assert!(error.message.contains("can be changed by others"), "{}", error.message);
 }
 

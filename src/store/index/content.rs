@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::core::fleet::Host;
-use crate::core::identity::Identity;
-use crate::core::ids::{InstanceId, OsUser};
-use crate::core::names::{Holder, Past, Shared};
-use crate::store::config::{AddressKind, KeyType};
+use crate::domain::fleet::Host;
+use crate::domain::identity::Identity;
+use crate::domain::ids::{InstanceId, OsUser};
+use crate::domain::names::{Holder, Past, Shared};
+use crate::domain::source::{AddressKind, KeyType};
 
 /// What keys of other things begin with; no name can have these.
 pub(super) const SOURCE: char = '@';

@@ -1,8 +1,8 @@
 use super::*;
-use crate::core::fleet::samples;
-use crate::core::identity::Identity;
-use crate::core::names::Past;
-use crate::store::config::{AddressKind, KeyType};
+use crate::domain::fleet::samples;
+use crate::domain::identity::Identity;
+use crate::domain::names::Past;
+use crate::domain::source::{AddressKind, KeyType};
 
 fn host(n: usize, tag: &str) -> Host {
     let alias = (n % 7 != 3).then(|| format!("web-{n}"));

@@ -1,0 +1,280 @@
+//! Why a connection fails: the one list of causes, and what a check finds.
+//!
+//! The man page's table is made from the list, and a test proves that each cause has a test that injects it. Finding a
+//! cause is `doctor`'s; an error that has one carries it from where it arises.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! causes {
+    ($($name:ident $id:literal: $meaning:literal; $fix:literal)*) => {
+        /// Why a connection fails, or may fail.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+        pub enum Cause {
+            $(#[doc = $meaning] #[serde(rename = $id)] $name,)*
+        }
+
+        impl Cause {
+            /// All of them, in the order in which they are looked for.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
+            /// The stable identifier.
+            #[must_use]
+            pub fn id(self) -> &'static str {
+                match self { $(Self::$name => $id,)* }
+            }
+
+            /// What it means, in a few words.
+            #[must_use]
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$name => $meaning,)* }
+            }
+
+            /// What to do, where a finding knows nothing more exact.
+            #[must_use]
+            pub fn fix(self) -> &'static str {
+                match self { $(Self::$name => $fix,)* }
+            }
+        }
+    };
+}
+
+causes! {
+    NoSsh "no-ssh": "there is no ssh on PATH"; "install the OpenSSH client"
+    ClientUnknown "client-unknown": "the ssh on PATH is not OpenSSH, or does not say its version";
+        "put the OpenSSH client, 8.7 or newer, first on PATH"
+    ClientTooOld "client-too-old": "the OpenSSH client is older than 8.7";
+        "install a newer OpenSSH client and put it first on PATH"
+    ShellUnusable "shell-unusable": "ssh starts the hook and the proxy with $SHELL, which is no program that can run";
+        "set SHELL to your login shell, such as /bin/bash"
+    ConfigInvalid "config-invalid": "config.toml is not what ssh-eic reads"; "correct the line that is named"
+    FileTrouble "file-trouble": "a file or folder of ours cannot be read or written"; "check who owns it and its mode"
+    FileWritable "file-writable": "others can change a file or folder, so that ssh or ssh-eic refuses it";
+        "chown it to yourself and chmod go-w it"
+    NoIndex "no-index": "no sync has been yet, or its index is gone"; "ssh-eic sync"
+    IndexDamaged "index-damaged": "the instance index cannot be read"; "ssh-eic sync"
+    IndexOld "index-old": "the last complete sync is more than a day ago"; "ssh-eic sync, which says what it cannot see"
+    ConfigNewer "config-newer": "config.toml has changed since the last sync"; "ssh-eic sync"
+    ProgramGone "program-gone": "the program that the generated files name is not there or cannot run"; "ssh-eic sync"
+    ProgramOther "program-other": "the generated files name another version of the program"; "ssh-eic sync"
+    HomeDiffers "home-differs": "$HOME is not the home of the user database, by which ssh finds its config";
+        "ssh -F FILE NAME, or set HOME to your home"
+    NotYours "not-yours": "a file or folder belongs to somebody else, as after a command under sudo";
+        "chown it to yourself"
+    SshConfigBroken "ssh-config-broken": "ssh refuses your ssh config, for every host"; "correct the line that is named"
+    IncludeMissing "include-missing": "~/.ssh/config does not include what ssh-eic wrote"; "ssh-eic sync"
+    IncludeMisplaced "include-misplaced": "our part of ~/.ssh/config stands inside a Host or Match block";
+        "delete that line and run ssh-eic sync"
+    IncludeEdited "include-edited": "our part of ~/.ssh/config was changed by hand";
+        "delete what is left of it and run ssh-eic sync"
+    IncludeNotFirst "include-not-first": "an option for all hosts stands before our Include, and wins over ours";
+        "move our Include to the top of the file"
+    GeneratedMissing "generated-missing": "a generated file in ~/.ssh/eic is not there"; "ssh-eic sync"
+    GeneratedEdited "generated-edited": "a generated file was changed by hand"; "ssh-eic sync"
+    EditorConfig "editor-config": "an editor is set to read another ssh config than ssh";
+        "put our Include at the top of that file, too, or clear the setting"
+    NoSuchHost "no-such-host": "there is no managed host of that name"; "ssh-eic list; ssh-eic sync, if it is new"
+    NameShared "name-shared": "several instances share the name"; "name one of them"
+    NameLeftOut "name-left-out": "[ssh] hosts in config.toml gives the name no Host block"; "ssh to its id"
+    OptionShadowed "option-shadowed": "an option of your ssh config wins over the generated one";
+        "remove it, or move it behind our Include"
+    ProxyShadowed "proxy-shadowed": "another ProxyCommand or ProxyJump wins over ours"; "remove it, or run ssh-eic sync"
+    KeyTypeRefused "key-type-refused": "PubkeyAcceptedAlgorithms leaves out the type of our keys";
+        "add ssh-ed25519 (or set key_type)"
+    OptionLeaks "option-leaks": "an option of your ssh config changes what sessions on managed hosts do";
+        "give it to the hosts that it is meant for only"
+    CaBundle "ca-bundle": "the file of trusted certificates cannot be read"; "correct or unset AWS_CA_BUNDLE"
+    NoProfile "no-profile": "there is no such AWS profile"; "correct profile in config.toml"
+    NoRegion "no-region": "no region is set, or it is none"; "set regions for the source in config.toml"
+    NoCredentials "no-credentials": "there are no AWS credentials"; "aws configure, or aws sso login"
+    NeedsMfa "needs-mfa": "the profile needs an MFA code, which nothing can ask for here";
+        "use a credential_process that asks for it and caches the session"
+    SsoExpired "sso-expired": "the IAM Identity Center session has expired"; "aws sso login"
+    CredentialsExpired "credentials-expired": "the AWS credentials have expired"; "renew them where they come from"
+    CredentialsRefused "credentials-refused": "AWS does not accept the access key"; "renew it where it comes from"
+    RoleRefused "role-refused": "the role cannot be assumed, or is not held (any more)";
+        "check role_arn and its trust policy, or ask whoever assigns accounts"
+    WrongAccount "wrong-account": "the credentials are of another account than the source's";
+        "sign in to the right account"
+    ClockOff "clock-off": "this machine's clock is off, so that AWS refuses its signatures"; "set the clock"
+    CredentialsShort "credentials-short": "the credentials end before the time of --valid-for"; "sign in again"
+    LifetimeUnknown "lifetime-unknown": "nothing here tells how long the credentials will last";
+        "ask whoever gives them"
+    AwsUnreachable "aws-unreachable": "AWS could not be reached"; "check the network, VPN and HTTPS_PROXY"
+    AwsFailed "aws-failed": "AWS failed, or its answer could not be read"; "try again in a moment"
+    PermissionDenied "permission-denied": "IAM does not allow what is needed";
+        "ssh-eic policy prints the policy that is needed"
+    DescribeDenied "describe-denied": "IAM does not allow to describe the instance, so that less can be checked";
+        "allow ec2:DescribeInstances"
+    InstanceGone "instance-gone": "the instance is terminated, or not in that region and account"; "ssh-eic sync"
+    InstanceStopped "instance-stopped": "the instance is not running"; "start it"
+    InstanceWindows "instance-windows": "EC2 Instance Connect does not do SSH on Windows"; "aws ssm start-session"
+    NoAddress "no-address": "the instance has no address of the kind that config.toml asks for";
+        "set address in config.toml to one that it has"
+    AddressChanged "address-changed": "the instance has another address than at the last sync"; "ssh-eic sync"
+    SecurityGroup "security-group": "no inbound rule of the instance's security groups allows the port";
+        "add a rule for the port from your network"
+    SecurityGroupUnread "security-group-unread": "the security groups could not be read";
+        "allow ec2:DescribeSecurityGroups"
+    EndpointAvailable "endpoint-available": "an EC2 Instance Connect Endpoint in the VPC could carry the connection";
+        "aws ec2-instance-connect ssh --connection-type eice"
+    AddressSilent "address-silent": "nothing answers at the instance's address";
+        "are you on the VPN, and is there a route to its subnet?"
+    AddressRefused "address-refused": "the instance's address refuses the connection";
+        "check that sshd runs on it, and its port"
+    NotSsh "not-ssh": "what answers at the address does not speak SSH"; "check the port (tag ssh-eic:port)"
+    UserRefused "user-refused": "EC2 Instance Connect does not take the OS user or the key";
+        "check user in config.toml and the tag ssh-eic:user"
+    Throttled "throttled": "AWS throttles the requests"; "try again in a moment, or lower [limits] push_rate"
+    InstanceUnavailable "instance-unavailable": "EC2 Instance Connect cannot reach the instance just now";
+        "try again in a moment; it may still be starting"
+    WrongUser "wrong-user": "the image's user is another one than the one that was tried";
+        "set user in config.toml, or the tag ssh-eic:user"
+    NoInstanceConnect "no-instance-connect": "the image comes without EC2 Instance Connect";
+        "install the package ec2-instance-connect on the instance"
+    KeyRefused "key-refused": "the key was pushed and the instance does not take it";
+        "check the package ec2-instance-connect, AuthorizedKeysCommand in its sshd_config, the user, and its clock"
+    HostKeyChanged "host-key-changed": "the instance shows another host key than the one that is known";
+        "ssh-keygen -R ID -f ~/.ssh/eic/known_hosts, if it was replaced"
+    HostKeyUnknown "host-key-unknown": "the host key is not known, and an option of yours forbids to learn it";
+        "remove StrictHostKeyChecking from your ssh config for managed hosts"
+    TooManyKeys "too-many-keys": "ssh offers so many keys that the server hangs up before ours (MaxAuthTries)";
+        "remove IdentityFile and IdentitiesOnly no from your ssh config for managed hosts"
+    NoShell "no-shell": "the login works, and the user's shell runs no command"; "give the user a shell, or use another user"
+    LoginFailed "login-failed": "the login failed otherwise"; "ssh -v NAME shows how far it comes"
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.id())
+    }
+}
+
+/// How a check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Nothing is wrong.
+    Ok,
+    /// Worth knowing, and not why a connection fails.
+    Note,
+    /// Why a connection fails.
+    Problem,
+    /// Not checked.
+    Skipped,
+}
+
+impl Status {
+    /// The word of the table.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Note => "note",
+            Self::Problem => "problem",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+/// What a check found: one line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What was checked, in one word.
+    pub check: &'static str,
+    /// How it ended.
+    pub status: Status,
+    /// Why; none where nothing is wrong, and for a bug.
+    pub cause: Option<Cause>,
+    /// What was found.
+    pub what: String,
+    /// What to do about it.
+    pub fix: Option<String>,
+}
+
+impl Finding {
+    /// Nothing is wrong.
+    #[must_use]
+    pub fn ok(check: &'static str, what: impl AsRef<str>) -> Self {
+        Self { check, status: Status::Ok, cause: None, what: harmless(what.as_ref()), fix: None }
+    }
+
+    /// Worth knowing.
+    #[must_use]
+    pub fn note(check: &'static str, cause: Cause, what: impl AsRef<str>) -> Self {
+        Self { status: Status::Note, ..Self::problem(check, cause, what) }
+    }
+
+    /// Why a connection fails.
+    #[must_use]
+    pub fn problem(check: &'static str, cause: Cause, what: impl AsRef<str>) -> Self {
+        let fix = Some(cause.fix().to_owned());
+        Self { check, status: Status::Problem, cause: Some(cause), what: harmless(what.as_ref()), fix }
+    }
+
+    /// Not checked, and why not.
+    #[must_use]
+    pub fn skipped(check: &'static str, what: impl AsRef<str>) -> Self {
+        Self { status: Status::Skipped, ..Self::ok(check, what) }
+    }
+
+    /// What to do, more exactly than the list of causes says it.
+    #[must_use]
+    pub fn fix(mut self, fix: impl AsRef<str>) -> Self {
+        self.fix = Some(harmless(fix.as_ref()));
+        self
+    }
+
+    /// The line of the table; `paint` colours the status.
+    #[must_use]
+    pub fn line(&self, paint: &dyn Fn(Status, &str) -> String) -> String {
+        let Self { check, status, what, fix, .. } = self;
+        let word = paint(*status, &format!("{:<8}", status.word()));
+        let fix = fix.as_deref().map(|fix| format!(" - {fix}")).unwrap_or_default();
+        format!("{word} {check:<WIDEST$} {what}{fix}")
+    }
+}
+
+/// The longest name of a check.
+const WIDEST: usize = 11;
+
+/// Words that may come from AWS, a tag, a server or a file: one line, nothing that moves a cursor or turns the
+/// direction of a text.
+fn harmless(text: &str) -> String {
+    let is_bad = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    };
+    text.trim().chars().map(|c| if is_bad(c) { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identifiers_are_stable_words_and_unique() {
+        let mut ids: Vec<&str> = Cause::ALL.iter().map(|cause| cause.id()).collect();
+        assert!(ids.iter().all(|id| id.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')), "{ids:?}");
+        for cause in Cause::ALL {
+            assert_eq!(serde_json::to_string(cause).unwrap(), format!("\"{}\"", cause.id()));
+            assert!(!cause.meaning().ends_with('.') && !cause.fix().ends_with('.'), "{cause}");
+        }
+        let all = ids.len();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), all);
+    }
+
+    #[test]
+    fn a_finding_is_one_line_that_cannot_write_on_the_terminal() {
+        let finding =
+            Finding::problem("address", Cause::NotSsh, "says \"\u{1b}[2J\u{202e}x\r\nok address\"").fix("a\nb");
+        let line = finding.line(&|_, word| word.to_owned());
+        assert_eq!(line, "problem  address     says \" [2J x  ok address\" - a b");
+        assert!(
+            Finding::problem("x", Cause::NoIndex, "y").line(&|_, word| word.to_owned()).ends_with(" - ssh-eic sync")
+        );
+    }
+}

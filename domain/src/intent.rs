@@ -1,0 +1,249 @@
+//! What the ssh that called the hook is about to do, read from its command line.
+//!
+//! `Match exec` runs for every parse of the config: for connections, but also for `ssh -G`, `ssh -O exit` and a
+//! connection that will reuse a master. Only the command line tells them apart (OPENSSH.md's source: ssh.c, readconf.c).
+//! In doubt the answer is that the hook has to push: a push too many costs a moment, one too few a login.
+//!
+//! Not here: finding the caller and its command line (`sys::caller`).
+
+use std::time::Duration;
+
+use crate::duration;
+
+/// What the calling ssh will do with the connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Intent {
+    /// It only reads the config (`-G`) or talks to a master (`-O`): neither a push nor key work.
+    Nothing,
+    /// It will connect, unless a living master answers at the control path.
+    Connects(Connection),
+    /// Not an ssh that we can read: the hook pushes.
+    Unknown,
+}
+
+/// A connection that the calling ssh will make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Connection {
+    /// Our `ProxyCommand` will run, so that the push can be left to it.
+    pub through_proxy: bool,
+    /// The port given on the command line.
+    pub port: Option<u16>,
+    /// Which master would be reused, if one lives there.
+    pub master: Master,
+}
+
+/// Where a connection looks for a master.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Master {
+    /// At the generated `ControlPath`.
+    Ours,
+    /// At a path on the command line that holds no token.
+    At(String),
+    /// Nowhere, or at a path that only ssh can tell.
+    None,
+}
+
+/// Options of ssh(1) that take a value, over all versions from 8.7 (`-P` became one in 9.4).
+const WITH_VALUE: &[u8] = b"bceilmopBDEFIJLOPQRSWw";
+
+/// Whether the caller is an ssh, whose command line we can read.
+#[must_use]
+pub fn is_ssh(argv: &[Vec<u8>]) -> bool {
+    argv.first().is_some_and(|name| name.rsplit(|&b| b == b'/').next() == Some(b"ssh"))
+}
+
+/// Reads the command line of the ssh that called.
+#[must_use]
+pub fn of_caller(argv: &[Vec<u8>]) -> Intent {
+    if !is_ssh(argv) {
+        return Intent::Unknown;
+    }
+    let mut connection = Connection { through_proxy: true, port: None, master: Master::Ours };
+    for (flag, value) in options(argv) {
+        match flag {
+            b'G' | b'O' | b'Q' | b'V' => return Intent::Nothing,
+            // ssh.c sets ProxyCommand to "none" beside a -J, "none" as its value included.
+            b'J' => connection.through_proxy = false,
+            b'M' => connection.master = Master::None,
+            b'S' if connection.master == Master::Ours => connection.master = master_at(&text(&value)),
+            b'p' if connection.port.is_none() => connection.port = text(&value).parse().ok(),
+            b'o' => apply(&mut connection, &value),
+            _ => {}
+        }
+    }
+    Intent::Connects(connection)
+}
+
+/// The `ConnectTimeout` on the command line of the calling ssh, if it gives one.
+#[must_use]
+pub fn connect_timeout(argv: &[Vec<u8>]) -> Option<Duration> {
+    options(argv)
+        .into_iter()
+        .filter(|(flag, _)| *flag == b'o')
+        .filter_map(|(_, value)| keyword(&value))
+        .find(|(key, _)| key == "connecttimeout")
+        .and_then(|(_, value)| duration::seconds(&value))
+        .map(Duration::from_secs)
+}
+
+fn master_at(path: &str) -> Master {
+    let literal = path.starts_with('/') && !path.contains('%') && !path.contains("${");
+    if literal { Master::At(path.to_owned()) } else { Master::None }
+}
+
+fn apply(connection: &mut Connection, option: &[u8]) {
+    let Some((key, value)) = keyword(option) else { return };
+    match key.as_str() {
+        "proxycommand" => connection.through_proxy = false,
+        "proxyjump" if !value.eq_ignore_ascii_case("none") => connection.through_proxy = false,
+        "controlpath" if connection.master == Master::Ours => connection.master = master_at(&value),
+        "controlmaster" if !matches!(value.as_str(), "no" | "auto") => connection.master = Master::None,
+        "port" if connection.port.is_none() => connection.port = value.parse().ok(),
+        _ => {}
+    }
+}
+
+/// The options before and right behind the host, as getopt hands them to ssh: flag and value ("" for a bare flag).
+fn options(argv: &[Vec<u8>]) -> Vec<(u8, Vec<u8>)> {
+    let mut found = Vec::new();
+    let mut hosts = 0;
+    let mut rest = argv.iter().skip(1);
+    while let Some(word) = rest.next() {
+        if word == b"--" || word.len() < 2 || word[0] != b'-' {
+            // ssh takes options once more behind the host; the second plain word starts the remote command.
+            hosts += usize::from(word != b"--");
+            if word == b"--" || hosts > 1 {
+                let host_follows = word == b"--" && hosts == 0;
+                if !host_follows || rest.next().is_none() {
+                    break;
+                }
+                hosts = 1;
+            }
+            continue;
+        }
+        let flags = word[1..].iter().enumerate();
+        for (at, &flag) in flags {
+            if WITH_VALUE.contains(&flag) {
+                let glued = &word[at + 2..];
+                let value = if glued.is_empty() { rest.next().cloned().unwrap_or_default() } else { glued.to_vec() };
+                found.push((flag, value));
+                break;
+            }
+            found.push((flag, Vec::new()));
+        }
+    }
+    found
+}
+
+/// Splits `Key=value`, `Key value` or `Key = "value"` as readconf.c does.
+fn keyword(option: &[u8]) -> Option<(String, String)> {
+    let option = text(option);
+    let option = option.trim();
+    let end = option.find(|c: char| c == '=' || c.is_whitespace())?;
+    let value = option[end..].trim_start();
+    let value = value.strip_prefix('=').unwrap_or(value).trim().trim_matches('"');
+    Some((option[..end].to_ascii_lowercase(), value.to_owned()))
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Splits at spaces; `_` stands for a space inside a word.
+    fn argv(line: &str) -> Vec<Vec<u8>> {
+        line.split(' ').map(|word| word.replace('_', " ").into_bytes()).collect()
+    }
+
+    fn connects(through_proxy: bool, port: Option<u16>, may_share: bool) -> Intent {
+        let master = if may_share { Master::Ours } else { Master::None };
+        Intent::Connects(Connection { through_proxy, port, master })
+    }
+
+    #[test]
+    fn a_control_path_without_tokens_is_looked_at() {
+        let at = Master::At("/home/u/.ansible/cp/1a2b3c".to_owned());
+        for line in
+            ["ssh -o ControlPath=\"/home/u/.ansible/cp/1a2b3c\" h", "ssh -S /home/u/.ansible/cp/1a2b3c -S none h"]
+        {
+            let Intent::Connects(connection) = of_caller(&argv(line)) else { panic!("{line}") };
+            assert_eq!(connection.master, at, "{line}");
+        }
+    }
+
+    #[test]
+    fn real_command_lines_are_read_as_ssh_reads_them() {
+        let plain = || connects(true, None, true);
+        let table: &[(&str, Intent)] = &[
+            // People.
+            ("ssh prod-web-1", plain()),
+            ("/usr/bin/ssh deploy@prod-web-1 uptime", plain()),
+            ("ssh -p 2222 prod-web-1", connects(true, Some(2222), true)),
+            ("ssh -p2222 -p 22 prod-web-1", connects(true, Some(2222), true)),
+            ("ssh prod-web-1 -p 2222 -v", connects(true, Some(2222), true)),
+            ("ssh -G prod-web-1", Intent::Nothing),
+            ("ssh prod-web-1 -G", Intent::Nothing),
+            ("ssh -vG prod-web-1", Intent::Nothing),
+            ("ssh -O check prod-web-1", Intent::Nothing),
+            ("ssh -Oexit prod-web-1", Intent::Nothing),
+            ("ssh -J bastion prod-web-1", connects(false, None, true)),
+            ("ssh -Jnone prod-web-1", connects(false, None, true)),
+            ("ssh -o ProxyJump=bastion prod-web-1", connects(false, None, true)),
+            ("ssh -oProxyJump=none prod-web-1", plain()),
+            ("ssh -o proxycommand_=_nc_%h_%p prod-web-1", connects(false, None, true)),
+            ("ssh -S none prod-web-1", connects(true, None, false)),
+            ("ssh -M -N prod-web-1", connects(true, None, false)),
+            ("ssh -o ControlPath=none prod-web-1", connects(true, None, false)),
+            ("ssh -o ControlMaster=yes prod-web-1", connects(true, None, false)),
+            ("ssh -o Port=2200 prod-web-1", connects(true, Some(2200), true)),
+            // What looks like an option of ours but belongs to the remote command, or is another option's value.
+            ("ssh prod-web-1 ls -G", plain()),
+            ("ssh prod-web-1 -- ls -G", plain()),
+            ("ssh -l G prod-web-1 ssh -J x y", plain()),
+            ("ssh -i -G prod-web-1", plain()),
+            ("ssh -L 8080:localhost:80 -fNT prod-web-1", plain()),
+            // Programs.
+            ("ssh -W [prod-db-1]:22 prod-web-1", plain()),
+            (
+                "/usr/bin/ssh -x -oForwardAgent=no -oPermitLocalCommand=no -oClearAllForwardings=yes -oRemoteCommand=none -oRequestTTY=no -oControlMaster=no -s -- prod-web-1 sftp",
+                plain(),
+            ),
+            ("ssh prod-web-1 rsync --server -vlogDtpre.iLsfxCIvu . /tmp", plain()),
+            ("ssh -o SendEnv=GIT_PROTOCOL git@prod-web-1 git-upload-pack_'/srv/x.git'", plain()),
+            (
+                "ssh -C -o ControlMaster=auto -o ControlPersist=60s -o ControlPath=\"/home/u/.ansible/cp/%h\" prod-web-1 /bin/sh",
+                connects(true, None, false),
+            ),
+            (
+                "ssh -n -tt -S none -o ProxyCommand=/usr/bin/mosh_--fake-proxy_--_%h_%p prod-web-1 -- mosh-server new",
+                connects(false, None, false),
+            ),
+            ("ssh -T -D 51234 prod-web-1 bash", plain()),
+            // Others.
+            ("python3 deploy.py -G", Intent::Unknown),
+            ("sshd: prod-web-1", Intent::Unknown),
+            ("bash -c ssh", Intent::Unknown),
+        ];
+        for (line, expected) in table {
+            assert_eq!(&of_caller(&argv(line)), expected, "{line}");
+        }
+        assert_eq!(of_caller(&[]), Intent::Unknown);
+    }
+
+    #[test]
+    fn connect_timeout_is_the_first_one_given() {
+        let table = [
+            ("ssh prod-web-1", None),
+            ("ssh -o ConnectTimeout=5 -oConnectTimeout=9 prod-web-1", Some(5)),
+            ("ssh prod-web-1 -oconnecttimeout_1m30 true", Some(90)),
+            ("ssh prod-web-1 echo -o ConnectTimeout=5", None),
+            ("ssh -o ConnectTimeout=none prod-web-1", None),
+        ];
+        for (line, expected) in table {
+            assert_eq!(connect_timeout(&argv(line)), expected.map(Duration::from_secs), "{line}");
+        }
+    }
+}

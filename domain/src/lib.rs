@@ -1,0 +1,30 @@
+//! What the project is about, as pure functions: values in, values out.
+//!
+//! Nothing here touches a file, the network, a process, the environment or a clock; a test reads the `use` lines to
+//! keep it so.
+
+pub mod alias;
+pub mod config;
+pub mod diagnosis;
+pub mod digest;
+pub mod duration;
+pub mod editor;
+pub mod fleet;
+pub mod freshness;
+pub mod handshake;
+pub mod identity;
+pub mod ids;
+pub mod image;
+pub mod ingress;
+pub mod intent;
+pub mod inventory;
+pub mod names;
+pub mod own_config;
+pub mod pattern;
+pub mod policy;
+pub mod render;
+pub mod shadow;
+pub mod source;
+pub mod splice;
+pub mod ssh_words;
+pub mod standalone;

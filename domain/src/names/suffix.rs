@@ -1,0 +1,83 @@
+//! Suffixes of ids: how many digits each takes so that all names differ.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::{Past, Wish};
+use crate::alias::{LONGEST, cut};
+use crate::ids::InstanceId;
+
+/// Digits of the id that a suffix starts with.
+const SUFFIX: usize = 6;
+
+/// How many digits of its id each instance without a bare name gets, so that all names differ. An owner whose bare name
+/// spells out somebody's suffixed one loses it: a tag wins nothing by that.
+pub(super) fn make_distinct<'a>(
+    groups: &'a BTreeMap<String, Vec<&'a Wish>>,
+    bases: &HashMap<&'a InstanceId, &'a str>,
+    owners: &mut BTreeMap<&'a str, &'a Wish>,
+    past: &Past,
+) -> HashMap<&'a InstanceId, usize> {
+    let mut digits: HashMap<&InstanceId, usize> = HashMap::new();
+    for (base, group) in groups {
+        for wish in group.iter().filter(|wish| owners.get(base.as_str()).is_none_or(|owner| owner.id != wish.id)) {
+            digits.insert(&wish.id, usable(base, &wish.id, SUFFIX));
+        }
+    }
+    // A longer suffix that it had stays: nobody's name gets shorter because somebody else went.
+    for (name, holder) in past {
+        if let (Some(now), Some(base)) = (digits.get_mut(&holder.id), bases.get(&holder.id)) {
+            *now = (*now).max(suffix_length(name, base, &holder.id).unwrap_or(0));
+        }
+    }
+    loop {
+        let mut claims: HashMap<String, Vec<(&'a Wish, &'a str)>> = HashMap::new();
+        for (base, group) in groups {
+            for wish in group {
+                let name = digits.get(&wish.id).map_or_else(|| base.clone(), |n| with_suffix(base, &wish.id, *n));
+                claims.entry(name).or_default().push((wish, base));
+            }
+        }
+        let mut changed = false;
+        for (name, claimants) in claims.into_iter().filter(|(_, claimants)| claimants.len() > 1) {
+            let holder = past.get(&name).map(|holder| &holder.id);
+            let held = claimants.iter().any(|(wish, _)| Some(&wish.id) == holder);
+            let alone = claimants.iter().filter(|(wish, _)| digits.contains_key(&wish.id)).count() == 1;
+            for (wish, base) in claimants {
+                let keeps = if held { Some(&wish.id) == holder } else { alone && digits.contains_key(&wish.id) };
+                if keeps {
+                    continue;
+                }
+                let before = digits.get(&wish.id).copied();
+                let more = before.map_or(SUFFIX, |digits| digits + 1).min(wish.id.digits().len());
+                let now = usable(base, &wish.id, more);
+                if owners.get(base).is_some_and(|owner| owner.id == wish.id) {
+                    owners.remove(base);
+                }
+                changed |= before != Some(now);
+                digits.insert(&wish.id, now);
+            }
+        }
+        if !changed {
+            return digits;
+        }
+    }
+}
+
+/// As many digits, or one more where the name would read as somebody's id.
+fn usable(base: &str, id: &InstanceId, digits: usize) -> usize {
+    let name = with_suffix(base, id, digits);
+    if InstanceId::parse(&name).is_some() { (digits + 1).min(id.digits().len()) } else { digits }
+}
+
+/// The name with so many digits of the id.
+pub(super) fn with_suffix(name: &str, id: &InstanceId, digits: usize) -> String {
+    let digits = &id.digits()[..digits.min(id.digits().len())];
+    format!("{}-{digits}", cut(name, LONGEST - 1 - digits.len()))
+}
+
+/// How many digits of `id` stand behind `base` in `name`, if it is such a name.
+pub(super) fn suffix_length(name: &str, base: &str, id: &InstanceId) -> Option<usize> {
+    let digits = name.rsplit_once('-')?.1.len();
+    let right = (SUFFIX..=id.digits().len()).contains(&digits) && with_suffix(base, id, digits) == name;
+    right.then_some(digits)
+}

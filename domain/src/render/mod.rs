@@ -1,0 +1,390 @@
+//! The generated `ssh_config`: three files that are included in this order.
+//!
+//! `guard` turns the proxy off for user names with a quote, `hosts` holds all routing in `Host` blocks, `hook` holds
+//! the `Match exec` lines, alone because other readers of `ssh_config` lose hosts behind a Match. The facts behind each
+//! line are in section 5 of the contract: what a client of 8.7 or newer does with quotes, patterns and tokens.
+//!
+//! The same fleet gives the same bytes. Not here: aliases (`domain::alias`), writing (`store`), the Include (`splice`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use crate::fleet::Host;
+use crate::ids::OsUser;
+use crate::pattern;
+
+/// Names on one Host line; ssh's time for a line grows with the square of them.
+const NAMES_A_LINE: usize = 100;
+/// Bytes on one Host line, below what readers with fixed buffers take.
+const BYTES_A_LINE: usize = 1000;
+/// Bytes that a Unix socket path may have (`sun_path`, the smaller of Linux's and macOS's), less the random suffix of
+/// 17 that ssh adds while it makes the socket.
+const LONGEST_CONTROL_PATH: usize = 103 - 17;
+/// Bytes of the user names that people type with `-l` or `user@`; a longer one would have too long a path.
+const USUAL_USER: usize = 12;
+
+/// What all blocks share.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The binary, absolute, as found on PATH.
+    pub binary: String,
+    /// Hidden flags that lead the hook and the proxy to other files than the default ones, quoted by us.
+    pub flags: Vec<(String, String)>,
+    /// Folder of keys, `known_hosts` and control sockets, absolute.
+    pub folder: String,
+    /// Further `known_hosts` files.
+    pub known_hosts: Vec<String>,
+    /// Write ControlMaster lines with this ControlPersist.
+    pub control_persist: Option<String>,
+    /// User and port of an id that the index does not know.
+    pub fallback: (OsUser, u16),
+    /// Options that the user wants for all hosts, before ours.
+    pub options: BTreeMap<String, String>,
+    /// Patterns of the aliases that get a block; the others are reached by id.
+    pub hosts: Vec<String>,
+}
+
+impl Settings {
+    /// Whether ssh shall know the host by name.
+    #[must_use]
+    pub fn names(&self, host: &Host) -> bool {
+        host.alias.as_ref().is_some_and(|alias| self.names_bare(alias))
+    }
+
+    /// The same of a name that several share.
+    #[must_use]
+    pub fn names_bare(&self, name: &str) -> bool {
+        pattern::matches_list(self.hosts.iter().map(String::as_str), &name.to_ascii_lowercase())
+    }
+}
+
+/// The three files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Files {
+    /// Ahead of the hosts.
+    pub guard: String,
+    /// All Host blocks.
+    pub hosts: String,
+    /// The Match lines.
+    pub hook: String,
+}
+
+/// What distinguishes one block of shared options from another.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OptionSet<'a> {
+    source: &'a str,
+    region: &'a str,
+    user: &'a str,
+    port: u16,
+    options: &'a BTreeMap<String, String>,
+}
+
+impl<'a> OptionSet<'a> {
+    /// The set that a host belongs to.
+    #[must_use]
+    pub fn of(host: &'a Host) -> Self {
+        Self {
+            source: &host.source,
+            region: &host.region,
+            user: host.user.as_str(),
+            port: host.port,
+            options: &host.options,
+        }
+    }
+
+    /// The same wherever it is: the region is a flag of our proxy only, which no client looks at.
+    #[must_use]
+    pub fn anywhere(self) -> Self {
+        Self { region: "", ..self }
+    }
+}
+
+/// Refuses a path that cannot be written into `ssh_config` and a shell command at once.
+///
+/// # Errors
+///
+/// Names the character that stands in the way.
+pub fn check_path(path: &str) -> Result<(), String> {
+    // Quotes and backslashes end our quoting, `${` is expanded by ssh (8.4), globs by Include.
+    let bad = path.chars().find(|c| c.is_control() || "'\"\\*?[".contains(*c));
+    match bad {
+        Some(c) => Err(format!("{c:?} in it cannot be written into ssh_config")),
+        None if path.contains("${") => Err("\"${\" in it would be expanded by ssh".to_owned()),
+        None if path.starts_with('/') => Ok(()),
+        None => Err("it is not absolute".to_owned()),
+    }
+}
+
+/// The line for the user's own config.
+#[must_use]
+pub fn include_line(folder: &str) -> String {
+    let file = |name: &str| quoted(&format!("{folder}/{name}"));
+    format!("Include {}", FILES.map(file).join(" "))
+}
+
+/// Renders all files. `hosts` in the order that the files shall have; `bare` are the names that several hosts share,
+/// with which our proxy tells who they are.
+#[must_use]
+pub fn files(hosts: &[Host], bare: &[String], settings: &Settings) -> Files {
+    Files { guard: guard(), hosts: host_blocks(hosts, bare, settings), hook: hook(hosts, settings) }
+}
+
+impl Files {
+    /// Each with its name, in the order in which they are included.
+    #[must_use]
+    pub fn named(&self) -> [(&'static str, &str); 3] {
+        let [guard, hosts, hook] = FILES;
+        [(guard, &self.guard), (hosts, &self.hosts), (hook, &self.hook)]
+    }
+
+    /// All three in one text, for the inline layout.
+    #[must_use]
+    pub fn in_one(&self) -> String {
+        [self.guard.as_str(), &self.hosts, &self.hook].concat()
+    }
+}
+
+/// Names of the generated files, in the order in which they are included.
+pub const FILES: [&str; 3] = ["guard", "hosts", "hook"];
+
+/// What each generated file begins with.
+pub const HEADER: &str = "# Written by ssh-eic sync. Changes are overwritten: change config.toml instead.\n";
+
+pub(super) fn guard() -> String {
+    // A client before 9.6 does not look at the user name, and %r stands in a shell command below. A backslash would end
+    // our quoting in fish only.
+    format!("{HEADER}Match user \"*'*,*\\*\"\n    ProxyCommand none\n")
+}
+
+fn host_blocks(hosts: &[Host], bare_names: &[String], settings: &Settings) -> String {
+    let mut out = HEADER.to_owned();
+    for host in hosts.iter().filter(|host| settings.names(host)) {
+        address(&mut out, host, &host.all_names().collect::<Vec<_>>());
+    }
+    let mut sets: BTreeMap<OptionSet<'_>, Vec<&str>> = BTreeMap::new();
+    for host in hosts.iter().filter(|host| settings.names(host)) {
+        sets.entry(OptionSet::of(host)).or_default().extend(host.all_names());
+    }
+    for (set, names) in &sets {
+        for line in name_lines(names) {
+            let _ = writeln!(out, "Host {line}");
+            options(&mut out, set.options, settings);
+            login(&mut out, set.user, set.port);
+            let place = format!(" --region {} --source {}", word(set.region), word(set.source));
+            shared(&mut out, settings, set.user, &format!("{place} -- %k %h %p"));
+        }
+    }
+    for line in name_lines(&bare_names.iter().map(String::as_str).collect::<Vec<_>>()) {
+        bare(&mut out, &line, settings, " -- %n");
+    }
+    id_blocks(&mut out, hosts, settings);
+    out
+}
+
+/// The head of a host's block.
+pub(super) fn address(out: &mut String, host: &Host, names: &[&str]) {
+    let address = host.address.as_deref().unwrap_or(host.id.as_str());
+    let _ = write!(out, "Host {}\n    HostName {address}\n    HostKeyAlias {}\n", names.join(" "), host.id);
+}
+
+/// Names without an address and without a way around our proxy, which says whose they are and connects to none.
+pub(super) fn bare(out: &mut String, names: &str, settings: &Settings, target: &str) {
+    let program = program(settings);
+    let _ = write!(
+        out,
+        "Host {names}\n    ProxyCommand {program} proxy{target} %h %p '%r'\n    ProxyUseFdpass no\n    ControlPath none\n"
+    );
+}
+
+/// What the user wants comes before ours, that of a `[[host]]` before that of all.
+pub(super) fn options(out: &mut String, of_host: &BTreeMap<String, String>, settings: &Settings) {
+    let own: BTreeSet<String> = of_host.keys().map(|keyword| keyword.to_ascii_lowercase()).collect();
+    let general = settings.options.iter().filter(|(keyword, _)| !own.contains(&keyword.to_ascii_lowercase()));
+    for (keyword, value) in of_host.iter().chain(general) {
+        let _ = writeln!(out, "    {keyword} {value}");
+    }
+}
+
+/// User, port and further options of an id.
+type Login<'a> = (&'a str, u16, &'a BTreeMap<String, String>);
+
+/// An instance is reachable as its id, indexed or not; only what differs from the fallback needs its own lines.
+fn id_blocks(out: &mut String, hosts: &[Host], settings: &Settings) {
+    let (user, port) = &settings.fallback;
+    let mut others: BTreeMap<Login<'_>, Vec<&str>> = BTreeMap::new();
+    let differs = |host: &&Host| (&host.user, host.port) != (user, *port) || !host.options.is_empty();
+    for host in hosts.iter().filter(differs) {
+        others.entry((host.user.as_str(), host.port, &host.options)).or_default().push(host.id.as_str());
+    }
+    for ((user, port, of_host), ids) in &others {
+        for line in name_lines(ids) {
+            let _ = writeln!(out, "Host {line}");
+            for (keyword, value) in *of_host {
+                let _ = writeln!(out, "    {keyword} {value}");
+            }
+            login(out, user, *port);
+        }
+    }
+    let _ = writeln!(out, "Host {}", id_patterns(" ", "!i-"));
+    options(out, &BTreeMap::new(), settings);
+    login(out, user.as_str(), *port);
+    shared(out, settings, user.as_str(), " -- '%k' '%h' %p");
+}
+
+pub(super) fn login(out: &mut String, user: &str, port: u16) {
+    let _ = write!(out, "    User {user}\n    Port {port}\n");
+}
+
+/// The options that hosts share. `target` ends what stands before the user in the ProxyCommand; a `--` is in it, since a
+/// user name is somebody else's word and must not be read as a flag of ours.
+fn shared(out: &mut String, settings: &Settings, user: &str, target: &str) {
+    shared_as(out, settings, user, "%k", target);
+}
+
+/// The same with `id` for what names the instance in paths: a token, or a literal.
+pub(super) fn shared_as(out: &mut String, settings: &Settings, user: &str, id: &str, target: &str) {
+    let Settings { folder, known_hosts, .. } = settings;
+    let own = |name: &str| quoted(&percent_doubled(&format!("{folder}/{name}")));
+    let key = quoted(&format!("{}/keys/{id}", percent_doubled(folder)));
+    let control_path = control_path(folder, id, user.len());
+    let known: Vec<String> = known_hosts.iter().map(|path| quoted(&percent_doubled(path))).collect();
+    let known = [vec![own("known_hosts"), own("known_hosts.console")], known].concat().join(" ");
+    let program = program(settings);
+    let _ = write!(
+        out,
+        "    IdentityFile {key}
+    ProxyCommand {program} proxy{target} '%r'
+    ProxyUseFdpass no
+    ControlPath {control_path}
+    IdentitiesOnly yes
+    AddKeysToAgent no
+    PubkeyAuthentication yes
+    PreferredAuthentications publickey,keyboard-interactive
+    UserKnownHostsFile {known}
+    HashKnownHosts no
+    StrictHostKeyChecking accept-new
+"
+    );
+    if let Some(persist) = &settings.control_persist {
+        let _ = write!(out, "    ControlMaster auto\n    ControlPersist {persist}\n");
+    }
+}
+
+/// By instance, so that two instances with one private address never share a master.
+fn control_path(folder: &str, id: &str, longest_user: usize) -> String {
+    if !has_room_for_sockets(folder, longest_user) {
+        // ssh would refuse to connect at all. There is no token that shortens %k, and %C knows the address only.
+        return "none".to_owned();
+    }
+    quoted(&format!("{}/cm/{id}-%p-%r", percent_doubled(folder)))
+}
+
+/// Whether ssh could bind the socket of a master in that folder, for user names up to that many bytes.
+#[must_use]
+pub fn has_room_for_sockets(folder: &str, longest_user: usize) -> bool {
+    folder.len() + "/cm/i-0123456789abcdef0-65535-".len() + longest_user.max(USUAL_USER) <= LONGEST_CONTROL_PATH
+}
+
+fn hook(hosts: &[Host], settings: &Settings) -> String {
+    let mut out = HEADER.to_owned();
+    let mut aliases: Vec<&str> = Vec::new();
+    for host in hosts.iter().filter(|host| settings.names(host)) {
+        // `Match` does not look at the letters' case: the tag's own spelling needs no entry.
+        let alias = host.alias.as_deref().unwrap_or_default();
+        aliases.extend(host.all_names().filter(|name| *name == alias || !name.eq_ignore_ascii_case(alias)));
+    }
+    let program = program(settings);
+    let exec = format!("user \"*,!*'*,!*\\*\" exec \"exec {program} match -- '%n' '%r'\"");
+    if !aliases.is_empty() {
+        let _ = writeln!(out, "Match originalhost \"{}\" {exec}", aliases.join(","));
+    }
+    let _ = writeln!(out, "Match originalhost \"{}\" {exec}", id_patterns(",", "!i-"));
+    out
+}
+
+pub(super) fn program(settings: &Settings) -> String {
+    let mut program = format!("'{}'", percent_doubled(&settings.binary));
+    for (flag, value) in &settings.flags {
+        let _ = write!(program, " {flag} '{}'", percent_doubled(value));
+    }
+    program
+}
+
+/// The program that a generated text names in its hook.
+#[must_use]
+pub fn named_program(text: &str) -> Option<String> {
+    let (_, rest) = text.split_once("exec \"exec '")?;
+    rest.split_once('\'').map(|(path, _)| path.replace("%%", "%"))
+}
+
+/// `i-` with exactly 8 or 17 hexadecimal digits: a `?` for each and a negation for every other printable character
+/// that a pattern can name. What is left (`*`, `?`, `,`, `=`, bytes above ASCII) never passes the hook's or the proxy's
+/// parser, and stands in single quotes until then. Comma and equals sign would be ones that ssh reads, but asyncssh cuts
+/// at them and is left with a `*`: every host of the user's would be one of ours to it (its config.py, `parse` and
+/// `_match_host`).
+fn id_patterns(separator: &str, negation: &str) -> String {
+    let mut patterns = vec![format!("i-{}", "?".repeat(8)), format!("i-{}", "?".repeat(17))];
+    for c in ('!'..='~').filter(|c| !matches!(c, '0'..='9' | 'a'..='f' | '*' | '?' | ',' | '=')) {
+        let escaped = match c {
+            // A list in double quotes cannot hold one; a Host line can hold neither quote bare.
+            '"' if separator == "," => continue,
+            '"' | '\'' | '\\' if separator == " " => format!("\\{c}"),
+            _ => c.to_string(),
+        };
+        patterns.push(format!("{negation}*{escaped}*"));
+    }
+    patterns.join(separator)
+}
+
+/// Names in lines of at most 100 and 1000 bytes, as given.
+fn name_lines(names: &[&str]) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    let mut count = NAMES_A_LINE;
+    for name in names {
+        match lines.last_mut() {
+            Some(line) if count < NAMES_A_LINE && "Host ".len() + line.len() + 1 + name.len() < BYTES_A_LINE => {
+                line.push(' ');
+                line.push_str(name);
+                count += 1;
+            }
+            _ => {
+                lines.push((*name).to_owned());
+                count = 1;
+            }
+        }
+    }
+    lines
+}
+
+/// `ssh_config`'s double quotes, where a space asks for them, or a variable that may hold one.
+fn quoted(path: &str) -> String {
+    if path.contains([' ', '#', '=', '$']) { format!("\"{path}\"") } else { path.to_owned() }
+}
+
+fn percent_doubled(text: &str) -> String {
+    text.replace('%', "%%")
+}
+
+/// One word of a shell command; `check_word` has seen to it that it has no quote.
+pub(super) fn word(text: &str) -> String {
+    // Whatever comes here has been checked; what has not must not end our quoting.
+    let text: String = text.chars().filter(|c| !c.is_control() && !"'\"\\".contains(*c)).collect();
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./:@+=,".contains(&b);
+    if !text.is_empty() && text.bytes().all(plain) { text } else { format!("'{}'", percent_doubled(&text)) }
+}
+
+/// Refuses a word from the config that cannot be quoted into a ProxyCommand.
+///
+/// # Errors
+///
+/// Names the character that stands in the way.
+pub fn check_word(text: &str) -> Result<(), String> {
+    match text.chars().find(|c| c.is_control() || "'\"\\".contains(*c)) {
+        Some(c) => Err(format!("{c:?} in it cannot be written into ssh_config")),
+        None if text.is_empty() || text.starts_with('-') => Err("it is empty or starts with '-'".to_owned()),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,81 @@
+use super::*;
+use crate::fleet::samples;
+
+fn host(alias: &str, id: &str, user: &str) -> Host {
+    samples::host(Some(alias), id, user)
+}
+
+fn settings() -> Settings {
+    Settings {
+        binary: "/usr/local/bin/ssh-eic".to_owned(),
+        flags: Vec::new(),
+        folder: "/home/u/.ssh/eic".to_owned(),
+        known_hosts: Vec::new(),
+        control_persist: None,
+        fallback: (OsUser::ec2_user(), 22),
+        options: BTreeMap::new(),
+        hosts: vec!["*".to_owned()],
+    }
+}
+
+#[test]
+fn the_files_are_those_of_the_contract() {
+    let files = files(&[host("prod-web-1", "i-0abc12def34567890", "ec2-user")], &[], &settings());
+    let expected = "\
+Host prod-web-1
+    HostName 10.0.3.7
+    HostKeyAlias i-0abc12def34567890
+Host prod-web-1
+    User ec2-user
+    Port 22
+    IdentityFile /home/u/.ssh/eic/keys/%k
+    ProxyCommand '/usr/local/bin/ssh-eic' proxy --region eu-west-1 --source prod -- %k %h %p '%r'
+    ProxyUseFdpass no
+    ControlPath /home/u/.ssh/eic/cm/%k-%p-%r
+    IdentitiesOnly yes
+    AddKeysToAgent no
+    PubkeyAuthentication yes
+    PreferredAuthentications publickey,keyboard-interactive
+    UserKnownHostsFile /home/u/.ssh/eic/known_hosts /home/u/.ssh/eic/known_hosts.console
+    HashKnownHosts no
+    StrictHostKeyChecking accept-new
+";
+    assert!(files.hosts[HEADER.len()..].starts_with(expected), "{}", files.hosts);
+    let hook = "Match originalhost \"prod-web-1\" user \"*,!*'*,!*\\*\" exec \"exec '/usr/local/bin/ssh-eic' match -- '%n' '%r'\"\n";
+    assert!(files.hook[HEADER.len()..].starts_with(hook), "{}", files.hook);
+}
+
+#[test]
+fn lines_of_names_stay_within_100_names_and_1000_bytes() {
+    let names: Vec<String> = (0..950).map(|n| format!("host-{n:0width$}", width = 2 + n % 40)).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let lines = name_lines(&names);
+    assert!(lines.iter().all(|line| line.split(' ').count() <= 100 && "Host ".len() + line.len() < 1000));
+    assert_eq!(lines.join(" "), names.join(" "));
+}
+
+#[test]
+fn an_id_of_another_user_has_its_own_line_before_the_pattern() {
+    let files = files(&[host("a", "i-0abc12de", "ubuntu"), host("b", "i-0abc12df", "ec2-user")], &[], &settings());
+    let own = files.hosts.find("Host i-0abc12de\n    User ubuntu\n").expect("lines of its own");
+    assert!(own < files.hosts.find("Host i-????????").expect("the pattern"));
+    assert!(!files.hosts.contains("Host i-0abc12df"));
+}
+
+#[test]
+fn paths_that_would_break_the_quoting_are_refused() {
+    for bad in ["/a'b", "/a\"b", "/a\nb", "/a${b", "a/b", "/a\\b", "/a*", "/[a]"] {
+        assert!(check_path(bad).is_err(), "{bad}");
+    }
+    assert!(check_path("/home/a b/100%/.ssh/eic").is_ok());
+}
+
+#[test]
+fn spaces_and_percents_are_quoted() {
+    let mut settings = settings();
+    settings.folder = "/home/a b/100%".to_owned();
+    settings.binary = "/opt/my tools/50%/ssh-eic".to_owned();
+    let text = files(&[host("a", "i-0abc12de", "ec2-user")], &[], &settings).hosts;
+    assert!(text.contains("IdentityFile \"/home/a b/100%%/keys/%k\"\n"), "{text}");
+    assert!(text.contains("ProxyCommand '/opt/my tools/50%%/ssh-eic' proxy"), "{text}");
+}

@@ -1,0 +1,182 @@
+//! Where a user's own ssh config wins over what was generated: the options that ssh takes for a host, against those that
+//! our part alone would give it.
+//!
+//! Both come from `ssh -G`, so that nothing is guessed of how ssh reads a config; what runs it is `doctor`'s.
+
+use std::collections::BTreeMap;
+
+use crate::own_config::{self, Line};
+
+/// The options of one host as `ssh -G` prints them: keyword in lower case to values in order.
+pub type Options = BTreeMap<String, Vec<String>>;
+
+/// What another value does to a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// It keeps it from working, or leads it elsewhere.
+    Breaks,
+    /// It takes another way than our proxy.
+    AnotherWay,
+    /// Our key is not offered.
+    KeyType,
+    /// It changes what a session does.
+    Leaks,
+    /// It works otherwise than meant.
+    Weakens,
+}
+
+/// An option that has another value than was meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shadowed {
+    /// In its usual spelling.
+    pub keyword: &'static str,
+    /// As ssh takes it.
+    pub value: String,
+    /// What another value does.
+    pub effect: Effect,
+}
+
+/// What is compared, in the order in which it is told.
+const COMPARED: [(&str, Effect); 17] = [
+    // Others are made of it.
+    ("HostKeyAlias", Effect::Breaks),
+    ("HostName", Effect::Breaks),
+    ("Port", Effect::Breaks),
+    ("User", Effect::Breaks),
+    ("IdentityFile", Effect::Breaks),
+    ("PubkeyAuthentication", Effect::Breaks),
+    ("PreferredAuthentications", Effect::Breaks),
+    ("ProxyUseFdpass", Effect::Breaks),
+    ("ControlPath", Effect::Breaks),
+    ("ProxyCommand", Effect::AnotherWay),
+    ("ProxyJump", Effect::AnotherWay),
+    ("PubkeyAcceptedAlgorithms", Effect::KeyType),
+    ("RemoteCommand", Effect::Leaks),
+    ("SessionType", Effect::Leaks),
+    ("ForkAfterAuthentication", Effect::Leaks),
+    ("IdentitiesOnly", Effect::Weakens),
+    ("StrictHostKeyChecking", Effect::Weakens),
+];
+
+/// What differs between the options that were `meant` and those that are `effective`, the worst first. `types` are the
+/// signature algorithms of our keys.
+#[must_use]
+pub fn compare(meant: &Options, effective: &Options, types: &[&str]) -> Vec<Shadowed> {
+    let mut found = Vec::new();
+    for (keyword, effect) in COMPARED {
+        let lower = keyword.to_ascii_lowercase();
+        let values = |options: &Options| options.get(&lower).cloned().unwrap_or_default();
+        let (ours, theirs) = (values(meant), values(effective));
+        let value = theirs.first().cloned().unwrap_or_else(|| "none".to_owned());
+        let lists = |name: &str| value.split(',').any(|one| one == name);
+        let is_as_good = match keyword {
+            // They accumulate.
+            "IdentityFile" => ours.iter().all(|own| theirs.contains(own)),
+            "PreferredAuthentications" => lists("publickey"),
+            // A master of its own for each instance is all that matters; without one, none is shared.
+            "ControlPath" => value == "none" || first(meant, "hostkeyalias").is_some_and(|id| value.contains(id)),
+            "PubkeyAcceptedAlgorithms" => theirs.is_empty() || types.iter().any(|name| lists(name)),
+            // Whichever comes first switches the other one off.
+            "ProxyJump" => theirs.is_empty() || value == "none",
+            "ProxyCommand" if first(effective, "proxyjump").is_some_and(|jump| jump != "none") => true,
+            "RemoteCommand" if ours.is_empty() && value == "none" => true,
+            _ => false,
+        };
+        if !(is_as_good || ours == theirs) {
+            found.push(Shadowed { keyword, value, effect });
+        }
+    }
+    found
+}
+
+fn first<'o>(options: &'o Options, keyword: &str) -> Option<&'o str> {
+    options.get(keyword).and_then(|values| values.first()).map(String::as_str)
+}
+
+/// What an option for all hosts may say ahead of ours without a difference.
+const SAME: [(&str, &str); 6] = [
+    ("identitiesonly", "yes"),
+    ("pubkeyauthentication", "yes"),
+    ("proxyusefdpass", "no"),
+    ("proxycommand", "none"),
+    ("proxyjump", "none"),
+    ("stricthostkeychecking", "accept-new"),
+];
+
+/// Lines ahead of our part, which begins at line `ours`, that win over it for every host.
+#[must_use]
+pub fn ahead(config: &[u8], ours: usize) -> Vec<Line> {
+    let wins = |line: &Line| {
+        let value = line.arguments.join(" ");
+        let breaks = |(keyword, effect): &(&str, Effect)| {
+            line.keyword.eq_ignore_ascii_case(keyword) && matches!(effect, Effect::Breaks | Effect::AnotherWay)
+        };
+        // Files accumulate, and a list that has publickey does no harm.
+        let is_harmless = matches!(line.keyword.as_str(), "identityfile" | "preferredauthentications" | "controlpath")
+            || SAME.contains(&(line.keyword.as_str(), value.as_str()));
+        COMPARED.iter().any(breaks) && !is_harmless
+    };
+    let general = own_config::lines(config)
+        .into_iter()
+        .take_while(|line| line.number < ours && !matches!(line.keyword.as_str(), "host" | "match"));
+    general.filter(wins).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(pairs: &[(&str, &str)]) -> Options {
+        let mut options = Options::new();
+        for (keyword, value) in pairs {
+            options.entry((*keyword).to_owned()).or_default().push((*value).to_owned());
+        }
+        options
+    }
+
+    const MEANT: [(&str, &str); 8] = [
+        ("hostname", "10.0.3.7"),
+        ("hostkeyalias", "i-0abc12de"),
+        ("user", "ec2-user"),
+        ("port", "22"),
+        ("identityfile", "/h/keys/%k"),
+        ("controlpath", "/h/cm/%k-%p-%r"),
+        ("proxycommand", "'/b' proxy"),
+        ("pubkeyacceptedalgorithms", "ssh-ed25519,rsa-sha2-512"),
+    ];
+
+    fn with(other: &[(&str, &str)]) -> Vec<(&'static str, String)> {
+        let mut pairs: Vec<(&str, &str)> =
+            MEANT.iter().filter(|(one, _)| other.iter().all(|(keyword, _)| keyword != one)).copied().collect();
+        pairs.extend(other);
+        let found = compare(&options(&MEANT), &options(&pairs), &["ssh-ed25519"]);
+        found.into_iter().map(|one| (one.keyword, one.value)).collect()
+    }
+
+    #[test]
+    fn what_makes_no_difference_is_not_told() {
+        assert_eq!(with(&[]), []);
+        assert_eq!(with(&[("identityfile", "~/.ssh/own"), ("identityfile", "/h/keys/%k")]), []);
+        assert_eq!(with(&[("controlpath", "/tmp/cm-i-0abc12de")]), []);
+        assert_eq!(with(&[("controlpath", "none"), ("remotecommand", "none"), ("serveraliveinterval", "9")]), []);
+    }
+
+    #[test]
+    fn what_wins_over_ours_is_told_once() {
+        assert_eq!(with(&[("user", "bob")]), [("User", "bob".to_owned())]);
+        assert_eq!(with(&[("identityfile", "~/.ssh/own")]), [("IdentityFile", "~/.ssh/own".to_owned())]);
+        assert_eq!(with(&[("controlpath", "/tmp/%C")]), [("ControlPath", "/tmp/%C".to_owned())]);
+        assert_eq!(with(&[("proxyjump", "bastion"), ("proxycommand", "x")]), [("ProxyJump", "bastion".to_owned())]);
+        let only_rsa = ("PubkeyAcceptedAlgorithms", "rsa-sha2-512".to_owned());
+        assert_eq!(with(&[("pubkeyacceptedalgorithms", "rsa-sha2-512")]), [only_rsa]);
+        assert_eq!(with(&[("remotecommand", "tmux")]), [("RemoteCommand", "tmux".to_owned())]);
+    }
+
+    #[test]
+    fn what_stands_ahead_of_ours_counts_as_far_as_it_is_for_all_hosts() {
+        let config = b"# x\nUser bob\nServerAliveInterval 9\nIdentitiesOnly yes\nPort=2222\nInclude ours\nUser late\n";
+        let lines: Vec<usize> = ahead(config, 6).iter().map(|line| line.number).collect();
+        assert_eq!(lines, [2, 5]);
+        assert_eq!(ahead(b"Host x\n  User bob\nMatch all\nInclude ours\n", 4), []);
+    }
+}

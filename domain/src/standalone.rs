@@ -1,0 +1,88 @@
+//! One self-contained `ssh_config` for `ssh -F`, and for readers that know fewer tokens (paramiko, asyncssh): every
+//! option is a literal in its own Host, and the proxy needs neither our index nor our config.
+//!
+//! The proxy pushes. asyncssh reads the key and `known_hosts` before it starts a proxy, so that a `Match exec` for each
+//! host, at the end of the file, has them made; ssh and paramiko read them in time and would not need it. It also takes
+//! the proxy's stderr for the server's words, so that this proxy writes there for ssh only. What ends a user name with a
+//! quote is the same guard as in the other layout.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use crate::fleet::Host;
+use crate::ids::InstanceId;
+use crate::names::Shared;
+use crate::render::{self, Settings};
+
+/// Flags of the proxy for one host, and their values.
+pub type Flags<'a> = dyn Fn(&Host) -> Vec<(&'static str, String)> + 'a;
+
+/// Renders it. `flags` say what the proxy has to know of a host's source.
+#[must_use]
+pub fn render(hosts: &[Host], shared: &BTreeMap<String, Shared>, settings: &Settings, flags: &Flags<'_>) -> String {
+    let mut out = render::guard();
+    let mut early = String::new();
+    for host in hosts {
+        let mut names: Vec<&str> = Vec::new();
+        if settings.names(host) {
+            names.extend(host.all_names());
+        }
+        names.push(host.id.as_str());
+        let flags = flags(host);
+        block(&mut out, host, &names, settings, &flags);
+        for_early_readers(&mut early, host, &names, settings, &flags);
+    }
+    let labels: BTreeMap<&InstanceId, &str> = hosts.iter().map(|host| (&host.id, host.label())).collect();
+    for (name, shared) in shared.iter().filter(|(name, _)| settings.names_bare(name)) {
+        let label = |id: &InstanceId| labels.get(id).copied().unwrap_or(id.as_str()).to_owned();
+        let told = match shared {
+            Shared::By(ids) => format!("--shared-by '{}'", ids.iter().map(label).collect::<Vec<_>>().join(",")),
+            Shared::Waits { was, wants, .. } => format!("--waits-for '{},{}'", was.id, label(wants)),
+        };
+        render::bare(&mut out, name, settings, &format!(" --in-band {told} -- {name}"));
+    }
+    out + &early
+}
+
+/// What asyncssh finds when it has to be there: the line names the instance, since asyncssh expands no token in a command
+/// (config.py, `_exec`).
+///
+/// paramiko could not run the command without a package that it may lack, and then gives up (config.py, `_does_match`).
+/// Its patterns are the shell's, in which `[!!]*` is every name; to ssh's and asyncssh's it is one that begins like that.
+fn for_early_readers(
+    out: &mut String,
+    host: &Host,
+    names: &[&str],
+    settings: &Settings,
+    flags: &[(&'static str, String)],
+) {
+    let key_type = flags.iter().find(|(flag, _)| *flag == "--key-type").map_or("ed25519", |(_, value)| value);
+    let program = render::program(settings);
+    let _ = writeln!(
+        out,
+        "Match originalhost \"{},![!!]*\" exec \"exec {program} match --make-key {} -- {}\"",
+        names.join(","),
+        render::word(key_type),
+        host.id
+    );
+}
+
+/// The options of one host, keyword and value, in the order in which they stand in its block.
+#[must_use]
+pub fn options(host: &Host, settings: &Settings, flags: &[(&'static str, String)]) -> Vec<(String, String)> {
+    let mut text = String::new();
+    block(&mut text, host, &[host.id.as_str()], settings, flags);
+    let option = |line: &str| line.strip_prefix("    ")?.split_once(' ').map(|(k, v)| (k.to_owned(), v.to_owned()));
+    text.lines().filter_map(option).collect()
+}
+
+fn block(out: &mut String, host: &Host, names: &[&str], settings: &Settings, flags: &[(&'static str, String)]) {
+    render::address(out, host, names);
+    render::options(out, &host.options, settings);
+    render::login(out, host.user.as_str(), host.port);
+    let mut target = format!(" --in-band --region {}", render::word(&host.region));
+    for (flag, value) in flags {
+        let _ = write!(target, " {flag} {}", render::word(value));
+    }
+    render::shared_as(out, settings, host.user.as_str(), host.id.as_str(), &format!("{target} -- {} %h %p", host.id));
+}

@@ -1,0 +1,212 @@
+//! Whether the instance's address answers with SSH, and what may stand in between where it does not.
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use super::Case;
+use super::case::Target;
+use super::instance::address_of;
+use crate::aws::client::{self, Patience};
+use crate::aws::credentials::{self, Session};
+use crate::aws::network::{self, Surroundings};
+use crate::domain::diagnosis::{Cause, Finding};
+use crate::domain::handshake::OUR_VERSION;
+use crate::domain::ingress;
+use crate::domain::source::AddressKind;
+use crate::domain::ssh_words::{self, Greeting, LONGEST_GREETING};
+use crate::error::{Error, Kind, Result, reason};
+
+/// How long somebody else's address is listened to.
+const STRANGER: Duration = Duration::from_secs(2);
+/// For each of the questions about what stands in between.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What an address does.
+enum Heard {
+    Ssh(String),
+    Other(String),
+    /// It said nothing in time, or there is no way there.
+    Silent(String),
+    Refused(String),
+}
+
+/// It answers, with SSH.
+pub(super) fn reachable(case: &Case<'_>) -> Result<Vec<Finding>> {
+    let jump = case.effective("proxyjump")?;
+    let command = case.effective("proxycommand")?;
+    let is_direct = matches!(jump, "" | "none");
+    // Any words may stand in somebody's own ProxyCommand.
+    if !is_direct || command != case.meant("proxycommand")? {
+        let way = if is_direct { ssh_words::program(command) } else { jump };
+        return Ok(vec![Finding::skipped("address", format!("the connection goes by {way}"))]);
+    }
+    let Target { job, address, .. } = case.target()?;
+    let port: u16 = case.effective("port")?.parse().unwrap_or(22);
+    let known = case.effective("hostname")?.parse::<IpAddr>().ok();
+    let now = case.instance.get().and_then(|instance| address_of(instance, *address));
+    let mut findings = Vec::new();
+    if let (Some(old), Some(now), false) = (known, now, *address == AddressKind::Public)
+        && old != now
+    {
+        let words = format!("{} had {old} at the last sync and has {now}", job.name());
+        if matches!(listen(old, port, STRANGER), Heard::Ssh(_)) {
+            let words = format!("{words}; somebody else answers at {old}");
+            return Ok(vec![Finding::problem("address", Cause::AddressChanged, words)]);
+        }
+        findings.push(Finding::note("address", Cause::AddressChanged, words));
+    }
+    let Some(ip) = now.or(known) else {
+        let words = format!("no address is known for {}", job.name());
+        return Err(Error::new(Kind::Unreachable, words).cause(Cause::NoAddress));
+    };
+    let patience = case.config()?.connect_timeout;
+    let start = Instant::now();
+    let place = format!("{ip} port {port}");
+    findings.push(match listen(ip, port, patience) {
+        Heard::Ssh(version) => {
+            Finding::ok("address", format!("{place} says {version} after {} ms", start.elapsed().as_millis()))
+        }
+        Heard::Other(line) => {
+            Finding::problem("address", Cause::NotSsh, format!("{place} does not speak SSH, it says {line:?}")).fix(
+                format!("is {port} the port of its sshd? The tag ssh-eic:port, or port in config.toml, sets another"),
+            )
+        }
+        Heard::Refused(why) => Finding::problem("address", Cause::AddressRefused, format!("{place}: {why}")).fix(
+            format!("check that sshd runs on it and listens on port {port}; aws ec2 get-console-output shows the boot"),
+        ),
+        Heard::Silent(why) => {
+            let words = format!("{place}: {why}");
+            findings.extend(in_between(case, port, &words));
+            return Ok(findings);
+        }
+    });
+    Ok(findings)
+}
+
+/// Connects, says hello as ssh does, and listens.
+fn listen(ip: IpAddr, port: u16, patience: Duration) -> Heard {
+    let deadline = Instant::now() + patience;
+    let left = || deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+    let too_late = || Heard::Silent(format!("no answer within {} s", patience.as_secs_f32()));
+    let mut stream = match TcpStream::connect_timeout(&SocketAddr::new(ip, port), left()) {
+        Ok(stream) => stream,
+        Err(error) if is_timeout(&error) => return too_late(),
+        Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset) => {
+            return Heard::Refused(reason(&error));
+        }
+        Err(error) => return Heard::Silent(reason(&error)),
+    };
+    let _ = stream.write_all(OUR_VERSION);
+    let (mut said, mut block) = (Vec::new(), [0; 4096]);
+    loop {
+        let _ = stream.set_read_timeout(Some(left()));
+        let whole = match stream.read(&mut block) {
+            Ok(0) => true,
+            Ok(count) => {
+                said.extend_from_slice(&block[..count.min(LONGEST_GREETING)]);
+                Instant::now() >= deadline
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => false,
+            Err(error) if said.is_empty() && is_timeout(&error) => {
+                return Heard::Silent(format!(
+                    "it accepts the connection and says nothing for {} s",
+                    patience.as_secs_f32()
+                ));
+            }
+            Err(_) => true,
+        };
+        match ssh_words::greeting(&said, whole) {
+            Greeting::Incomplete => {}
+            Greeting::Ssh(version) => return Heard::Ssh(version),
+            Greeting::Other(_) if said.is_empty() => {
+                return Heard::Refused("it closed the connection before it said anything".to_owned());
+            }
+            Greeting::Other(line) => return Heard::Other(line),
+        }
+    }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock)
+}
+
+/// Why an address may be silent: what AWS knows of it, and what it does not.
+fn in_between(case: &Case<'_>, port: u16, words: &str) -> Vec<Finding> {
+    let Ok(Target { job, .. }) = case.target() else { return Vec::new() };
+    let cache = job.cache.as_deref();
+    let patience = Patience { attempts: 1, ..Patience::PUSH };
+    let found = client::run_within(PATIENCE, async {
+        let session = credentials::open(&job.identity, job.region.as_deref(), patience, cache).await?;
+        let around = network::surroundings(&session, &job.id).await?;
+        let rules = network::inbound(&session, &around.groups).await;
+        let endpoints = network::endpoints(&session, &around.vpc).await.unwrap_or_default();
+        Ok((session, around, rules, endpoints))
+    });
+    let mut findings = Vec::new();
+    let unknown = |error: &Error| {
+        Finding::note(
+            "address",
+            Cause::SecurityGroupUnread,
+            format!("its security groups are not known: {}", error.message),
+        )
+    };
+    let silent = |allowed: &str| {
+        let subnet = found.as_ref().map(|(_, around, ..)| format!(" {}", around.subnet)).unwrap_or_default();
+        Finding::problem("address", Cause::AddressSilent, format!("{words}{allowed}")).fix(format!(
+            "are you on the VPN? Else a route or a network ACL of its subnet{subnet}, or a firewall in between"
+        ))
+    };
+    match &found {
+        Err(error) => findings.extend([unknown(error), silent("")]),
+        Ok((session, around, rules, endpoints)) => {
+            if let Some(endpoint) = endpoints.first() {
+                findings.push(by_endpoint(session, case, endpoint));
+            }
+            match rules {
+                Err(error) => findings.extend([unknown(error), silent("")]),
+                Ok(_) if around.groups.is_empty() => findings.push(silent("")),
+                Ok(rules) => {
+                    let who = ingress::who_may(rules, port);
+                    let groups = around.groups.join(", ");
+                    findings.push(if who.is_empty() {
+                        closed(around, words, port, &groups)
+                    } else {
+                        silent(&format!("; {groups} allows port {port} from {}", some(&who)))
+                    });
+                }
+            }
+        }
+    }
+    findings
+}
+
+fn closed(around: &Surroundings, words: &str, port: u16, groups: &str) -> Finding {
+    let group = around.groups.first().map_or("GROUP", String::as_str);
+    Finding::problem(
+        "address",
+        Cause::SecurityGroup,
+        format!("{words}; no inbound rule of {groups} allows port {port}"),
+    )
+    .fix(format!(
+        "aws ec2 authorize-security-group-ingress --group-id {group} --protocol tcp --port {port} --cidr YOUR-NETWORK"
+    ))
+}
+
+fn by_endpoint(session: &Session, case: &Case<'_>, endpoint: &str) -> Finding {
+    let id = case.target().map_or("ID", |target| target.job.id.as_str());
+    let words = format!("the EC2 Instance Connect Endpoint {endpoint} in its VPC could carry a connection");
+    Finding::note("address", Cause::EndpointAvailable, words).fix(format!(
+        "aws ec2-instance-connect ssh --instance-id {id} --connection-type eice --region {}{}",
+        session.region,
+        session.identity.flag()
+    ))
+}
+
+/// Who may, as far as one line has room.
+fn some(who: &[&str]) -> String {
+    const SHOWN: usize = 5;
+    let more = who.len().saturating_sub(SHOWN);
+    let shown = who[..who.len() - more].join(", ");
+    if more == 0 { shown } else { format!("{shown} and {more} more") }
+}

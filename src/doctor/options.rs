@@ -1,0 +1,109 @@
+//! The host by its name, and the options that ssh takes for it against those that were generated.
+
+use super::Case;
+use super::case::Target;
+use crate::domain::config::PushMode;
+use crate::domain::diagnosis::{Cause, Finding, Status};
+use crate::domain::own_config;
+use crate::domain::shadow::{self, Effect, Shadowed};
+use crate::domain::source::KeyType;
+use crate::domain::ssh_words;
+use crate::error::Result;
+use crate::store::files;
+use crate::store::reach::Reach;
+use crate::store::ssh_config;
+
+/// It is managed.
+pub(super) fn host(case: &Case<'_>) -> Result<Vec<Finding>> {
+    let Target { name, host, job, .. } = case.target()?;
+    let region = job.region.as_deref().unwrap_or("the profile's region");
+    Ok(vec![match host {
+        Some(host) => {
+            let address = host.address.as_deref().unwrap_or("no address");
+            let words = format!("{name} is {}, {}@{address} port {}, {region}", host.id, host.user, host.port);
+            Finding::ok("host", words)
+        }
+        None => Finding::ok("host", format!("{name} is in no index, and in {region}")),
+    }])
+}
+
+/// Nothing of the user's wins over ours.
+pub(super) fn shadowed(case: &Case<'_>) -> Result<Vec<Finding>> {
+    let Target { name, job, .. } = case.target()?;
+    let (meant, effective) = case.options()?;
+    if meant.get("hostkeyalias").and_then(|values| values.first()).map(String::as_str) != Some(job.id.as_str())
+        && name != job.id.as_str()
+    {
+        let words = format!("[ssh] hosts in {} gives {name} no Host block", case.paths.config.display());
+        let fix = format!("ssh {}, or add {name} to hosts and run ssh-eic sync", job.id);
+        return Ok(vec![Finding::problem("options", Cause::NameLeftOut, words).fix(fix)]);
+    }
+    let types: &[&str] = match job.key_type {
+        KeyType::Ed25519 => &["ssh-ed25519"],
+        KeyType::Rsa => &["rsa-sha2-512", "rsa-sha2-256"],
+    };
+    let reach = Reach::read(case.paths, &ssh_config::include_line(case.paths)?);
+    let tell = |one: Shadowed| found(case, &reach, &one);
+    let mut findings = shadow::compare(meant, effective, types).into_iter().map(tell).collect::<Result<Vec<_>>>()?;
+    // What else differs is often made of the first: a path with the alias in it.
+    let mut is_first = true;
+    findings.retain(|one| one.status != Status::Problem || std::mem::take(&mut is_first));
+    if findings.is_empty() {
+        findings.push(Finding::ok("options", "as generated"));
+    }
+    Ok(findings)
+}
+
+fn found(case: &Case<'_>, reach: &Reach, one: &Shadowed) -> Result<Finding> {
+    let Target { name, .. } = case.target()?;
+    let Shadowed { keyword, value, effect } = one;
+    let place = place(reach, name, keyword);
+    let by = place.as_deref().map(|place| format!(" ({place})")).unwrap_or_default();
+    let shown = if *keyword == "ProxyCommand" { ssh_words::program(value) } else { value.as_str() };
+    let what = format!("ssh takes {keyword} {shown}{by}");
+    let remove = place.unwrap_or_else(|| "your ssh config".to_owned());
+    Ok(match effect {
+        Effect::Breaks => Finding::problem("options", Cause::OptionShadowed, format!("{what}, not the generated one"))
+            .fix(format!(
+                "take it out of {remove}, or move it behind our Include; a [[host]] in config.toml can set it"
+            )),
+        Effect::AnotherWay if hook_pushes(case)? => {
+            Finding::note("options", Cause::ProxyShadowed, format!("{what}, so that the hook pushes"))
+                .fix("nothing, if that is what you want")
+        }
+        Effect::AnotherWay => {
+            let words = format!("{what} in place of our proxy, and the hook does not know that: nobody pushes the key");
+            Finding::problem("options", Cause::ProxyShadowed, words)
+                .fix(format!("ssh-eic sync, under push = \"auto\", tells the hook; or take it out of {remove}"))
+        }
+        Effect::KeyType => {
+            let words =
+                format!("PubkeyAcceptedAlgorithms{by} leaves out the type of our key, so that ssh does not offer it");
+            Finding::problem("options", Cause::KeyTypeRefused, words)
+                .fix("add ssh-ed25519 to it for managed hosts, or set key_type = \"rsa\" in config.toml")
+        }
+        Effect::Leaks => Finding::note("options", Cause::OptionLeaks, format!("{what}, also for this host"))
+            .fix("scp, rsync, git and Ansible need it away: give it to the hosts that it is meant for only"),
+        Effect::Weakens => Finding::note("options", Cause::OptionShadowed, format!("{what}, not the generated one")),
+    })
+}
+
+/// Whether the hook pushes for this host although our proxy does not run: as the last sync has seen it, unless config.toml
+/// says who pushes.
+fn hook_pushes(case: &Case<'_>) -> Result<bool> {
+    Ok(match case.index()?.header.push {
+        PushMode::Hook => true,
+        PushMode::Proxy => false,
+        PushMode::Auto => case.target()?.host.as_ref().is_some_and(|host| host.hook_pushes),
+    })
+}
+
+/// Where the option is set: the first block about the host that has it.
+fn place(reach: &Reach, name: &str, keyword: &str) -> Option<String> {
+    let keyword = keyword.to_ascii_lowercase();
+    let has = |settings: &[(String, String)]| settings.iter().any(|(one, _)| *one == keyword);
+    let block = reach.blocks.iter().find(|block| block.is_about(name) && has(&block.settings))?;
+    let config = files::read(&block.file).ok().flatten()?;
+    let line = own_config::setting_line(&config, block.line, &keyword).unwrap_or(block.line);
+    Some(format!("{} line {line}", block.file.display()))
+}

@@ -1,0 +1,99 @@
+//! Our own state: the config, the index, and the program that the generated files name.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use super::Case;
+use crate::cli;
+use crate::domain::diagnosis::{Cause, Finding};
+use crate::domain::render;
+use crate::error::Result;
+use crate::store::files;
+use crate::store::index::Content;
+use crate::store::index::Known;
+use crate::sys::{clock, limited};
+
+/// It is readable and valid.
+pub(super) fn config(case: &Case<'_>) -> Result<Vec<Finding>> {
+    let sources = case.config()?.sources.len();
+    let path = case.paths.config.display();
+    let what = match (case.paths.config.exists(), case.paths.machine_config.exists()) {
+        (true, _) => format!("{path}, {sources} source{}", if sources == 1 { "" } else { "s" }),
+        (false, true) => case.paths.machine_config.display().to_string(),
+        (false, false) => format!("there is no {path}: the ambient profile and region, every instance"),
+    };
+    Ok(vec![Finding::ok("config", what)])
+}
+
+/// Milliseconds after which an index is old: a refresh has had every chance.
+const OLD: u64 = 24 * 60 * 60 * 1000;
+
+/// It is there, whole, young, and made from this config.
+pub(super) fn index(case: &Case<'_>) -> Result<Vec<Finding>> {
+    let index = case.index()?;
+    let content: Content<Known> = index.content()?;
+    if content.damaged > 0 {
+        let words = format!("{} lines of {} cannot be read", content.damaged, case.paths.index().display());
+        return Ok(vec![Finding::problem("index", Cause::IndexDamaged, words)]);
+    }
+    let age = clock::now().saturating_sub(index.header.synced);
+    let words = format!("{} hosts, the last complete sync is {} ago", content.hosts.len(), passed(age / 1000));
+    Ok(vec![if age >= OLD {
+        Finding::note("index", Cause::IndexOld, words)
+    } else if index.header.made_from != case.config()?.digest {
+        Finding::note("index", Cause::ConfigNewer, format!("{words}, and config.toml has changed since"))
+    } else {
+        Finding::ok("index", words)
+    }])
+}
+
+/// A time in words, from seconds.
+pub(super) fn passed(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+/// How long another program may take to say its version.
+const VERSION_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The generated files name a program that is there, and it is this one.
+pub(super) fn program(case: &Case<'_>) -> Result<Vec<Finding>> {
+    let Some(path) = named_program(case)? else { return Ok(Vec::new()) };
+    let shown = path.display();
+    let own = &case.program.binary;
+    let is_same = |a: &Path, b: &Path| matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b);
+    if is_same(&path, own) {
+        return Ok(vec![Finding::ok("program", shown.to_string())]);
+    }
+    let said = limited::run(Command::new(&path).arg("--version"), VERSION_PATIENCE);
+    let said = match said {
+        Ok(said) if said.code == Some(0) => said.stdout.trim().to_owned(),
+        _ => {
+            let words = format!("ssh starts {shown}, which is not there or does not run");
+            return Ok(vec![Finding::problem("program", Cause::ProgramGone, words)]);
+        }
+    };
+    let mine = format!("ssh-eic {}", cli::VERSION);
+    Ok(vec![if said == mine {
+        Finding::ok("program", format!("{shown}, {said}"))
+    } else {
+        let words = format!("ssh starts {shown}, which is {said:?}; this is {mine}, {}", own.display());
+        Finding::note("program", Cause::ProgramOther, words)
+    }])
+}
+
+fn named_program(case: &Case<'_>) -> Result<Option<PathBuf>> {
+    // The hook names it in every layout.
+    for path in [case.paths.eic.join("hook"), case.paths.ssh_config.clone()] {
+        let text = files::read(&path)?.unwrap_or_default();
+        if let Some(program) = render::named_program(&String::from_utf8_lossy(&text)) {
+            return Ok(Some(program.into()));
+        }
+    }
+    Ok(None)
+}
