@@ -159,8 +159,8 @@ impl Host {
     }
 }
 
-/// Hosts for the tests of all floors.
-#[cfg(test)]
+/// Hosts for the tests of both crates; the program does not use them.
+#[doc(hidden)]
 pub mod samples {
     use super::{BTreeMap, Host, InstanceId, OsUser};
 

@@ -4,7 +4,7 @@ use std::io;
 
 use crate::cli;
 use crate::command::{Context, Exit, print};
-use crate::doctor::{self, Case};
+use crate::doctor::Case;
 use crate::domain::diagnosis::{Cause, Finding, Status};
 use crate::error::{Error, Kind, Result};
 use crate::ui;

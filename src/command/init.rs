@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use crate::cli;
 use crate::command::{Context, Exit};
 use crate::discover::sync;
-use crate::domain::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::store::config;
 use crate::store::{files, ssh_config};

@@ -9,7 +9,6 @@ use std::path::Path;
 use crate::cli;
 use crate::command::{Context, Exit, print};
 use crate::discover::sync;
-use crate::domain::config::Config;
 use crate::domain::fleet::Host;
 use crate::domain::inventory::{self, Inventory, Options};
 use crate::domain::render::{self, Settings};

@@ -8,7 +8,6 @@ use crate::cli;
 use crate::command::{Context, Exit, print};
 use crate::discover::failures;
 use crate::discover::survey::{self, Look};
-use crate::domain::config::Config;
 use crate::domain::fleet::Host;
 use crate::domain::pattern;
 use crate::error::{Error, Kind, Result};

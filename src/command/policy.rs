@@ -14,6 +14,7 @@ use crate::domain::pattern;
 use crate::domain::policy::{self, Ask, LIMIT, Origin, Refusal};
 use crate::domain::source::{Regions, Source};
 use crate::error::{Error, Kind, Result};
+use crate::store::config;
 use crate::store::index::{Index, Known, SourceRecord};
 use crate::ui;
 

@@ -25,7 +25,6 @@ use crate::connect::push::{self, Job};
 use crate::connect::relay::until;
 use crate::discover::locate;
 use crate::discover::sync::{self, Occasion};
-use crate::domain::config::Config;
 use crate::domain::fleet::Instance;
 use crate::domain::ids::InstanceId;
 use crate::error::{Error, Kind, Result};

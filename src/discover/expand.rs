@@ -151,7 +151,6 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::domain::config::Config;
     use crate::domain::identity::SsoRole;
     use crate::store::config;
 

@@ -8,7 +8,6 @@ use std::process::Command;
 use proptest::prelude::*;
 use sandbox::{Change, Instance, State};
 use ssh_eic::discover::fleet::{self, Fleet, Plan};
-use ssh_eic::domain::config::Config;
 use ssh_eic::domain::fleet::{Instance as Described, Sighting};
 use ssh_eic::domain::ids::{InstanceId, OsUser};
 use ssh_eic::domain::names::Past;

@@ -1,8 +1,11 @@
 use std::collections::BTreeSet;
 
-use super::*;
+use std::time::Duration;
 
-fn parse(text: &str) -> Config {
+use super::*;
+use crate::domain::source::{Accounts, Regions, Who};
+
+fn parsed(text: &str) -> Config {
     parse(text, Path::new("config.toml")).expect(text)
 }
 
@@ -14,7 +17,7 @@ fn refusal(text: &str) -> String {
 
 #[test]
 fn no_file_means_one_ambient_source() {
-    let config = parse("");
+    let config = parsed("");
     assert_eq!(config.sources.len(), 1);
     let source = &config.sources[0];
     assert_eq!((source.name.as_str(), &source.who, source.port), ("default", &Who::Ambient, 22));
@@ -24,7 +27,7 @@ fn no_file_means_one_ambient_source() {
 
 #[test]
 fn defaults_fill_what_a_source_leaves_out() {
-    let config = parse(
+    let config = parsed(
         "[defaults]\nport = 2222\nregions = [\"eu-west-1\"]\n[[source]]\nprofile = \"a\"\n[[source]]\nprofile = \"b\"\nport = 22\n",
     );
     let ports: Vec<u16> = config.sources.iter().map(|source| source.port).collect();
@@ -34,7 +37,7 @@ fn defaults_fill_what_a_source_leaves_out() {
 
 #[test]
 fn who_is_meant_is_told_from_the_keys() {
-    let config = parse(
+    let config = parsed(
         "[[source]]\nprofile = \"corp-*\"\n[[source]]\nsso_session = \"corp\"\nrole = [\"A\", \"B\"]\nexclude_accounts = [\"x\"]\nregions = [\"all\"]\n",
     );
     assert_eq!(config.sources[0].who, Who::Profiles("corp-*".to_owned()));
@@ -95,7 +98,7 @@ fn what_is_not_built_yet_is_refused_and_not_ignored() {
     ] {
         assert!(refusal(text).contains("not supported by this version"), "{text}");
     }
-    parse("[ssh]\nhost_keys = \"accept-new\"\n[[source]]\nroute = \"direct\"");
+    parsed("[ssh]\nhost_keys = \"accept-new\"\n[[source]]\nroute = \"direct\"");
 }
 
 #[test]
@@ -171,6 +174,6 @@ fn the_man_page_has_every_key_of_the_parser_and_no_other() {
 fn the_example_of_the_man_page_is_a_config() {
     let (_, example) = PAGE.rsplit_once(".nf\n").expect("an example");
     let (example, _) = example.split_once(".fi").expect("its end");
-    let config = parse(&example.replace("\\-", "-"));
+    let config = parsed(&example.replace("\\-", "-"));
     assert_eq!((config.sources.len(), config.hosts.len()), (2, 1));
 }
