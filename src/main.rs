@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let exit = ssh_eic::run(std::env::args_os().collect());
+    let exit = ssh_eic::run(&std::env::args_os().collect::<Vec<_>>());
     if let Some(error) = &exit.error {
         ssh_eic::ui::error(error);
     }

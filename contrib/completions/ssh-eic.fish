@@ -118,7 +118,7 @@ complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and __fish_see
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and __fish_seen_subcommand_from completions" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and __fish_seen_subcommand_from completions" -s v -l verbose -d 'Say more; twice: what takes how long, too'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and __fish_seen_subcommand_from completions" -s q -l quiet -d 'Say nothing but errors'
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and __fish_seen_subcommand_from completions" -s h -l help -d 'Print help'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and __fish_seen_subcommand_from completions" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and __fish_seen_subcommand_from help" -f -a "man" -d 'A man page'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and __fish_seen_subcommand_from help" -f -a "completions" -d 'Completions for a shell'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand generate; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

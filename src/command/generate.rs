@@ -6,10 +6,9 @@
 use std::io::{self, Write};
 
 use clap::{Arg, Command, CommandFactory, ValueHint};
-use clap_complete::Shell;
 use clap_mangen::roff::{Roff, bold, roman};
 
-use crate::cli::{self, Cli, Page};
+use crate::cli::{self, Cli, Page, Shell};
 use crate::command::{Exit, print_bytes};
 use crate::domain::diagnosis::Cause;
 use crate::error::{Error, Kind, Result};
@@ -159,13 +158,17 @@ fn folded(page: &str) -> String {
 fn completions(shell: Shell) -> String {
     let mut command = without_hidden(&Cli::command());
     let mut text = Vec::new();
-    clap_complete::generate(shell, &mut command, "ssh-eic", &mut text);
+    let generator = match shell {
+        Shell::Bash => clap_complete::Shell::Bash,
+        Shell::Zsh => clap_complete::Shell::Zsh,
+        Shell::Fish => clap_complete::Shell::Fish,
+    };
+    clap_complete::generate(generator, &mut command, "ssh-eic", &mut text);
     let text = String::from_utf8_lossy(&text).into_owned();
     match shell {
         Shell::Bash => bash(&text, &command),
         Shell::Zsh => zsh(&text),
         Shell::Fish => fish(&text, &command),
-        _ => text,
     }
 }
 
@@ -286,7 +289,7 @@ mod tests {
     fn what_is_hidden_is_not_offered() {
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
             let text = completions(shell);
-            assert!(!text.contains("detached") && !text.contains("worker"), "{shell}");
+            assert!(!text.contains("detached") && !text.contains("worker"), "{shell:?}");
         }
     }
 }

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the top down; modules of one line may use each other, except commands.
-const FLOORS: [&[&str]; 6] = [
+const FLOORS: [&[&str]; 7] = [
+    &["run"],
     &["command"],
     &["connect", "doctor", "discover"],
     &["cli"],

@@ -65,7 +65,7 @@ fn what_does_not_speak_ssh_passes_only_after_the_push() {
 fn wrong_usage_is_told_in_one_form() {
     let world = World::bare();
     world.eic(&["proxy", "i-0abc12de"]).fails_with(2).says("ssh-eic: error: ").says("ssh-eic: hint: ");
-    world.eic(&["nonsense"]).fails_with(2).says("ssh-eic: error: unrecognized subcommand 'nonsense'");
+    world.eic(&["nonsense"]).fails_with(2).says("ssh-eic: error: there is no command \"nonsense\"");
     assert!(world.eic(&["--help"]).ok().contains("Usage: ssh-eic"));
     assert!(world.eic(&["--version"]).ok().starts_with("ssh-eic 0."));
 }

@@ -3,13 +3,18 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum, ValueHint};
-use serde::de::DeserializeOwned;
-use serde::de::value::StrDeserializer;
 
 use crate::domain::source::{AddressKind, KeyType};
-use crate::domain::{ids, policy};
 
-/// Whoever has to show which cryptography is at work reads it here.
+mod hook;
+mod usage;
+mod values;
+
+pub use hook::hook_arguments;
+pub use usage::{explain, unknown_subcommand};
+use values::{account, age, endpoint, key_and_value, key_type, network, word};
+
+/// The version, and which cryptographic module the build uses if it is not the default one.
 pub const VERSION: &str = if cfg!(feature = "fips") {
     concat!(env!("CARGO_PKG_VERSION"), " (fips: aws-lc)")
 } else {
@@ -244,8 +249,19 @@ pub enum Generated {
     /// Completions for a shell
     Completions {
         /// The shell
-        shell: clap_complete::Shell,
+        shell: Shell,
     },
+}
+
+/// The shells that completions are written for.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Shell {
+    /// bash, with the package bash-completion
+    Bash,
+    /// zsh
+    Zsh,
+    /// fish
+    Fish,
 }
 
 /// The man pages.
@@ -315,41 +331,6 @@ pub struct Proxy {
     /// The type of the key: ed25519 or rsa
     #[arg(long, value_name = "TYPE", conflicts_with = "source", value_parser = key_type)]
     pub key_type: Option<KeyType>,
-}
-
-fn key_and_value(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("write it as KEY=VALUE".to_owned()),
-    }
-}
-
-fn account(text: &str) -> Result<String, String> {
-    ids::is_account(text).then(|| text.to_owned()).ok_or_else(|| "an account id has 12 digits".to_owned())
-}
-
-fn network(text: &str) -> Result<String, String> {
-    policy::is_network(text).then(|| text.to_owned()).ok_or_else(|| "write it as 198.51.100.0/24".to_owned())
-}
-
-fn endpoint(text: &str) -> Result<String, String> {
-    policy::is_endpoint(text).then(|| text.to_owned()).ok_or_else(|| "write it as vpce-0abc12def34567890".to_owned())
-}
-
-/// A word as the config file has it.
-fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
-    T::deserialize(StrDeserializer::<serde::de::value::Error>::new(text)).map_err(|error| error.to_string())
-}
-
-/// One that this build makes.
-fn key_type(text: &str) -> Result<KeyType, String> {
-    let key_type = word::<KeyType>(text)?;
-    key_type.refused().map_or(Ok(key_type), |why| Err(why.to_owned()))
-}
-
-/// Seconds from `90`, `10m`, `1h30m`.
-fn age(text: &str) -> Result<u64, String> {
-    crate::domain::duration::seconds(text).ok_or_else(|| "write it as 90s, 10m or 1h".to_owned())
 }
 
 #[cfg(test)]

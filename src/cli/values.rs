@@ -1,0 +1,46 @@
+//! Parsers of single values on the command line. The error text completes the sentence `OPTION VALUE: …`.
+
+use serde::de::DeserializeOwned;
+use serde::de::value::StrDeserializer;
+
+use crate::domain::source::KeyType;
+use crate::domain::{duration, ids, policy};
+
+pub(super) fn key_and_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write it as KEY=VALUE".to_owned()),
+    }
+}
+
+pub(super) fn account(text: &str) -> Result<String, String> {
+    ids::is_account(text).then(|| text.to_owned()).ok_or_else(|| "an account id has 12 digits".to_owned())
+}
+
+pub(super) fn network(text: &str) -> Result<String, String> {
+    policy::is_network(text).then(|| text.to_owned()).ok_or_else(|| "write it as 198.51.100.0/24".to_owned())
+}
+
+pub(super) fn endpoint(text: &str) -> Result<String, String> {
+    policy::is_endpoint(text).then(|| text.to_owned()).ok_or_else(|| "write it as vpce-0abc12def34567890".to_owned())
+}
+
+/// One of the words that the config file accepts for the same setting.
+pub(super) fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    T::deserialize(StrDeserializer::<serde::de::value::Error>::new(text)).map_err(|error| {
+        // serde names the variants: "unknown variant `x`, expected one of `a`, `b`".
+        let text = error.to_string();
+        text.split_once("expected ").map_or_else(String::new, |(_, words)| format!("write {}", words.replace('`', "")))
+    })
+}
+
+/// A key type that this build can generate.
+pub(super) fn key_type(text: &str) -> Result<KeyType, String> {
+    let key_type = word::<KeyType>(text)?;
+    key_type.refused().map_or(Ok(key_type), |why| Err(why.to_owned()))
+}
+
+/// Seconds from `90`, `10m`, `1h30m`.
+pub(super) fn age(text: &str) -> Result<u64, String> {
+    duration::seconds(text).ok_or_else(|| "write it as 90s, 10m or 1h".to_owned())
+}
