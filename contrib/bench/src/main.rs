@@ -13,7 +13,7 @@
 //! - `meter`: the small process that starts what is measured
 //! - `stats`: what many samples say
 //! - `report`: the table and the raw numbers
-//! - `markdown`: the table for the README
+//! - `markdown`: the table in contrib/bench/README.md
 //! - `chart`: the picture for the README
 //! - `machine`: what it all ran on
 

@@ -1,4 +1,4 @@
-//! The table for the README, and how it gets there: between two marker comments, with the rest left byte for byte.
+//! The table of contrib/bench/README.md, written between two marker comments; the rest of the file stays byte for byte.
 
 use std::fs::{self, Permissions};
 use std::io::{self, Write};
