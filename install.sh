@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds and installs ssh-eic, takes it away again, or shows it at work in a sandbox.
+# Builds and installs ssh-eic, uninstalls it, or runs its demo in a sandbox.
 set -euo pipefail
 started_in=$PWD
 cd "$(dirname "$0")"
@@ -13,9 +13,9 @@ Usage: ./install.sh [--binary FILE | --uninstall | --demo [--loopback]]
   (no flag)    build ssh-eic and install it under $PREFIX (default: ~/.local), with man pages and completions
   --binary     install this program instead of building one
   --uninstall  run "ssh-eic remove", then remove what was installed under $PREFIX and nothing else
-  --demo       build it, and show it at work against a pretended AWS whose instances are played by the real sshd;
-               installs nothing of ours and cleans up after itself
-  --loopback   with --demo: use ports of 127.0.0.1 even where private namespaces are possible
+  --demo       build it and show it against a fake AWS with real sshd processes as instances;
+               installs nothing and cleans up
+  --loopback   with --demo: use ports of 127.0.0.1 even if private namespaces are possible
 TEXT
 }
 
@@ -43,15 +43,15 @@ esac
 
 absolute() { case "$1" in /*) printf '%s' "$1" ;; *) printf '%s/%s' "$started_in" "$1" ;; esac; }
 prefix=$(absolute "${PREFIX:-$HOME/.local}")
-# A line for each file, "f PATH", and for each folder that was not there before, "d PATH".
+# One line per installed file, "f PATH", and per created folder, "d PATH".
 record=$prefix/share/ssh-eic/installed
 
 uninstall() {
     [ -f "$record" ] || die "nothing is recorded as installed under $prefix" "set PREFIX as it was then"
     if [ -x "$prefix/bin/ssh-eic" ]; then
-        # While it can still be done: ssh would go on calling a program that is gone.
+        # Before the program is deleted: ssh would go on calling it.
         "$prefix/bin/ssh-eic" remove ||
-            die "ssh-eic remove did not work, so nothing was uninstalled" "see its words above, then run this again"
+            die "ssh-eic remove failed, so nothing was uninstalled" "fix what it reports above, then run this again"
     fi
     local files folders path
     files=$(sed -n 's/^f //p' "$record")
@@ -60,7 +60,7 @@ uninstall() {
         case "$path" in "$prefix"/*) rm -f -- "$path" ;; esac
     done <<<"$files"
     rm -f -- "$record"
-    # Deepest first; one that holds somebody else's files by now stays.
+    # Deepest first; a folder that contains other files is kept.
     while IFS= read -r path; do
         [ -z "$path" ] || rmdir -- "$path" 2>/dev/null || true
     done <<<"$folders"
@@ -91,13 +91,13 @@ if [ -z "$binary" ]; then
     target=$(cargo metadata --format-version 1 --no-deps --locked --offline 2>/dev/null |
         sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
     target=${target:-${CARGO_TARGET_DIR:-target}}
-    say "building ssh-eic (the first time takes some minutes: the AWS SDK is large)"
+    say "building ssh-eic (five to ten minutes the first time on two cores: the AWS SDK is large)"
     if [ "$demo" = yes ]; then
-        cargo_with_a_sign_of_life build --release --locked --package ssh-eic --package sandbox
+        cargo_with_progress build --release --locked --package ssh-eic --package sandbox
         say "starting the sandbox"
         exec "$target/release/sandbox" demo "${loopback[@]}" --bin "$target/release"
     fi
-    cargo_with_a_sign_of_life build --release --locked --package ssh-eic
+    cargo_with_progress build --release --locked --package ssh-eic
     binary=$target/release/ssh-eic
 else
     binary=$(absolute "$binary")
@@ -105,7 +105,7 @@ else
 fi
 
 recorded=()
-# note LINE: into the record, as soon as there is a place for it.
+# note LINE: appends to the record, as soon as its folder exists.
 note() {
     recorded+=("$1")
     if [ -d "$(dirname "$record")" ]; then
@@ -113,14 +113,14 @@ note() {
         recorded=()
     fi
 }
-# make_folder PATH: with what is missing above it.
+# make_folder PATH: creates it and its missing parents.
 make_folder() {
     [ -d "$1" ] && return
     make_folder "$(dirname "$1")"
     mkdir "$1"
     note "d $1"
 }
-# put MODE FROM TO: a new file under the old name, so that a running proxy keeps the old one.
+# put MODE FROM TO: replaces the file by rename, so that a running proxy keeps the old one.
 put() {
     make_folder "$(dirname "$3")"
     note "f $3"
@@ -134,19 +134,19 @@ put 644 man/ssh-eic-config.5 "$prefix/share/man/man5/ssh-eic-config.5"
 put 644 contrib/completions/ssh-eic.bash "$prefix/share/bash-completion/completions/ssh-eic"
 put 644 contrib/completions/_ssh-eic "$prefix/share/zsh/site-functions/_ssh-eic"
 put 644 contrib/completions/ssh-eic.fish "$prefix/share/fish/vendor_completions.d/ssh-eic.fish"
-# What an earlier version has recorded and this one does not install is still to be removed one day.
+# Files of an earlier version that this one does not install stay recorded, for --uninstall.
 sort -u -o "$record" "$record"
 say "installed $prefix/bin/ssh-eic, its man pages and completions for bash, zsh and fish"
 case ":$PATH:" in
     *":$prefix/bin:"*) program=ssh-eic ;;
-    *) program=$prefix/bin/ssh-eic; say "$prefix/bin is not on PATH; add it there, or use the whole path" ;;
+    *) program=$prefix/bin/ssh-eic; say "$prefix/bin is not on PATH: add it, or use the absolute path" ;;
 esac
 cat >&2 <<TEXT
 
 zsh finds the completions with this before compinit:  fpath=($prefix/share/zsh/site-functions \$fpath)
 
 Next:
-    aws sso login                                          (or however you sign in to AWS)
+    aws sso login                                          (or any other way to sign in to AWS)
     $program init --profile NAME --region REGION
     ssh NAME-OF-AN-INSTANCE
 TEXT

@@ -1,11 +1,10 @@
 # shellcheck shell=bash
-# Sourced by install.sh, tests/run and contrib/bench/peers: sees to it that programs are there, or says which package
-# has them.
+# Sourced by install.sh, tests/run and contrib/bench/peers: installs missing programs, or names their packages.
 
 say() { printf '==> %s\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$1" >&2; [ $# -lt 2 ] || printf 'hint: %s\n' "$2" >&2; exit 1; }
 
-# need PROGRAM PACKAGE: notes the Debian package of a program that is missing.
+# need PROGRAM PACKAGE: records the Debian package of a missing program.
 missing_programs=() missing_packages=()
 need() {
     PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null 2>&1 && return
@@ -18,7 +17,7 @@ need_file() {
     [ -e "$1" ] || { missing_programs+=("$1") && missing_packages+=("$2"); }
 }
 
-# need_module MODULE PACKAGE: the same for a module of Python, the system's first.
+# need_module MODULE PACKAGE: the same for a Python module.
 need_module() {
     local python
     for python in /usr/bin/python3 python3; do
@@ -28,7 +27,7 @@ need_module() {
     missing_packages+=("$2")
 }
 
-# Installs what these noted where that is possible without asking, and stops with words where it is not.
+# Installs what these recorded; without root or apt-get, prints the command instead.
 install_missing() {
     [ ${#missing_programs[@]} -gt 0 ] || return 0
     if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then
@@ -36,7 +35,7 @@ install_missing() {
             "install them with your package manager; on Debian and Ubuntu: sudo apt-get install ${missing_packages[*]}"
     fi
     say "installing ${missing_packages[*]}"
-    # The package of sshd would start a server for the whole machine; here it is only a program that plays instances.
+    # The package of sshd would start a server; the sandbox starts its own sshd processes.
     local policy=/usr/sbin/policy-rc.d made_policy=no status=0
     if [ ! -e "$policy" ]; then
         printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod +x "$policy" && made_policy=yes
@@ -44,7 +43,7 @@ install_missing() {
     { apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
         apt-get install -y -qq --no-install-recommends "${missing_packages[@]}" >/dev/null; } || status=$?
     if [ "$made_policy" = yes ]; then rm -f "$policy"; fi
-    [ "$status" -eq 0 ] || die "apt-get could not install ${missing_packages[*]}" "see its words above"
+    [ "$status" -eq 0 ] || die "apt-get could not install ${missing_packages[*]}" "see its output above"
 }
 
 need_rust() {
@@ -56,22 +55,29 @@ need_rust() {
         die "this needs Rust $wanted or newer, and rustc is $have" "rustup update stable"
 }
 
-# Runs cargo with a sign of life: on a terminal cargo's own, elsewhere a line now and then.
-cargo_with_a_sign_of_life() {
+# Runs cargo and reports progress: on a terminal cargo's own bar, elsewhere every 20 s the crate that is being compiled.
+cargo_with_progress() {
     if [ -t 2 ]; then
         cargo "$@"
         return
     fi
+    local log ticker status=0
+    log=$(mktemp)
     (
         seconds=0
         while sleep 20; do
             seconds=$((seconds + 20))
-            say "still building after $seconds s (the AWS SDK takes two to five minutes on two cores)"
+            done=$(grep -cE '^ *(Compiling|Checking) ' "$log") || continue
+            crate=$(sed -nE 's/^ *(Compiling|Checking) ([^ ]+).*/\2/p' "$log" | tail -n 1)
+            # The last crate to start is not always the one that takes long: only one takes minutes.
+            ! grep -qE '(Compiling|Checking) aws-sdk-ec2 ' "$log" || crate="aws-sdk-ec2 (1.2 million lines) and $crate"
+            grep -qE '^ *Finished ' "$log" || say "building: $done crates started, now $crate, $seconds s"
         done
     ) &
-    local ticker=$! status=0
-    cargo "$@" || status=$?
+    ticker=$!
+    cargo "$@" 2> >(tee "$log" >&2) || status=$?
     kill "$ticker" 2>/dev/null || true
     wait "$ticker" 2>/dev/null || true
+    rm -f "$log"
     return "$status"
 }
