@@ -47,6 +47,13 @@ pub struct Subject<'a> {
     pub tags: &'a BTreeMap<String, String>,
 }
 
+impl Default for Template {
+    /// `{Name}`.
+    fn default() -> Self {
+        Self(vec![Part::Field("Name".to_owned())])
+    }
+}
+
 impl Template {
     /// Reads a template.
     ///

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::OsUser;
-use crate::source::Source;
+use crate::source::{HostKeys, Route, Source};
 
 /// A checked configuration.
 #[derive(Debug, Clone)]
@@ -52,6 +52,10 @@ pub struct HostRule {
     pub user: Option<OsUser>,
     /// The port.
     pub port: Option<u16>,
+    /// How the hosts are reached.
+    pub route: Option<Route>,
+    /// Which host keys are trusted.
+    pub host_keys: Option<HostKeys>,
     /// Options, written before ours.
     pub options: BTreeMap<String, String>,
 }

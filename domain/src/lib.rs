@@ -18,6 +18,7 @@ pub mod image;
 pub mod ingress;
 pub mod intent;
 pub mod inventory;
+pub mod keywords;
 pub mod names;
 pub mod own_config;
 pub mod pattern;

@@ -1,6 +1,7 @@
 //! A source: an identity, the regions and filters under which instances are discovered, and the defaults of its hosts.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +40,12 @@ pub struct Source {
     pub port: u16,
     /// Which address ssh connects to.
     pub address: AddressKind,
+    /// How instances are reached.
+    pub route: Route,
+    /// The `maxTunnelDuration` requested from an endpoint, in seconds, 1 to 3600.
+    pub max_tunnel_duration: u16,
+    /// Which host keys are trusted.
+    pub host_keys: HostKeys,
     /// What a bare name that several share does.
     pub duplicates: Duplicates,
     /// How keys are made.
@@ -146,4 +153,86 @@ impl KeyType {
             _ => None,
         }
     }
+}
+
+/// How an instance is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum Route {
+    /// TCP to the address.
+    Direct,
+    /// The tunnel of an EC2 Instance Connect Endpoint.
+    Endpoint,
+    /// A Session Manager data channel.
+    Ssm,
+    /// `Direct`, or the instance-specific route where there is no network path.
+    Auto,
+    /// `ssh -W` through this host, as the user's own ssh reaches it.
+    Jump(String),
+}
+
+impl Route {
+    /// From its form in the config file: `direct`, `endpoint`, `ssm`, `auto` or `jump:HOST`.
+    ///
+    /// # Errors
+    ///
+    /// What to write instead.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "direct" => Ok(Self::Direct),
+            "endpoint" => Ok(Self::Endpoint),
+            "ssm" => Ok(Self::Ssm),
+            "auto" => Ok(Self::Auto),
+            _ => match text.strip_prefix("jump:") {
+                Some(host) if is_jump_host(host) => Ok(Self::Jump(host.to_owned())),
+                Some(host) => Err(format!("{host:?} is not a host name")),
+                None => Err(format!("{text:?} is not a route; one of direct, endpoint, ssm, auto, jump:HOST")),
+            },
+        }
+    }
+}
+
+/// A host as a person would type it behind `ssh`, with an optional user; nothing that ssh or a shell would interpret.
+fn is_jump_host(host: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-@:".contains(&b);
+    !host.is_empty() && host.len() <= 255 && !host.starts_with('-') && host.bytes().all(allowed)
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Direct => f.write_str("direct"),
+            Self::Endpoint => f.write_str("endpoint"),
+            Self::Ssm => f.write_str("ssm"),
+            Self::Auto => f.write_str("auto"),
+            Self::Jump(host) => write!(f, "jump:{host}"),
+        }
+    }
+}
+
+impl From<Route> for String {
+    fn from(route: Route) -> Self {
+        route.to_string()
+    }
+}
+
+impl TryFrom<String> for Route {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::parse(&text)
+    }
+}
+
+/// Which host keys are trusted.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HostKeys {
+    /// Trust on first use.
+    #[default]
+    AcceptNew,
+    /// The keys of the console output; trust on first use if it has none.
+    Console,
+    /// The keys of the console output, or no connection.
+    RequireConsole,
 }

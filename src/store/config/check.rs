@@ -1,253 +1,323 @@
 //! From the config as it is typed to the one that the program works with.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
-use super::complaint::Complaint;
-use super::raw::{OneOrMany, Raw, RawHost, RawSource, RawSsh};
+use super::raw::{Raw, RawHost, RawSource, RawSsh, Value};
+use super::table::{Located, Options};
 use crate::domain::alias::Template;
 use crate::domain::config::{Config, HostRule, Layout, PushMode};
 use crate::domain::identity::Role;
 use crate::domain::ids::{OsUser, is_account, is_region};
-use crate::domain::source::{Accounts, AddressKind, Duplicates, Regions, Source, Who};
-use crate::domain::{duration, render};
+use crate::domain::source::{Accounts, AddressKind, Duplicates, HostKeys, Regions, Route, Source, Who};
+use crate::domain::{duration, keywords, render};
 use crate::error::Result;
 
-/// Options that are ours: with another value the host could not be reached, or another one would be.
-const OURS: [(&str, &str); 16] = [
+/// Options that the connection depends on: with another value the host would be unreachable, or another host would be
+/// reached. Each with what to write instead.
+const RESERVED: [(&str, &str); 16] = [
     ("host", "write a [[host]] table"),
     ("match", "write a [[host]] table"),
     ("include", "include the file in your own ssh config"),
     ("hostname", "it is the instance's address"),
     ("hostkeyalias", "it is the instance's id"),
-    ("user", "set user beside options"),
-    ("port", "set port beside options"),
-    ("proxycommand", "it is what reaches the instance"),
-    ("proxyjump", "it would go around what reaches the instance"),
-    ("proxyusefdpass", "it is what reaches the instance"),
+    ("user", "set user next to options"),
+    ("port", "set port next to options"),
+    ("proxycommand", "it connects to the instance"),
+    ("proxyjump", "set route = \"jump:HOST\" next to options"),
+    ("proxyusefdpass", "it would bypass the proxy"),
     ("controlpath", "it keeps instances apart; set control_persist in [ssh]"),
     ("controlmaster", "set control_persist in [ssh]"),
-    ("identitiesonly", "it keeps the agent's keys from using up the tries"),
-    ("pubkeyauthentication", "it is how the login works"),
-    ("preferredauthentications", "it is how the login works"),
-    ("canonicalizehostname", "put it into your own ssh config"),
+    ("identitiesonly", "without it the agent's keys use up the server's login attempts"),
+    ("pubkeyauthentication", "the login depends on it"),
+    ("preferredauthentications", "the login depends on it"),
+    ("canonicalizehostname", "set it in your own ssh config"),
 ];
 
-pub(super) fn config(raw: Raw, complain: Complaint<'_>) -> Result<Config> {
+/// Instance states that a source can list.
+const STATES: [&str; 5] = ["pending", "running", "stopping", "stopped", "shutting-down"];
+
+pub(super) fn config(raw: Raw) -> Result<Config> {
     let written = if raw.source.is_empty() { vec![RawSource::default()] } else { raw.source };
+    let host_keys = host_keys(raw.ssh.host_keys.clone())?.unwrap_or_default();
     let mut sources: Vec<Source> = Vec::new();
-    for (position, one) in written.into_iter().enumerate() {
-        let complain = complain.in_table("source", position);
-        let source = source(one.over(&raw.defaults), &complain)?;
-        if sources.iter().any(|other| other.name == source.name) {
+    for one in written {
+        let place = one.name.as_ref().or(one.profile.as_ref()).map(|name| name.place.clone()).or(one.place.clone());
+        let source = source(one.over(&raw.defaults), host_keys)?;
+        if sources.iter().any(|other| other.name == source.name)
+            && let Some(place) = place
+        {
             let name = &source.name;
-            return Err(complain.about("name", format!("two sources are named {name:?}; give one another name")));
+            return Err(place
+                .error(format!("two sources are named {name:?}"))
+                .hint("set another name for one of them"));
         }
         sources.push(source);
     }
-    let hosts = raw.host.into_iter().enumerate();
-    let hosts =
-        hosts.map(|(position, host)| rule(host, &complain.in_table("host", position))).collect::<Result<_>>()?;
-    let duration = |key: &str, value: Option<String>, default: u64| match value {
-        None => Ok(Duration::from_secs(default)),
-        Some(value) => duration::seconds(&value)
-            .map(Duration::from_secs)
-            .ok_or_else(|| complain.about(key, format!("{key}: {value:?} is no time such as \"8s\" or \"15m\""))),
+    let refresh = match raw.refresh {
+        Some(refresh) if refresh.value == "off" => None,
+        refresh => Some(time("refresh", refresh, 900)?),
     };
-    let refresh = match raw.sync.refresh.as_deref() {
-        Some("off") => None,
-        _ => Some(duration("refresh", raw.sync.refresh, 900)?),
-    };
-    let connect_timeout = duration("connect_timeout", raw.limits.connect_timeout, 8)?;
-    if connect_timeout.is_zero() {
-        return Err(complain.about("connect_timeout", "connect_timeout: it has to be 1s at least"));
+    let connect_timeout = raw.limits.connect_timeout;
+    let place = connect_timeout.as_ref().map(|timeout| timeout.place.clone());
+    let connect_timeout = time("connect_timeout", connect_timeout, 8)?;
+    if let Some(place) = place.filter(|_| connect_timeout.is_zero()) {
+        return Err(place.error("connect_timeout must be at least 1s"));
     }
-    let push_rate = raw.limits.push_rate.unwrap_or(20.0);
-    if !(0.1..=1000.0).contains(&push_rate) {
-        return Err(complain.about("push_rate", "push_rate: it has to be between 0.1 and 1000 a second"));
-    }
-    ssh(&raw.ssh, &complain)?;
+    ssh(&raw.ssh)?;
     Ok(Config {
         sources,
-        hosts,
-        push: raw.ssh.push.unwrap_or(PushMode::Auto),
-        known_hosts: raw.ssh.known_hosts.unwrap_or_default(),
-        named: raw.ssh.hosts.unwrap_or_else(|| vec!["*".to_owned()]),
-        layout: raw.ssh.layout.unwrap_or(Layout::Include),
-        control_persist: raw.ssh.control_persist,
-        options: raw.ssh.options.unwrap_or_default(),
+        hosts: raw.host.into_iter().map(rule).collect::<Result<_>>()?,
+        push: raw.ssh.push.map_or(PushMode::Auto, |push| push.value),
+        known_hosts: raw.ssh.known_hosts.map(|paths| paths.value).unwrap_or_default(),
+        named: raw.ssh.hosts.map_or_else(|| vec!["*".to_owned()], |hosts| hosts.value),
+        layout: raw.ssh.layout.map_or(Layout::Include, |layout| layout.value),
+        control_persist: raw.ssh.control_persist.map(|time| time.value),
+        options: plain(raw.ssh.options),
         refresh,
         connect_timeout,
-        push_rate,
-        credential_cache: raw.limits.credential_cache.unwrap_or(true),
-        push_log: raw.limits.push_log.unwrap_or(true),
+        push_rate: raw.limits.push_rate.map_or(20.0, |rate| rate.value),
+        credential_cache: raw.limits.credential_cache.is_none_or(|flag| flag.value),
+        push_log: raw.limits.push_log.is_none_or(|flag| flag.value),
         digest: String::new(),
     })
 }
 
-fn ssh(raw: &RawSsh, complain: &Complaint<'_>) -> Result<()> {
-    if let Some(value) = &raw.control_persist
+fn time(key: &str, value: Value<String>, default_seconds: u64) -> Result<Duration> {
+    let Some(Located { value, place }) = value else { return Ok(Duration::from_secs(default_seconds)) };
+    let seconds = duration::seconds(&value);
+    seconds.map(Duration::from_secs).ok_or_else(|| {
+        place
+            .error(format!("{key}: {value:?} is not a time"))
+            .hint(format!("write a number with a unit: {key} = \"15m\""))
+    })
+}
+
+fn plain(options: Value<Options>) -> BTreeMap<String, String> {
+    let options = options.map(|options| options.value).unwrap_or_default();
+    options.into_iter().map(|(keyword, value)| (keyword, value.value)).collect()
+}
+
+fn ssh(raw: &RawSsh) -> Result<()> {
+    if let Some(Located { value, place }) = &raw.control_persist
         && !matches!(value.as_str(), "yes" | "no")
         && duration::seconds(value).is_none()
     {
-        return Err(complain.about("control_persist", format!("control_persist: {value:?} is no time such as \"10m\"")));
+        return Err(place.error(format!("control_persist: {value:?} is not a time")).hint("control_persist = \"10m\""));
     }
-    for path in raw.known_hosts.iter().flatten() {
-        render::check_path(path)
-            .map_err(|why| complain.about("known_hosts", format!("known_hosts: {path:?}: {why}")))?;
+    for path in raw.known_hosts.iter().flat_map(|paths| &paths.value) {
+        let place = raw.known_hosts.as_ref().map(|paths| &paths.place);
+        let checked = render::check_path(path);
+        let checked =
+            if Path::new(path).is_absolute() { checked } else { Err("it is not an absolute path".to_owned()) };
+        if let (Err(reason), Some(place)) = (checked, place) {
+            return Err(place.error(format!("known_hosts: {path:?}: {reason}")));
+        }
     }
-    options(raw.options.as_ref(), complain)
+    options(raw.options.as_ref())
 }
 
-/// Whether ssh takes the rest of it is for `ssh -G` to say, at sync.
-fn options(options: Option<&BTreeMap<String, String>>, complain: &Complaint<'_>) -> Result<()> {
-    for (keyword, value) in options.into_iter().flatten() {
+/// Values are left to `ssh -G`, at sync; so are keywords that are neither known nor similar to a known one.
+fn options(options: Option<&Located<Options>>) -> Result<()> {
+    for (keyword, Located { value, place }) in options.into_iter().flat_map(|options| &options.value) {
         let lower = keyword.to_ascii_lowercase();
         if keyword.is_empty() || !keyword.bytes().all(|b| b.is_ascii_alphanumeric()) {
-            return Err(complain.about("options", format!("options: {keyword:?} is no keyword of ssh_config")));
+            return Err(place.error(format!("options: {keyword:?} is not a keyword of ssh_config")));
         }
-        if let Some((_, instead)) = OURS.iter().find(|(ours, _)| *ours == lower) {
-            return Err(complain
-                .about("options", format!("options: {keyword} cannot be set here"))
+        if let Some((_, instead)) = RESERVED.iter().find(|(reserved, _)| *reserved == lower) {
+            return Err(place
+                .error(format!("options: {keyword} cannot be set here"))
                 .hint(format!("{instead} ({keyword} is written by ssh-eic)")));
         }
+        if let Some(near) = keywords::correction(keyword) {
+            return Err(place.error(format!("unknown ssh option {keyword}; did you mean {near}?")));
+        }
         if value.trim().is_empty() || value.chars().any(char::is_control) {
-            return Err(complain.about("options", format!("options: the value of {keyword} has to be one line")));
+            return Err(place.error(format!("options: the value of {keyword} must be one line")));
         }
     }
     Ok(())
 }
 
-fn rule(raw: RawHost, complain: &Complaint<'_>) -> Result<HostRule> {
-    let patterns = raw.patterns.list();
+fn rule(raw: RawHost) -> Result<HostRule> {
+    let Located { value: patterns, place } = raw.patterns;
     if patterns.iter().all(|pattern| pattern.trim().is_empty() || pattern.starts_with('!')) {
-        return Err(complain.about("match", "match: it needs a pattern of aliases such as \"prod-db-*\""));
+        return Err(place.error("match needs a pattern of aliases: match = \"prod-db-*\""));
     }
-    options(raw.options.as_ref(), complain)?;
-    check_port(raw.port, complain)?;
-    let user = raw.user.as_deref().map(|name| user(name, complain)).transpose()?;
-    Ok(HostRule { patterns, user, port: raw.port, options: raw.options.unwrap_or_default() })
-}
-
-fn user(name: &str, complain: &Complaint<'_>) -> Result<OsUser> {
-    OsUser::parse(name).ok_or_else(|| {
-        complain.about("user", format!("user: {name:?} is not a user name that EC2 Instance Connect takes"))
+    options(raw.options.as_ref())?;
+    Ok(HostRule {
+        patterns,
+        user: raw.user.as_ref().map(user).transpose()?,
+        port: raw.port.map(|port| port.value),
+        route: raw.route.as_ref().map(route).transpose()?,
+        host_keys: host_keys(raw.host_keys)?,
+        options: plain(raw.options),
     })
 }
 
-fn check_port(port: Option<u16>, complain: &Complaint<'_>) -> Result<()> {
-    if port == Some(0) { Err(complain.about("port", "port: 0 is no port")) } else { Ok(()) }
+fn user(name: &Located<String>) -> Result<OsUser> {
+    OsUser::parse(&name.value).ok_or_else(|| {
+        name.place.error(format!("user: {:?} is not a user name that EC2 Instance Connect accepts", name.value))
+    })
 }
 
-fn source(raw: RawSource, complain: &Complaint<'_>) -> Result<Source> {
+fn route(text: &Located<String>) -> Result<Route> {
+    let route = Route::parse(&text.value).map_err(|reason| text.place.error(format!("route: {reason}")))?;
+    if route == Route::Direct {
+        return Ok(route);
+    }
+    Err(text
+        .place
+        .error(format!("route = {:?} is not supported by this version", text.value))
+        .hint("leave it out for now"))
+}
+
+fn host_keys(mode: Value<HostKeys>) -> Result<Option<HostKeys>> {
+    match mode {
+        Some(Located { value, place }) if value != HostKeys::AcceptNew => {
+            Err(place.error("this value of host_keys is not supported by this version").hint("leave it out for now"))
+        }
+        mode => Ok(mode.map(|mode| mode.value)),
+    }
+}
+
+fn source(raw: RawSource, default_host_keys: HostKeys) -> Result<Source> {
     let name = raw.own_name().unwrap_or_else(|| "default".to_owned());
     // Each of these becomes a word of a ProxyCommand.
     for (key, value) in [
-        ("name", Some(&name)),
-        ("profile", raw.profile.as_ref()),
-        ("sso_session", raw.sso_session.as_ref()),
-        ("role_arn", raw.role_arn.as_ref()),
-        ("external_id", raw.external_id.as_ref()),
-        ("role_session_name", raw.role_session_name.as_ref()),
+        ("source name", &raw.name),
+        ("profile", &raw.profile),
+        ("sso_session", &raw.sso_session),
+        ("role_arn", &raw.role_arn),
+        ("external_id", &raw.external_id),
+        ("role_session_name", &raw.role_session_name),
     ] {
-        let what = if key == "name" { "source name" } else { key };
-        let checked = value.map_or(Ok(()), |value| render::check_word(value));
-        checked.map_err(|why| complain.about(key, format!("{what} {:?}: {why}", value.map_or("", |v| v))))?;
-    }
-    let alias = raw.alias.as_deref().unwrap_or("{Name}");
-    let alias = Template::parse(alias).map_err(|why| complain.about("alias", format!("alias {alias:?}: {why}")))?;
-    let user = match raw.user.as_deref() {
-        None | Some("auto") => None,
-        Some(name) => Some(user(name, complain)?),
-    };
-    check_port(raw.port, complain)?;
-    let key_type = raw.key_type.unwrap_or_default();
-    if let Some(why) = key_type.refused() {
-        return Err(complain.about("key_type", format!("key_type: {why}")).hint("write rsa, or leave it out"));
-    }
-    if let Some(account) = raw.account.as_deref().filter(|account| !is_account(account)) {
-        return Err(complain.about("account", format!("account: {account:?} is not an account id of 12 digits")));
-    }
-    let states = raw.states.clone().unwrap_or_else(|| vec!["running".to_owned(), "stopped".to_owned()]);
-    for state in &states {
-        if !["pending", "running", "stopping", "stopped", "shutting-down"].contains(&state.as_str()) {
-            return Err(complain
-                .about("states", format!("states: {state:?} is not a state of an instance that can be reached")));
+        if let Some(Located { value, place }) = value {
+            render::check_word(value).map_err(|reason| place.error(format!("{key} {value:?}: {reason}")))?;
         }
     }
-    if raw.role_arn.is_none() && (raw.external_id.is_some() || raw.role_session_name.is_some()) {
-        return Err(complain.about("external_id", "external_id and role_session_name need a role_arn"));
+    let alias = match &raw.alias {
+        None => Template::default(),
+        Some(Located { value, place }) => {
+            Template::parse(value).map_err(|reason| place.error(format!("alias {value:?}: {reason}")))?
+        }
+    };
+    let key_type = raw.key_type.as_ref().map(|key_type| key_type.value).unwrap_or_default();
+    if let (Some(reason), Some(key_type)) = (key_type.refused(), &raw.key_type) {
+        return Err(key_type.place.error(format!("key_type: {reason}")).hint("write rsa, or leave it out"));
     }
+    if let Some(Located { value, place }) = raw.account.as_ref().filter(|account| !is_account(&account.value)) {
+        return Err(place.error(format!("account: {value:?} is not an account id of 12 digits")));
+    }
+    if let Some(Located { value, place }) = &raw.role_arn
+        && !is_role_arn(value)
+    {
+        return Err(place.error("role_arn must be an ARN: arn:aws:iam::111122223333:role/NAME"));
+    }
+    if let Some(Located { value, place }) = &raw.states
+        && let Some(state) = value.iter().find(|state| !STATES.contains(&state.as_str()))
+    {
+        return Err(place.error(format!("states: {state:?} is not an instance state; one of {}", STATES.join(", "))));
+    }
+    if let (None, Some(other)) = (&raw.role_arn, raw.external_id.as_ref().or(raw.role_session_name.as_ref())) {
+        return Err(other.place.error("external_id and role_session_name need a role_arn"));
+    }
+    let max_tunnel_duration = match raw.max_tunnel_duration.clone() {
+        None => 3600,
+        Some(Located { value, place }) => duration::seconds(&value)
+            .and_then(|seconds| u16::try_from(seconds).ok())
+            .filter(|seconds| (1..=3600).contains(seconds))
+            .ok_or_else(|| {
+                place.error("max_tunnel_duration must be between 1s and 1h: max_tunnel_duration = \"1h\"")
+            })?,
+    };
     Ok(Source {
         of: name.clone(),
         name,
-        who: who(&raw, complain)?,
+        who: who(&raw)?,
         account_name: String::new(),
-        regions: regions(raw.regions, complain)?,
-        role: raw.role_arn.map(|arn| Role { arn, external_id: raw.external_id, session_name: raw.role_session_name }),
-        account: raw.account,
-        tags: lists(raw.tags),
-        exclude: lists(raw.exclude),
-        states,
+        regions: regions(raw.regions)?,
+        role: raw.role_arn.map(|arn| Role {
+            arn: arn.value,
+            external_id: raw.external_id.map(|id| id.value),
+            session_name: raw.role_session_name.map(|name| name.value),
+        }),
+        account: raw.account.map(|account| account.value),
+        tags: raw.tags.map(|tags| tags.value).unwrap_or_default(),
+        exclude: raw.exclude.map(|tags| tags.value).unwrap_or_default(),
+        states: raw.states.map_or_else(|| vec!["running".to_owned(), "stopped".to_owned()], |states| states.value),
         alias,
-        user,
-        port: raw.port.unwrap_or(22),
-        address: raw.address.unwrap_or(AddressKind::Private),
-        duplicates: raw.duplicates.unwrap_or(Duplicates::List),
+        user: raw.user.as_ref().filter(|name| name.value != "auto").map(user).transpose()?,
+        port: raw.port.map_or(22, |port| port.value),
+        address: raw.address.map_or(AddressKind::Private, |address| address.value),
+        route: raw.route.as_ref().map(route).transpose()?.unwrap_or(Route::Direct),
+        max_tunnel_duration,
+        host_keys: host_keys(raw.host_keys.clone())?.unwrap_or(default_host_keys),
+        duplicates: raw.duplicates.map_or(Duplicates::List, |duplicates| duplicates.value),
         key_type,
     })
 }
 
-fn who(raw: &RawSource, complain: &Complaint<'_>) -> Result<Who> {
+/// `arn:PARTITION:iam::ACCOUNT:role/PATH/NAME`.
+fn is_role_arn(text: &str) -> bool {
+    let parts: Vec<&str> = text.splitn(6, ':').collect();
+    matches!(parts.as_slice(), ["arn", partition, "iam", "", account, name]
+        if !partition.is_empty() && is_account(account) && name.starts_with("role/") && name.len() > 5)
+}
+
+fn who(raw: &RawSource) -> Result<Who> {
     let Some(session) = &raw.sso_session else {
-        for (key, given) in [
-            ("accounts", raw.accounts.is_some()),
-            ("exclude_accounts", raw.exclude_accounts.is_some()),
-            ("role", raw.role.is_some()),
+        for (key, place) in [
+            ("accounts", raw.accounts.as_ref().map(|value| &value.place)),
+            ("exclude_accounts", raw.exclude_accounts.as_ref().map(|value| &value.place)),
+            ("role", raw.role.as_ref().map(|value| &value.place)),
         ] {
-            if given {
-                return Err(complain.about(key, format!("{key} needs an sso_session")).hint(match key {
-                    "role" => "to assume a role on top of a profile, set role_arn",
-                    _ => "to refuse credentials of other accounts, set account",
+            if let Some(place) = place {
+                return Err(place.error(format!("{key} needs an sso_session")).hint(match key {
+                    "role" => "to assume a role with the identity of a profile, set role_arn",
+                    _ => "to reject credentials of other accounts, set account",
                 }));
             }
         }
-        return Ok(match &raw.profile {
+        return Ok(match raw.profile.as_ref().map(|profile| profile.value.clone()) {
             None => Who::Ambient,
-            Some(profile) if profile.contains(['*', '?']) => Who::Profiles(profile.clone()),
-            Some(profile) => Who::Profile(profile.clone()),
+            Some(profile) if profile.contains(['*', '?']) => Who::Profiles(profile),
+            Some(profile) => Who::Profile(profile),
         });
     };
     if raw.profile.is_some() {
-        return Err(complain.about("sso_session", "profile and sso_session are two ways to sign in: name one of them"));
+        return Err(session.place.error("profile and sso_session cannot be combined: set one of them"));
     }
-    let roles = raw.role.clone().map(OneOrMany::list).unwrap_or_default();
+    let roles = raw.role.as_ref().map(|role| role.value.clone()).unwrap_or_default();
     if roles.iter().all(|role| role.trim().is_empty()) {
-        return Err(complain
-            .about("sso_session", "sso_session needs a role: the name of a permission set")
-            .hint("role = \"SshUser\", or a list of which the first one that you hold in an account counts"));
+        return Err(session
+            .place
+            .error("sso_session needs a role: the name of a permission set")
+            .hint("role = \"SshUser\", or a list of which the first one that you hold in an account is used"));
     }
-    let only = raw.accounts.clone().unwrap_or_else(|| vec!["*".to_owned()]);
-    let exclude = raw.exclude_accounts.clone().unwrap_or_default();
-    Ok(Who::Accounts(Accounts { session: session.clone(), only, exclude, roles }))
+    Ok(Who::Accounts(Accounts {
+        session: session.value.clone(),
+        only: raw.accounts.as_ref().map_or_else(|| vec!["*".to_owned()], |accounts| accounts.value.clone()),
+        exclude: raw.exclude_accounts.as_ref().map(|accounts| accounts.value.clone()).unwrap_or_default(),
+        roles,
+    }))
 }
 
-fn regions(regions: Option<Vec<String>>, complain: &Complaint<'_>) -> Result<Regions> {
-    let Some(regions) = regions.filter(|regions| !regions.is_empty()) else { return Ok(Regions::OfProfile) };
+fn regions(regions: Value<Vec<String>>) -> Result<Regions> {
+    let Some(Located { value: regions, place }) = regions.filter(|regions| !regions.value.is_empty()) else {
+        return Ok(Regions::OfProfile);
+    };
     if regions == ["all"] {
         return Ok(Regions::All);
     }
     for region in &regions {
         if region == "all" {
-            return Err(complain.about("regions", "regions: \"all\" stands alone: [\"all\"]"));
+            return Err(place.error("regions: \"all\" cannot be combined with others: regions = [\"all\"]"));
         }
         if !is_region(region) {
-            return Err(complain.about("regions", format!("regions: {region:?} is not a region such as \"eu-west-1\"")));
+            return Err(place.error(format!("regions: {region:?} is not a region name such as \"eu-west-1\"")));
         }
     }
     Ok(Regions::Named(regions))
-}
-
-fn lists(tags: Option<BTreeMap<String, OneOrMany>>) -> BTreeMap<String, Vec<String>> {
-    tags.unwrap_or_default().into_iter().map(|(key, value)| (key, value.list())).collect()
 }

@@ -1,7 +1,7 @@
 //! `config.toml`: reading, checking, and the defaults of every key.
 //!
-//! Two types: what the user typed ([`Raw`]) and what the program works with ([`Config`]). A key that is unknown, of
-//! the wrong form, or promised but not built yet stops everything with its line; nothing is silently ignored.
+//! Two types: what the user typed ([`Raw`]) and what the program works with ([`Config`]). An unknown key or a value of
+//! the wrong form is an error with its line; nothing is silently ignored.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,13 +13,13 @@ use crate::store::files;
 use crate::store::paths::Paths;
 
 mod check;
-mod complaint;
 mod raw;
+mod table;
 #[cfg(test)]
 mod tests;
 
-use complaint::{Complaint, syntax_error};
 use raw::Raw;
+use table::File;
 
 /// Reads the user's file over the machine's; the defaults where there is neither.
 ///
@@ -33,13 +33,7 @@ pub fn load(path: &Path, machine: &Path) -> Result<Config> {
     let digest = digest::of([of_machine.as_deref().unwrap_or("").as_bytes(), own.as_bytes()]);
     let config = match of_machine {
         None => parse(&own, path)?,
-        Some(text) => {
-            // Each by itself first, so that what is wrong in one is told with its own name and line.
-            parse(&text, machine)?;
-            parse(&own, path)?;
-            let merged = raw(&own, path)?.over(raw(&text, machine)?);
-            check::config(merged, Complaint { text: &own, path, from: 0 })?
-        }
+        Some(text) => check::config(raw(&own, path)?.over(raw(&text, machine)?))?,
     };
     Ok(Config { digest, ..config })
 }
@@ -50,7 +44,7 @@ pub fn load(path: &Path, machine: &Path) -> Result<Config> {
 ///
 /// [`Kind::Config`], as [`load`].
 pub fn parse(text: &str, path: &Path) -> Result<Config> {
-    check::config(raw(text, path)?, Complaint { text, path, from: 0 })
+    check::config(raw(text, path)?)
 }
 
 /// The folder of temporary credentials, if they are cached.
@@ -70,7 +64,7 @@ fn read(path: &Path) -> Result<Option<String>> {
 }
 
 fn raw(text: &str, path: &Path) -> Result<Raw> {
-    let raw: Raw = toml::from_str(text).map_err(|error| syntax_error(text, path, &error))?;
-    raw::refuse_unbuilt(&raw, &Complaint { text, path, from: 0 })?;
-    Ok(raw)
+    let file = File::new(path, text);
+    let document = file.document()?;
+    Raw::read(&file.top(&document))
 }

@@ -1,198 +1,280 @@
-//! The config as it is typed: every key of the contract, the defaults of `[defaults]`, a user's file over a machine's,
-//! and the refusal of what is promised and not built yet.
+//! The config as it is typed: the keys of every table, the defaults of `[defaults]`, and a user's file merged with the
+//! machine-wide one. Every value keeps the line that sets it.
 
-use std::collections::BTreeMap;
-
-use serde::Deserialize;
-
-use super::complaint::Complaint;
+use super::table::{Located, Options, Place, Table, Tags};
 use crate::domain::config::{Layout, PushMode};
-use crate::domain::source::{AddressKind, Duplicates, KeyType};
+use crate::domain::source::{AddressKind, Duplicates, HostKeys, KeyType};
 use crate::error::Result;
 
-#[derive(Debug, Default, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// What a key takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    Text,
+    TextOrList,
+    List,
+    /// 1 to 65535.
+    Port,
+    /// Pushes a second, 0.1 to 1000.
+    Rate,
+    Flag,
+    /// A number with a unit, in quotes.
+    Time,
+    Tags,
+    Options,
+    /// One of these.
+    Word(&'static [&'static str]),
+    /// A table of its own.
+    Table,
+}
+
+/// A key, what it takes, and an example that the parser accepts.
+#[derive(Debug)]
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    pub(super) form: Form,
+    pub(super) example: &'static str,
+}
+
+const fn key(name: &'static str, form: Form, example: &'static str) -> Key {
+    Key { name, form, example }
+}
+
+const ADDRESSES: Form = Form::Word(&["private", "ipv6", "public"]);
+const HOST_KEYS: Form = Form::Word(&["accept-new", "console", "require-console"]);
+
+const SOURCE: &[Key] = &[
+    key("name", Form::Text, "name = \"prod\""),
+    key("profile", Form::Text, "profile = \"prod\""),
+    key("sso_session", Form::Text, "sso_session = \"corp\""),
+    key("accounts", Form::List, "accounts = [\"prod-*\"]"),
+    key("exclude_accounts", Form::List, "exclude_accounts = [\"sandbox-*\"]"),
+    key("role", Form::TextOrList, "role = [\"SshUser\", \"ReadOnly\"]"),
+    key("role_arn", Form::Text, "role_arn = \"arn:aws:iam::111122223333:role/ssh\""),
+    key("external_id", Form::Text, "external_id = \"7f3a\""),
+    key("role_session_name", Form::Text, "role_session_name = \"jane\""),
+    key("account", Form::Text, "account = \"111122223333\""),
+    key("regions", Form::List, "regions = [\"eu-west-1\"]"),
+    key("tags", Form::Tags, "tags = { Environment = \"prod\", Role = [\"web\", \"db\"] }"),
+    key("exclude", Form::Tags, "exclude = { Name = \"*-fw\" }"),
+    key("states", Form::List, "states = [\"running\", \"stopped\"]"),
+    key("alias", Form::Text, "alias = \"{Environment}-{Name}\""),
+    key("user", Form::Text, "user = \"ubuntu\""),
+    key("port", Form::Port, "port = 2222"),
+    key("address", ADDRESSES, "address = \"ipv6\""),
+    key("route", Form::Text, "route = \"direct\""),
+    key("max_tunnel_duration", Form::Time, "max_tunnel_duration = \"1h\""),
+    key("duplicates", Form::Word(&["list", "newest"]), "duplicates = \"newest\""),
+    key("key_type", Form::Word(&["ed25519", "rsa"]), "key_type = \"rsa\""),
+    key("host_keys", HOST_KEYS, "host_keys = \"accept-new\""),
+];
+
+/// Every table with its keys; the first is the top level.
+pub(super) const TABLES: &[(&str, &[Key])] = &[
+    (
+        "",
+        &[
+            key("defaults", Form::Table, "[defaults]"),
+            key("source", Form::Table, "[[source]]"),
+            key("host", Form::Table, "[[host]]"),
+            key("ssh", Form::Table, "[ssh]"),
+            key("sync", Form::Table, "[sync]"),
+            key("limits", Form::Table, "[limits]"),
+        ],
+    ),
+    ("source", SOURCE),
+    (
+        "host",
+        &[
+            key("match", Form::TextOrList, "match = \"prod-db-*\""),
+            key("user", Form::Text, "user = \"deploy\""),
+            key("port", Form::Port, "port = 2222"),
+            key("route", Form::Text, "route = \"direct\""),
+            key("host_keys", HOST_KEYS, "host_keys = \"accept-new\""),
+            key("options", Form::Options, "options = { ForwardAgent = \"yes\" }"),
+        ],
+    ),
+    (
+        "ssh",
+        &[
+            key("push", Form::Word(&["hook", "proxy", "auto"]), "push = \"auto\""),
+            key("host_keys", HOST_KEYS, "host_keys = \"accept-new\""),
+            key("known_hosts", Form::List, "known_hosts = [\"/etc/ssh-eic/known_hosts\"]"),
+            key("hosts", Form::List, "hosts = [\"prod-*\"]"),
+            key("layout", Form::Word(&["include", "inline"]), "layout = \"include\""),
+            key("control_persist", Form::Time, "control_persist = \"10m\""),
+            key("options", Form::Options, "options = { ServerAliveInterval = \"30\" }"),
+        ],
+    ),
+    ("sync", &[key("refresh", Form::Time, "refresh = \"15m\"")]),
+    (
+        "limits",
+        &[
+            key("connect_timeout", Form::Time, "connect_timeout = \"8s\""),
+            key("push_rate", Form::Rate, "push_rate = 5"),
+            key("credential_cache", Form::Flag, "credential_cache = false"),
+            key("push_log", Form::Flag, "push_log = false"),
+        ],
+    ),
+    ("defaults", SOURCE),
+];
+
+/// The keys of a table.
+pub(super) fn keys(table: &str) -> &'static [Key] {
+    TABLES.iter().find(|(name, _)| *name == table).map_or(&[], |(_, keys)| keys)
+}
+
+/// The header of a table as it is written; `None` for the top level and unknown tables.
+pub(super) fn header(table: &str) -> Option<&'static str> {
+    TABLES[0].1.iter().find(|key| key.name == table).map(|key| key.example)
+}
+
+/// A key that may be missing.
+pub(super) type Value<T> = Option<Located<T>>;
+
+#[derive(Debug, Default, Clone)]
 pub(super) struct Raw {
-    #[serde(default)]
     pub(super) defaults: RawSource,
-    #[serde(default)]
     pub(super) source: Vec<RawSource>,
-    #[serde(default)]
     pub(super) host: Vec<RawHost>,
-    #[serde(default)]
     pub(super) ssh: RawSsh,
-    #[serde(default)]
-    pub(super) sync: RawSync,
-    #[serde(default)]
+    pub(super) refresh: Value<String>,
     pub(super) limits: RawLimits,
 }
 
-#[derive(Debug, Default, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RawSource {
-    pub(super) name: Option<String>,
-    pub(super) profile: Option<String>,
-    pub(super) sso_session: Option<String>,
-    pub(super) accounts: Option<Vec<String>>,
-    pub(super) exclude_accounts: Option<Vec<String>>,
-    pub(super) role: Option<OneOrMany>,
-    pub(super) role_arn: Option<String>,
-    pub(super) external_id: Option<String>,
-    pub(super) role_session_name: Option<String>,
-    pub(super) account: Option<String>,
-    pub(super) regions: Option<Vec<String>>,
-    pub(super) tags: Option<BTreeMap<String, OneOrMany>>,
-    pub(super) exclude: Option<BTreeMap<String, OneOrMany>>,
-    pub(super) states: Option<Vec<String>>,
-    pub(super) alias: Option<String>,
-    pub(super) user: Option<String>,
-    pub(super) port: Option<u16>,
-    pub(super) address: Option<AddressKind>,
-    pub(super) route: Option<String>,
-    pub(super) duplicates: Option<Duplicates>,
-    pub(super) key_type: Option<KeyType>,
+/// Defines a table's struct: the keys in order, each with the reader of [`Table`], and the merge over another one.
+macro_rules! table {
+    ($name:ident { $($field:ident: $type:ty = $read:ident,)* }) => {
+        #[derive(Debug, Default, Clone)]
+        pub(super) struct $name {
+            /// The line of the table's header.
+            pub(super) place: Option<Place>,
+            $(pub(super) $field: Value<$type>,)*
+        }
+
+        impl $name {
+            fn read(table: &Table<'_, '_>) -> Result<Self> {
+                table.check_keys()?;
+                Ok(Self { place: Some(table.place()), $($field: table.$read(stringify!($field))?,)* })
+            }
+
+            /// Fills keys that are missing.
+            pub(super) fn over(self, other: &Self) -> Self {
+                let other = other.clone();
+                Self { place: self.place.or(other.place), $($field: self.$field.or(other.$field),)* }
+            }
+        }
+    };
 }
 
-/// What a person would have put in a Host block.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+table!(RawSource {
+    name: String = text,
+    profile: String = text,
+    sso_session: String = text,
+    accounts: Vec<String> = list,
+    exclude_accounts: Vec<String> = list,
+    role: Vec<String> = text_or_list,
+    role_arn: String = text,
+    external_id: String = text,
+    role_session_name: String = text,
+    account: String = text,
+    regions: Vec<String> = list,
+    tags: Tags = tags,
+    exclude: Tags = tags,
+    states: Vec<String> = list,
+    alias: String = text,
+    user: String = text,
+    port: u16 = port,
+    address: AddressKind = word,
+    route: String = text,
+    max_tunnel_duration: String = text,
+    duplicates: Duplicates = word,
+    key_type: KeyType = word,
+    host_keys: HostKeys = word,
+});
+
+table!(RawSsh {
+    push: PushMode = word,
+    host_keys: HostKeys = word,
+    known_hosts: Vec<String> = list,
+    hosts: Vec<String> = list,
+    layout: Layout = word,
+    control_persist: String = text,
+    options: Options = options,
+});
+
+table!(RawLimits {
+    connect_timeout: String = text,
+    push_rate: f64 = rate,
+    credential_cache: bool = flag,
+    push_log: bool = flag,
+});
+
+/// A `[[host]]` table.
+#[derive(Debug, Clone)]
 pub(super) struct RawHost {
-    #[serde(rename = "match")]
-    pub(super) patterns: OneOrMany,
-    pub(super) user: Option<String>,
-    pub(super) port: Option<u16>,
-    pub(super) route: Option<String>,
-    pub(super) host_keys: Option<String>,
-    pub(super) options: Option<BTreeMap<String, String>>,
+    pub(super) patterns: Located<Vec<String>>,
+    pub(super) user: Value<String>,
+    pub(super) port: Value<u16>,
+    pub(super) route: Value<String>,
+    pub(super) host_keys: Value<HostKeys>,
+    pub(super) options: Value<Options>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
-pub(super) enum OneOrMany {
-    One(String),
-    Many(Vec<String>),
-}
-
-impl OneOrMany {
-    pub(super) fn list(self) -> Vec<String> {
-        match self {
-            Self::One(one) => vec![one],
-            Self::Many(many) => many,
-        }
-    }
-}
-
-#[derive(Debug, Default, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RawSsh {
-    pub(super) push: Option<PushMode>,
-    pub(super) host_keys: Option<String>,
-    pub(super) known_hosts: Option<Vec<String>>,
-    pub(super) hosts: Option<Vec<String>>,
-    pub(super) layout: Option<Layout>,
-    pub(super) control_persist: Option<String>,
-    pub(super) options: Option<BTreeMap<String, String>>,
-}
-
-#[derive(Debug, Default, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RawSync {
-    pub(super) refresh: Option<String>,
-}
-
-#[derive(Debug, Default, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RawLimits {
-    pub(super) connect_timeout: Option<String>,
-    pub(super) push_rate: Option<f64>,
-    pub(super) credential_cache: Option<bool>,
-    pub(super) push_log: Option<bool>,
-}
-
-impl RawSource {
-    /// Fills what is not written from `[defaults]`.
-    pub(super) fn over(self, defaults: &Self) -> Self {
-        let defaults = defaults.clone();
-        Self {
-            name: self.name.or(defaults.name),
-            profile: self.profile.or(defaults.profile),
-            sso_session: self.sso_session.or(defaults.sso_session),
-            accounts: self.accounts.or(defaults.accounts),
-            exclude_accounts: self.exclude_accounts.or(defaults.exclude_accounts),
-            role: self.role.or(defaults.role),
-            role_arn: self.role_arn.or(defaults.role_arn),
-            external_id: self.external_id.or(defaults.external_id),
-            role_session_name: self.role_session_name.or(defaults.role_session_name),
-            account: self.account.or(defaults.account),
-            regions: self.regions.or(defaults.regions),
-            tags: self.tags.or(defaults.tags),
-            exclude: self.exclude.or(defaults.exclude),
-            states: self.states.or(defaults.states),
-            alias: self.alias.or(defaults.alias),
-            user: self.user.or(defaults.user),
-            port: self.port.or(defaults.port),
-            address: self.address.or(defaults.address),
-            route: self.route.or(defaults.route),
-            duplicates: self.duplicates.or(defaults.duplicates),
-            key_type: self.key_type.or(defaults.key_type),
-        }
-    }
-}
-
-impl Raw {
-    /// A user's file over a machine's: key by key, except that sources and hosts of the machine come behind the user's,
-    /// and a source of the user's replaces one of the same name.
-    pub(super) fn over(self, machine: Self) -> Self {
-        let name = |source: &RawSource| source.own_name();
-        let own: Vec<Option<String>> = self.source.iter().map(name).collect();
-        let further = machine.source.into_iter().filter(|source| !own.contains(&source.own_name()));
-        Self {
-            defaults: self.defaults.over(&machine.defaults),
-            source: self.source.iter().cloned().chain(further).collect(),
-            host: self.host.into_iter().chain(machine.host).collect(),
-            ssh: RawSsh {
-                push: self.ssh.push.or(machine.ssh.push),
-                host_keys: self.ssh.host_keys.or(machine.ssh.host_keys),
-                known_hosts: self.ssh.known_hosts.or(machine.ssh.known_hosts),
-                hosts: self.ssh.hosts.or(machine.ssh.hosts),
-                layout: self.ssh.layout.or(machine.ssh.layout),
-                control_persist: self.ssh.control_persist.or(machine.ssh.control_persist),
-                options: self.ssh.options.or(machine.ssh.options),
-            },
-            sync: RawSync { refresh: self.sync.refresh.or(machine.sync.refresh) },
-            limits: RawLimits {
-                connect_timeout: self.limits.connect_timeout.or(machine.limits.connect_timeout),
-                push_rate: self.limits.push_rate.or(machine.limits.push_rate),
-                credential_cache: self.limits.credential_cache.or(machine.limits.credential_cache),
-                push_log: self.limits.push_log.or(machine.limits.push_log),
-            },
-        }
+impl RawHost {
+    fn read(table: &Table<'_, '_>) -> Result<Self> {
+        table.check_keys()?;
+        let patterns = table.text_or_list("match")?.ok_or_else(|| {
+            table.place().error("this [[host]] has no match").hint("add a pattern of aliases: match = \"prod-db-*\"")
+        })?;
+        Ok(Self {
+            patterns,
+            user: table.text("user")?,
+            port: table.port("port")?,
+            route: table.text("route")?,
+            host_keys: table.word("host_keys")?,
+            options: table.options("options")?,
+        })
     }
 }
 
 impl RawSource {
     /// The name that it has without any defaults.
     pub(super) fn own_name(&self) -> Option<String> {
-        self.name.clone().or_else(|| self.profile.clone()).or_else(|| self.sso_session.clone())
+        [&self.name, &self.profile, &self.sso_session].into_iter().flatten().next().map(|name| name.value.clone())
     }
 }
 
-/// What the contract promises and this version does not do yet is refused where a config asks for it.
-pub(super) fn refuse_unbuilt(raw: &Raw, complain: &Complaint<'_>) -> Result<()> {
-    let check = |complain: &Complaint<'_>, key: &str, value: Option<&String>, built: &str| match value {
-        Some(value) if value != built => Err(complain
-            .about(key, format!("{key} = {value:?} is not supported by this version"))
-            .hint("leave it out for now")),
-        _ => Ok(()),
-    };
-    check(complain, "host_keys", raw.ssh.host_keys.as_ref(), "accept-new")?;
-    for (position, host) in raw.host.iter().enumerate() {
-        let complain = complain.in_table("host", position);
-        check(&complain, "host_keys", host.host_keys.as_ref(), "accept-new")?;
-        check(&complain, "route", host.route.as_ref(), "direct")?;
+impl Raw {
+    /// Reads a whole file.
+    pub(super) fn read(top: &Table<'_, '_>) -> Result<Self> {
+        top.check_keys()?;
+        let defaults = top.table("defaults")?.as_ref().map(RawSource::read).transpose()?.unwrap_or_default();
+        let sync = top.table("sync")?;
+        if let Some(sync) = &sync {
+            sync.check_keys()?;
+        }
+        Ok(Self {
+            defaults,
+            source: top.tables("source")?.iter().map(RawSource::read).collect::<Result<_>>()?,
+            host: top.tables("host")?.iter().map(RawHost::read).collect::<Result<_>>()?,
+            ssh: top.table("ssh")?.as_ref().map(RawSsh::read).transpose()?.unwrap_or_default(),
+            refresh: sync.map(|sync| sync.text("refresh")).transpose()?.flatten(),
+            limits: top.table("limits")?.as_ref().map(RawLimits::read).transpose()?.unwrap_or_default(),
+        })
     }
-    for (position, source) in raw.source.iter().enumerate() {
-        check(&complain.in_table("source", position), "route", source.route.as_ref(), "direct")?;
+
+    /// A user's file over the machine-wide one: key by key, except that the machine's sources and hosts come after the
+    /// user's, and a source of the user replaces one with the same name.
+    pub(super) fn over(self, machine: Self) -> Self {
+        let own: Vec<Option<String>> = self.source.iter().map(RawSource::own_name).collect();
+        let further = machine.source.into_iter().filter(|source| !own.contains(&source.own_name()));
+        Self {
+            defaults: self.defaults.over(&machine.defaults),
+            source: self.source.iter().cloned().chain(further).collect(),
+            host: self.host.into_iter().chain(machine.host).collect(),
+            ssh: self.ssh.over(&machine.ssh),
+            refresh: self.refresh.or(machine.refresh),
+            limits: self.limits.over(&machine.limits),
+        }
     }
-    check(complain, "route", raw.defaults.route.as_ref(), "direct")
 }
