@@ -20,6 +20,7 @@ pub mod image;
 pub mod ingress;
 pub mod intent;
 pub mod inventory;
+pub mod kex;
 pub mod known_hosts;
 pub mod names;
 pub mod own_config;
