@@ -15,6 +15,7 @@ pub mod freshness;
 pub mod handshake;
 pub mod host_certificate;
 pub mod host_key;
+pub mod host_trust;
 pub mod identity;
 pub mod ids;
 pub mod image;
