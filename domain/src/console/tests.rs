@@ -205,6 +205,23 @@ fn lines_of_another_process_do_not_belong_to_a_block() {
     assert_eq!(read(text.as_bytes()), keys(&[ED25519]));
 }
 
+#[test]
+fn sixty_four_kib_of_any_one_piece_hold_no_key() {
+    for piece in [
+        BEGIN_KEYS,
+        "[",
+        "[ 1.1] cloud-init[",
+        "ssh-ed25519 ",
+        "<14>",
+        "-----BEGIN SSH HOST KEY KEYS-----\n",
+        "\n",
+        "\r",
+    ] {
+        let text = piece.repeat(64 * 1024 / piece.len());
+        assert!(matches!(read(text.as_bytes()), ConsoleKeys::Unusable(_)), "{piece}");
+    }
+}
+
 /// Pieces from which lines that look like cloud-init's are built.
 fn pieces() -> impl Strategy<Value = Vec<u8>> {
     let fixed = prop::sample::select(vec![
