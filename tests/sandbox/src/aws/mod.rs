@@ -77,7 +77,10 @@ pub(crate) fn answer(world: &World, request: &Request) -> Option<Reply> {
         request_id: context.request_id.clone(),
     });
     match outcome {
-        Ok(body) => Some(service.success(&action, &context.request_id, body)),
+        Ok(body) => {
+            let endless = world.lock().switches.endless_body.iter().flatten().any(|wanted| *wanted == action);
+            Some(Reply { endless, ..service.success(&action, &context.request_id, body) })
+        }
         Err(fault) if fault.code == DROP => None,
         Err(fault) => Some(service.failure(&fault, &context.request_id)),
     }
