@@ -16,6 +16,7 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
+use crate::aws::limit::LimitedClient;
 use crate::aws::trust;
 use crate::domain::diagnosis::Cause;
 use crate::error::{Error, Kind, Result};
@@ -113,6 +114,7 @@ pub fn http_client() -> Result<SharedHttpClient> {
         return Ok(client);
     }
     let client = new_http_client()?;
+    let client = SharedHttpClient::new(LimitedClient(client));
     Ok(CLIENT.with(|cell| cell.get_or_init(|| client).clone()))
 }
 
