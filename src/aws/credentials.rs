@@ -103,8 +103,8 @@ pub async fn open(
             .cause(Cause::NoRegion));
     }
     let (credentials, kept) = match cache {
-        Some(folder) => kept::or_fetch(identity, folder, async || resolve(identity, &config).await).await?,
-        None => (resolve(identity, &config).await?, None),
+        Some(folder) => kept::or_fetch(identity, folder, async || Box::pin(resolve(identity, &config)).await).await?,
+        None => (Box::pin(resolve(identity, &config)).await?, None),
     };
     let session = Session {
         region,
@@ -183,15 +183,16 @@ fn metadata(config: Option<&ProviderConfig>) -> imds::Client {
         .operation_timeout(METADATA_PATIENCE);
     if let Some(config) = config {
         builder = builder.configure(config);
-    } else if let Ok(http_client) = client::http_client() {
+    } else if let Ok(http_client) = client::http_client(None) {
         builder = builder.configure(&ProviderConfig::without_region().with_http_client(http_client));
     }
     builder.build()
 }
 
 async fn resolve(identity: &Identity, config: &SdkConfig) -> Result<Credentials> {
+    let http_client = config.http_client().map_or_else(|| client::http_client(None), |client| Ok(client.clone()))?;
     let provider_config =
-        ProviderConfig::without_region().with_region(config.region().cloned()).with_http_client(client::http_client()?);
+        ProviderConfig::without_region().with_region(config.region().cloned()).with_http_client(http_client);
     let base: SharedCredentialsProvider = if let Some(SsoRole { session, account, role }) = &identity.sso {
         let session = Profiles::load().await?.sso_session(session)?;
         let (account, role) = (account.clone(), role.clone());

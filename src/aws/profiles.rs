@@ -119,11 +119,11 @@ impl Profiles {
     #[must_use]
     pub fn push_endpoint(&self, profile: Option<&str>) -> Option<String> {
         let of_environment = ["AWS_ENDPOINT_URL_EC2_INSTANCE_CONNECT", "AWS_ENDPOINT_URL"];
-        let ignored =
-            variable("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS").is_some_and(|value| value.eq_ignore_ascii_case("true"));
         let section = self.0.get_profile(profile.unwrap_or_else(|| self.0.selected_profile()))?;
-        let ignored = ignored
-            || section.get("ignore_configured_endpoint_urls").is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        // The variable comes before the profile, also where it says false.
+        let of_profile = || section.get("ignore_configured_endpoint_urls").map(str::to_owned);
+        let ignored = variable("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS").and_then(|value| value.into_string().ok());
+        let ignored = ignored.or_else(of_profile).is_some_and(|value| value.eq_ignore_ascii_case("true"));
         if ignored || of_environment.into_iter().any(|name| variable(name).is_some()) {
             return None;
         }
@@ -217,6 +217,24 @@ const VARIABLES: [&str; 11] = [
     "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
 ];
 
+/// The file of trusted certificates that a profile names; none: the selected profile.
+pub(super) async fn ca_bundle(profile: Option<&str>) -> Option<PathBuf> {
+    let [config, _] = files();
+    // Hardly any config has one: look for the word before the files are parsed.
+    let bytes = std::fs::read(config).ok()?;
+    memchr::memmem::find(&bytes, b"ca_bundle")?;
+    let profiles = Profiles::load().await.ok()?;
+    let name = profile.unwrap_or_else(|| profiles.selected());
+    profiles.value(name, "ca_bundle").map(|path| expanded(PathBuf::from(path)))
+}
+
+/// The config and the credentials file.
+fn files() -> [PathBuf; 2] {
+    let home = dirs::home_dir().unwrap_or_default().join(".aws");
+    [("AWS_CONFIG_FILE", "config"), ("AWS_SHARED_CREDENTIALS_FILE", "credentials")]
+        .map(|(name, default)| variable(name).map_or_else(|| home.join(default), |path| expanded(PathBuf::from(path))))
+}
+
 /// A path as the SDK reads it: `~` is the home directory.
 fn expanded(path: PathBuf) -> PathBuf {
     match path.strip_prefix("~") {
@@ -243,9 +261,7 @@ pub fn digest(identity: &Identity) -> String {
     let mut parts: Vec<Vec<u8>> = vec![serde_json::to_vec(&identity.unpinned()).unwrap_or_default()];
     parts.extend(VARIABLES.map(|name| variable(name).unwrap_or_default().into_encoded_bytes()));
     let home = dirs::home_dir().unwrap_or_default().join(".aws");
-    let mut files = [("AWS_CONFIG_FILE", "config"), ("AWS_SHARED_CREDENTIALS_FILE", "credentials")]
-        .map(|(name, default)| variable(name).map_or_else(|| home.join(default), |path| expanded(PathBuf::from(path))))
-        .to_vec();
+    let mut files = files().to_vec();
     let tokens = std::fs::read_dir(home.join("sso/cache")).into_iter().flatten().flatten().map(|entry| entry.path());
     files.extend(tokens.filter(|path| path.extension().is_some_and(|extension| extension == "json")));
     files[2..].sort();
