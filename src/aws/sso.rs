@@ -83,7 +83,7 @@ impl Token {
 
 impl TokenFile {
     fn of(session: &str) -> Self {
-        let name: String = Sha1::digest(session.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        let name = format!("{:x}", Sha1::digest(session.as_bytes()));
         let home = dirs::home_dir().unwrap_or_default();
         Self { path: home.join(".aws/sso/cache").join(name).with_extension("json") }
     }
@@ -108,13 +108,13 @@ impl TokenFile {
     }
 
     fn open_lock(&self) -> Result<File> {
-        let path = self.path.with_extension("lock");
+        let path = self.path.with_extension("ssh-eic.lock");
         files::open_lock(&path).map_err(|error| Error::file("open", &path, &error))
     }
 
     /// The failure of a refresh at this moment (milliseconds since 1970) or later, written by another process.
     fn failure_since(&self, moment: u64) -> Option<Error> {
-        let bytes = fs::read(self.path.with_extension("lock")).ok()?;
+        let bytes = fs::read(self.path.with_extension("ssh-eic.lock")).ok()?;
         let (at, error): (u64, Error) = serde_json::from_slice(&bytes).ok()?;
         (at >= moment).then_some(error)
     }
@@ -236,6 +236,7 @@ async fn refresh_and_write(session: &str, file: &TokenFile, mut token: Token) ->
     let target = fs::canonicalize(&file.path).map_err(|error| Error::file("read", &file.path, &error))?;
     let folder = target.parent().unwrap_or(Path::new("/"));
     let fail = |error: std::io::Error| Error::file("write", &target, &error);
+    files::sweep_temporaries(folder, false, false);
     let mut temporary = tempfile::Builder::new().prefix(".ssh-eic-").tempfile_in(folder).map_err(fail)?;
 
     let session = Profiles::load().await?.sso_session(session)?;

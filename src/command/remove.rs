@@ -88,6 +88,10 @@ fn remove_generated(paths: &Paths) {
         });
     }
     remove(&paths.credential_folders());
+    if let Some(tokens) = paths.sso_tokens() {
+        // The locks of refreshes; the tokens are not ours.
+        remove_in(&tokens, &|name| name.ends_with(".ssh-eic.lock"));
+    }
     remove_in(&paths.cache, &|name| name == "images.json");
     // With the lock held, no temporary is anybody's.
     writers::sweep_temporaries(paths, true);

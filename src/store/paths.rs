@@ -113,6 +113,12 @@ impl Paths {
         self.cache.join("images.json")
     }
 
+    /// The folder of SSO tokens, which belongs to the AWS CLI and the SDKs, if these paths are below a home.
+    #[must_use]
+    pub fn sso_tokens(&self) -> Option<PathBuf> {
+        self.home.as_ref().map(|home| home.join(".aws/sso/cache"))
+    }
+
     /// The folder of temporary credentials that is used without `XDG_CACHE_HOME`, if these paths are below a home.
     #[must_use]
     pub fn usual_credentials(&self) -> Option<PathBuf> {

@@ -52,19 +52,15 @@ pub fn run() -> Result<u8> {
         let _ = input.read_to_end(&mut Vec::new());
         events.send(Event::ParentGone)
     });
-    match event.recv() {
-        Ok(Event::Ended(status)) => {
-            let status = status.map_err(|error| Error::new(Kind::Bug, "cannot wait for sh").because(error))?;
-            let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
-            Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
-        }
-        _ => {
-            if let Some(group) = group {
-                let _ = kill_process_group(group, Signal::TERM);
-                thread::sleep(GRACE);
-                let _ = kill_process_group(group, Signal::KILL);
-            }
-            Ok(1)
-        }
+    if let Ok(Event::Ended(status)) = event.recv() {
+        let status = status.map_err(|error| Error::new(Kind::Bug, "cannot wait for sh").because(error))?;
+        let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+        return Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1));
     }
+    if let Some(group) = group {
+        let _ = kill_process_group(group, Signal::TERM);
+        thread::sleep(GRACE);
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+    Ok(1)
 }

@@ -21,18 +21,20 @@ fn account(number: usize) -> String {
 fn ten_accounts(switches: Switches) -> World {
     let world = World::bare();
     sign_in(&world, &[]);
-    let mut config = String::new();
-    let mut sources = String::new();
     for number in 0..ACCOUNTS {
-        let id = account(number);
-        config += &format!(
-            "[profile p{number}]\nregion = eu-west-1\nsso_session = corp\nsso_account_id = {id}\n\
-             sso_role_name = SshUser\n"
-        );
-        sources += &format!("[[source]]\nprofile = \"p{number}\"\n");
-        let instance = Instance::new(&format!("host-{number}")).account(&id).address(format!("10.8.0.{number}"));
-        world.sandbox.add(instance).unwrap();
+        let instance = Instance::new(&format!("host-{number}")).account(account(number));
+        world.sandbox.add(instance.address(format!("10.8.0.{number}"))).unwrap();
     }
+    let profile = |number| {
+        format!(
+            "[profile p{number}]\nregion = eu-west-1\nsso_session = corp\nsso_account_id = {}\n\
+             sso_role_name = SshUser\n",
+            account(number)
+        )
+    };
+    let source = |number| format!("[[source]]\nprofile = \"p{number}\"\n");
+    let config = (0..ACCOUNTS).map(profile).collect::<Vec<_>>().concat();
+    let sources = (0..ACCOUNTS).map(source).collect::<Vec<_>>().concat();
     append_aws_config(&world, &config);
     configure(&world, &sources);
     token(&world, "valid", 3600);
@@ -77,7 +79,7 @@ fn slow_refresh() -> Switches {
 fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(60), "waited for: {what}");
+        assert!(start.elapsed() < Duration::from_mins(1), "waited for: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
