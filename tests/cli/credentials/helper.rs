@@ -3,8 +3,8 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::sources::{append_aws_config, configure};
-use crate::world::{Story, World};
+use crate::sources::{append_aws_config, calls_of, configure};
+use crate::world::{Story, World, run};
 
 /// A synced world whose profile `program` has this script as its helper; `$KEYS` is a file with the answer.
 fn with_helper(script: &str) -> World {
@@ -105,4 +105,53 @@ fn a_helper_whose_output_does_not_end_is_stopped() {
         assert!(start.elapsed() < Duration::from_secs(30), "{pid} is still there");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+#[test]
+fn a_helper_that_hangs_is_ended_at_the_timeout() {
+    let world = with_helper("echo $$ > mine/pid; sleep 300 & echo $! > mine/child; wait");
+    push(&world).says("gave no credentials within 20 s");
+    let start = Instant::now();
+    for file in ["mine/pid", "mine/child"] {
+        let pid = world.read(file);
+        while lives(pid.trim()) {
+            assert!(start.elapsed() < Duration::from_secs(30), "{file} {pid} is still there");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+#[test]
+fn a_helper_is_the_base_of_roles_and_of_the_profile_that_the_environment_selects() {
+    let world = with_helper("echo run >> mine/runs; cat mine/keys.json");
+    append_aws_config(
+        &world,
+        "[profile role]\nregion = eu-west-1\nrole_arn = arn:aws:iam::111122223333:role/ssh\n\
+         source_profile = program\nrole_session_name = alice\n",
+    );
+    configure(&world, "[[source]]\nprofile = \"role\"\n");
+    world.eic(&["sync"]).ok();
+    let assumed = calls_of(&world, "AssumeRole");
+    assert_eq!(assumed.len(), 1);
+    assert_eq!(assumed[0].access_key_id, world.access_key("prod"));
+    assert_eq!(assumed[0].params["RoleSessionName"], "alice");
+
+    let runs = || world.read("mine/runs").lines().count();
+    configure(&world, "[[source]]\nregions = [\"eu-west-1\"]\n");
+    let sync = |keys: bool| {
+        let mut command = world.sandbox.command("ssh-eic");
+        command.arg("sync").env("AWS_PROFILE", "program");
+        let key = world.sandbox.credential("prod").unwrap();
+        if keys {
+            command.env("AWS_ACCESS_KEY_ID", &key.access_key_id);
+            command.env("AWS_SECRET_ACCESS_KEY", &key.secret_access_key);
+        }
+        run(command).ok();
+    };
+    let before = runs();
+    sync(false);
+    assert_eq!(runs(), before + 1);
+    // Exported keys come before the profile.
+    sync(true);
+    assert_eq!(runs(), before + 1);
 }

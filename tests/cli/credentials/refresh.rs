@@ -116,6 +116,9 @@ fn the_refreshed_token_is_written_whole_and_with_what_other_programs_keep_there(
     assert!(end.len() == 20 && end.ends_with('Z'), "{end}");
     let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(&path).unwrap());
     assert_eq!(mode & 0o777, 0o600);
+    world.eic(&["remove"]).ok();
+    let left = fs::read_dir(path.parent().unwrap()).unwrap().map(|entry| entry.unwrap().path());
+    assert_eq!(left.collect::<Vec<_>>(), [path], "the token alone");
 }
 
 #[test]
