@@ -86,7 +86,7 @@ fn run_parsed(cli: Cli) -> Result<Exit> {
         Command::Proxy(args) => command::proxy::run(&context, &args),
         Command::Push(args) => command::push::run(&context, &args),
         Command::Remove(args) => command::remove::run(&context, &args),
-        Command::Worker => command::worker::run(&context),
+        Command::Worker(args) => command::worker::run(&context, &args),
     }
 }
 

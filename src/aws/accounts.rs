@@ -3,14 +3,14 @@
 
 use std::sync::Arc;
 
-use aws_credential_types::provider::token::ProvideToken;
 use aws_sdk_sso::Client;
-use aws_smithy_types::error::display::DisplayErrorContext;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::aws::client::{self, Patience};
+use crate::aws::pages::Pages;
 use crate::aws::profiles::Profiles;
+use crate::aws::{failure, sso};
 use crate::domain::diagnosis::Cause;
 use crate::domain::identity::{SsoRole, shell_word};
 use crate::domain::ids::is_account;
@@ -40,17 +40,13 @@ pub struct Held {
 pub async fn held(wanted: &Accounts) -> Result<(Vec<Held>, Vec<(String, Error)>)> {
     let session = Profiles::load().await?.sso_session(&wanted.session)?;
     let config = client::config(None, Some(session.region.as_ref()), Patience::QUERY).await?;
-    let login = || format!("aws sso login --sso-session {}", shell_word(&session.name));
-    let token = session.token_provider(&config).await.provide_token().await.map_err(|error| {
-        let words = format!("the SSO session {:?} has expired or was never signed in", session.name);
-        Error::new(Kind::Credentials, words).hint(login()).because(DisplayErrorContext(&error)).cause(Cause::SsoExpired)
-    })?;
-    let token: Arc<str> = token.token().into();
+    let token: Arc<str> = sso::access_token(&session).await?.into();
     let client = Client::new(&config);
     let mut accounts = Vec::new();
-    let mut pages = client.list_accounts().access_token(&*token).max_results(100).into_paginator().send();
-    while let Some(page) = pages.next().await {
-        let page = page.map_err(|error| refused("sso:ListAccounts", &session.name, &error))?;
+    let (mut pages, mut next) = (Pages::new("sso:ListAccounts"), None);
+    loop {
+        let request = client.list_accounts().access_token(&*token).max_results(100).set_next_token(next.take());
+        let page = request.send().await.map_err(|error| refused("sso:ListAccounts", &session.name, &error))?;
         for account in page.account_list.unwrap_or_default() {
             let (id, name) = (account.account_id.unwrap_or_default(), account.account_name.unwrap_or_default());
             let is = |patterns: &[String]| {
@@ -59,6 +55,10 @@ pub async fn held(wanted: &Accounts) -> Result<(Vec<Held>, Vec<(String, Error)>)
             if is(&wanted.only) && !is(&wanted.exclude) && is_account(&id) {
                 accounts.push((id, name));
             }
+        }
+        next = pages.next(page.next_token)?;
+        if next.is_none() {
+            break;
         }
     }
     let permits = Arc::new(Semaphore::new(AT_ONCE));
@@ -92,13 +92,17 @@ pub async fn held(wanted: &Accounts) -> Result<(Vec<Held>, Vec<(String, Error)>)
 
 async fn roles(client: &Client, token: &str, account: &str, session: &str) -> Result<Vec<String>> {
     let mut roles = Vec::new();
-    let asked = client.list_account_roles().access_token(token).account_id(account).max_results(100);
-    let mut pages = asked.into_paginator().send();
-    while let Some(page) = pages.next().await {
+    let (mut pages, mut next) = (Pages::new("sso:ListAccountRoles"), None);
+    loop {
+        let request = client.list_account_roles().access_token(token).account_id(account).max_results(100);
+        let page = request.set_next_token(next.take()).send().await;
         let page = page.map_err(|error| refused("sso:ListAccountRoles", session, &error))?;
         roles.extend(page.role_list.unwrap_or_default().into_iter().filter_map(|role| role.role_name));
+        next = pages.next(page.next_token)?;
+        if next.is_none() {
+            return Ok(roles);
+        }
     }
-    Ok(roles)
 }
 
 fn refused<E>(action: &str, session: &str, error: &aws_sdk_sso::error::SdkError<E>) -> Error
@@ -122,5 +126,5 @@ where
             .hint("check the network, VPN and HTTPS_PROXY; -v shows the details")
             .cause(Cause::AwsUnreachable),
     };
-    told.because(DisplayErrorContext(error))
+    told.because(failure::causes(error))
 }

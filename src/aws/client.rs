@@ -4,7 +4,9 @@
 //! The stock client of the SDK is not used: it reads every file of the trust folder, spends 31 ms of CPU on building
 //! aws-lc's tables, and knows no `HTTPS_PROXY`. The feature `fips` pays for those tables and gets a validated module.
 
-use std::cell::OnceCell;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -16,7 +18,8 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
-use crate::aws::trust;
+use crate::aws::limit::LimitedClient;
+use crate::aws::{profiles, trust};
 use crate::domain::diagnosis::Cause;
 use crate::error::{Error, Kind, Result};
 
@@ -83,10 +86,11 @@ pub fn run_within<T>(patience: Duration, future: impl Future<Output = Result<T>>
 ///
 /// [`Kind::File`] if `AWS_CA_BUNDLE` cannot be read.
 pub async fn config(profile: Option<&str>, region: Option<&str>, patience: Patience) -> Result<SdkConfig> {
+    let bundle = Box::pin(profiles::ca_bundle(profile)).await;
     let timeouts =
         TimeoutConfig::builder().connect_timeout(patience.connect).operation_attempt_timeout(patience.attempt).build();
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(http_client()?)
+        .http_client(http_client(bundle.as_deref())?)
         .timeout_config(timeouts)
         .retry_config(RetryConfig::standard().with_max_attempts(patience.attempts))
         .no_credentials();
@@ -100,25 +104,29 @@ pub async fn config(profile: Option<&str>, region: Option<&str>, patience: Patie
     Ok(loader.load().await)
 }
 
-/// The HTTP client of this thread, and so of its event loop: one trust store, one pool of connections.
+/// The HTTP client of this thread, and so of its event loop: one trust store, one pool of connections. `bundle` is the
+/// profile's own file of trusted certificates.
 ///
 /// # Errors
 ///
 /// [`Kind::File`] if `AWS_CA_BUNDLE` cannot be read.
-pub fn http_client() -> Result<SharedHttpClient> {
+pub fn http_client(bundle: Option<&Path>) -> Result<SharedHttpClient> {
     thread_local! {
-        static CLIENT: OnceCell<SharedHttpClient> = const { OnceCell::new() };
+        static CLIENTS: RefCell<BTreeMap<Option<PathBuf>, SharedHttpClient>> = const { RefCell::new(BTreeMap::new()) };
     }
-    if let Some(client) = CLIENT.with(|client| client.get().cloned()) {
+    let key = bundle.map(Path::to_owned);
+    if let Some(client) = CLIENTS.with_borrow(|clients| clients.get(&key).cloned()) {
         return Ok(client);
     }
-    let client = new_http_client()?;
-    Ok(CLIENT.with(|cell| cell.get_or_init(|| client).clone()))
+    let client = new_http_client(bundle)?;
+    let client = SharedHttpClient::new(LimitedClient(client));
+    CLIENTS.with_borrow_mut(|clients| clients.insert(key, client.clone()));
+    Ok(client)
 }
 
-fn new_http_client() -> Result<SharedHttpClient> {
+fn new_http_client(bundle: Option<&Path>) -> Result<SharedHttpClient> {
     let context = TlsContext::builder()
-        .with_trust_store(trust::store()?)
+        .with_trust_store(trust::store(bundle)?)
         .build()
         .map_err(|error| Error::new(Kind::File, "the trusted certificates cannot be used").because(error))?;
     Ok(Builder::new().build_with_connector_fn(move |settings, components| {

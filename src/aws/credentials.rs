@@ -13,7 +13,6 @@ use aws_config::imds;
 use aws_config::meta::region::RegionProviderChain;
 use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
 use aws_config::provider_config::ProviderConfig;
-use aws_config::sso::SsoCredentialsProvider;
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::{Region, SdkConfig};
 use aws_credential_types::Credentials;
@@ -21,9 +20,12 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_smithy_types::error::display::DisplayErrorContext;
 
+use crate::aws::chain::Chain;
 use crate::aws::client::{self, Patience};
+use crate::aws::failure::{self, Explained};
 use crate::aws::kept;
 use crate::aws::profiles::{Profiles, Settings};
+use crate::aws::sso::RoleCredentials;
 use crate::domain::diagnosis::Cause;
 use crate::domain::identity::{Identity, SsoRole, shell_word};
 use crate::domain::ids::{is_account, is_region};
@@ -101,8 +103,8 @@ pub async fn open(
             .cause(Cause::NoRegion));
     }
     let (credentials, kept) = match cache {
-        Some(folder) => kept::or_fetch(identity, folder, async || resolve(identity, &config).await).await?,
-        None => (resolve(identity, &config).await?, None),
+        Some(folder) => kept::or_fetch(identity, folder, async || Box::pin(resolve(identity, &config)).await).await?,
+        None => (Box::pin(resolve(identity, &config)).await?, None),
     };
     let session = Session {
         region,
@@ -181,25 +183,22 @@ fn metadata(config: Option<&ProviderConfig>) -> imds::Client {
         .operation_timeout(METADATA_PATIENCE);
     if let Some(config) = config {
         builder = builder.configure(config);
-    } else if let Ok(http_client) = client::http_client() {
+    } else if let Ok(http_client) = client::http_client(None) {
         builder = builder.configure(&ProviderConfig::without_region().with_http_client(http_client));
     }
     builder.build()
 }
 
 async fn resolve(identity: &Identity, config: &SdkConfig) -> Result<Credentials> {
+    let http_client = config.http_client().map_or_else(|| client::http_client(None), |client| Ok(client.clone()))?;
     let provider_config =
-        ProviderConfig::without_region().with_region(config.region().cloned()).with_http_client(client::http_client()?);
+        ProviderConfig::without_region().with_region(config.region().cloned()).with_http_client(http_client);
     let base: SharedCredentialsProvider = if let Some(SsoRole { session, account, role }) = &identity.sso {
         let session = Profiles::load().await?.sso_session(session)?;
-        let provider = SsoCredentialsProvider::builder()
-            .configure(&provider_config)
-            .account_id(account)
-            .role_name(role)
-            .region(session.region)
-            .start_url(session.start_url)
-            .session_name(session.name);
-        SharedCredentialsProvider::new(provider.build())
+        let (account, role) = (account.clone(), role.clone());
+        SharedCredentialsProvider::new(RoleCredentials { session, account, role, config: config.clone() })
+    } else if let Some(chain) = own_chain(identity).await {
+        chain.provider(config).await
     } else if let Some(profile) = &identity.profile {
         let provider = ProfileFileCredentialsProvider::builder().configure(&provider_config).profile_name(profile);
         SharedCredentialsProvider::new(provider.build())
@@ -233,8 +232,34 @@ async fn resolve(identity: &Identity, config: &SdkConfig) -> Result<Credentials>
     }
 }
 
+/// The chain of the identity's profile, if its base is one of our providers. Exported keys come before the profile that
+/// the environment selects, as in the SDK's default chain.
+async fn own_chain(identity: &Identity) -> Option<Chain> {
+    let is_set = |name: &str| crate::sys::environment::variable(name).is_some();
+    let has_keys = is_set("AWS_ACCESS_KEY_ID") && (is_set("AWS_SECRET_ACCESS_KEY") || is_set("SECRET_ACCESS_KEY"));
+    if identity.profile.is_none() && has_keys {
+        return None;
+    }
+    Chain::of(&Profiles::load().await.ok()?, identity.profile.as_deref())
+}
+
+/// The error that one of our own providers gave, which needs no further explanation.
+fn explained(error: &CredentialsError) -> Option<Error> {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        if let Some(Explained(error)) = error.downcast_ref() {
+            return Some(error.clone());
+        }
+        cause = error.source();
+    }
+    None
+}
+
 /// Says in words why there are no credentials, and what to type.
 async fn explain(identity: &Identity, error: &CredentialsError) -> Error {
+    if let Some(error) = explained(error) {
+        return error;
+    }
     let details = DisplayErrorContext(error).to_string();
     let settings = match Profiles::load().await {
         Ok(profiles) => profiles.settings(identity.profile.as_deref()),
@@ -243,7 +268,7 @@ async fn explain(identity: &Identity, error: &CredentialsError) -> Error {
     let who = described(identity);
     // To be told from the whole; to be shown only without the answer's body, in which there may be keys.
     let whole = details;
-    let details = chain(error);
+    let details = failure::causes(error);
     let failed = |message: String| Error::new(Kind::Credentials, message).because(&details);
     if let Some(profile) = &identity.profile
         && !settings.exists
@@ -324,12 +349,6 @@ fn refused_by_sso(
         );
     }
     None
-}
-
-/// The words of an error and of those below it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let below = error.source().map(chain);
-    below.map_or_else(|| error.to_string(), |below| format!("{error}: {below}"))
 }
 
 /// The innermost error that says something.

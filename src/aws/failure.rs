@@ -9,6 +9,7 @@ use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use crate::aws::credentials::{Session, described};
+use crate::aws::limit;
 use crate::domain::diagnosis::Cause;
 use crate::domain::handshake::one_line;
 use crate::domain::identity::shell_word;
@@ -69,18 +70,39 @@ where
             if let Some(kept) = session.kept.as_ref().filter(|_| dead.contains(&code.as_str())) {
                 kept.forget(&session.access_key);
             }
+            let request_id = answer.raw().headers().get("x-amzn-requestid").unwrap_or("none");
+            let details = format!("{code} ({status}), request id {request_id}: {message}");
             Failure { error: error.because(details), retry, code: Some(code) }
         }
         SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => {
-            let (error, retry) = on_the_way(action, region, &details);
-            Failure { error: error.because(details), retry, code: None }
+            let (told, retry) = on_the_way(action, region, &details);
+            Failure { error: told.because(causes(error)), retry, code: None }
         }
         _ => Failure {
-            error: Error::new(Kind::Bug, format!("{action}: the request could not be made")).because(details),
+            error: Error::new(Kind::Bug, format!("{action}: the request could not be made")).because(causes(error)),
             retry: Retry::Never,
             code: None,
         },
     }
+}
+
+/// An error in our own words, on its way through the SDK's types.
+#[derive(Debug)]
+pub(super) struct Explained(pub(super) Error);
+
+impl std::fmt::Display for Explained {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl std::error::Error for Explained {}
+
+/// The messages of an error and of its causes. Never their `Debug` form, which has the response with its body, and there
+/// may be secrets in it.
+pub(super) fn causes(error: &dyn std::error::Error) -> String {
+    let below = error.source().map(causes);
+    below.map_or_else(|| error.to_string(), |below| format!("{error}: {below}"))
 }
 
 /// What went wrong before AWS could answer. The SDK has no types for it, only words; what stays the same however often
@@ -99,6 +121,10 @@ fn on_the_way(action: &str, region: &str, details: &str) -> (Error, Retry) {
                 .hint("if a proxy of your company's opens TLS, name its authority's PEM file by AWS_CA_BUNDLE")
         };
         return (error.cause(Cause::AwsUnreachable), Retry::Never);
+    }
+    if has(limit::TOO_LARGE) {
+        let error = failed("the response of AWS is too large");
+        return (error.hint("check AWS_ENDPOINT_URL, endpoint_url in ~/.aws/config and HTTPS_PROXY"), Retry::Never);
     }
     if has("proxy authorization required") {
         let error = failed("the proxy on the way to AWS wants a user and a password");

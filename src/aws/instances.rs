@@ -7,6 +7,7 @@ use aws_sdk_ec2::types::{Filter, Instance as Described};
 
 use crate::aws::credentials::Session;
 use crate::aws::failure::{self, Failure};
+use crate::aws::pages::Pages;
 use crate::domain::fleet::{Instance, Sighting};
 use crate::domain::ids::{InstanceId, is_account};
 use crate::domain::source::Source;
@@ -30,7 +31,7 @@ pub async fn of_source(
 ) -> Result<Vec<Sighting>> {
     let client = Client::new(&session.config);
     let mut found = Vec::new();
-    let mut next: Option<String> = None;
+    let (mut pages, mut next) = (Pages::new("ec2:DescribeInstances"), None);
     loop {
         let page = client
             .describe_instances()
@@ -48,7 +49,7 @@ pub async fn of_source(
             found.extend(instances.into_iter().filter_map(read).map(|instance| sight(owner.clone(), instance)));
         }
         on_page(found.len() - before);
-        next = page.next_token.filter(|token| !token.is_empty());
+        next = pages.next(page.next_token)?;
         if next.is_none() {
             return Ok(found);
         }

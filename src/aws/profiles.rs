@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 
-use aws_config::sso::SsoTokenProvider;
-use aws_config::{Region, SdkConfig};
+use aws_config::Region;
 use aws_runtime::env_config::property::PropertiesKey;
 use aws_runtime::env_config::section::EnvConfigSections;
 use aws_types::os_shim_internal::{Env, Fs};
@@ -58,7 +57,7 @@ impl Profiles {
         aws_config::profile::load(&Fs::real(), &Env::real(), &files, None).await.map(Self).map_err(|error| {
             Error::new(Kind::Config, "the AWS config files cannot be read")
                 .hint("aws configure list shows whether the AWS CLI can read them")
-                .because(aws_smithy_types::error::display::DisplayErrorContext(&error))
+                .because(crate::aws::failure::causes(&error))
         })
     }
 
@@ -68,6 +67,16 @@ impl Profiles {
         let mut names: Vec<String> = self.0.profiles().map(str::to_owned).collect();
         names.sort();
         names
+    }
+
+    /// The profile that the environment selects.
+    pub(super) fn selected(&self) -> &str {
+        self.0.selected_profile()
+    }
+
+    /// A value of a profile.
+    pub(super) fn value(&self, profile: &str, key: &str) -> Option<&str> {
+        self.0.get_profile(profile)?.get(key)
     }
 
     /// The SSO session of that name.
@@ -110,9 +119,11 @@ impl Profiles {
     #[must_use]
     pub fn push_endpoint(&self, profile: Option<&str>) -> Option<String> {
         let of_environment = ["AWS_ENDPOINT_URL_EC2_INSTANCE_CONNECT", "AWS_ENDPOINT_URL"];
-        let ignored = variable("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS").is_some_and(|value| value == "true");
         let section = self.0.get_profile(profile.unwrap_or_else(|| self.0.selected_profile()))?;
-        let ignored = ignored || section.get("ignore_configured_endpoint_urls") == Some("true");
+        // The variable comes before the profile, also where it says false.
+        let of_profile = || section.get("ignore_configured_endpoint_urls").map(str::to_owned);
+        let ignored = variable("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS").and_then(|value| value.into_string().ok());
+        let ignored = ignored.or_else(of_profile).is_some_and(|value| value.eq_ignore_ascii_case("true"));
         if ignored || of_environment.into_iter().any(|name| variable(name).is_some()) {
             return None;
         }
@@ -149,19 +160,6 @@ impl Profiles {
             }
         }
         settings
-    }
-}
-
-impl SsoSession {
-    /// What gives the session's token, refreshing it where that can be.
-    pub async fn token_provider(&self, config: &SdkConfig) -> SsoTokenProvider {
-        SsoTokenProvider::builder()
-            .configure(config)
-            .region(self.region.clone())
-            .session_name(&self.name)
-            .start_url(&self.start_url)
-            .build()
-            .await
     }
 }
 
@@ -205,7 +203,7 @@ pub async fn gives_temporary(identity: &Identity) -> bool {
 }
 
 /// Variables that decide which credentials an identity stands for.
-const VARIABLES: [&str; 10] = [
+const VARIABLES: [&str; 11] = [
     "AWS_PROFILE",
     "AWS_DEFAULT_PROFILE",
     "AWS_ACCESS_KEY_ID",
@@ -216,7 +214,26 @@ const VARIABLES: [&str; 10] = [
     "AWS_ENDPOINT_URL",
     "AWS_ENDPOINT_URL_SSO",
     "AWS_ENDPOINT_URL_STS",
+    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
 ];
+
+/// The file of trusted certificates that a profile names; none: the selected profile.
+pub(super) async fn ca_bundle(profile: Option<&str>) -> Option<PathBuf> {
+    let [config, _] = files();
+    // Hardly any config has one: look for the word before the files are parsed.
+    let bytes = std::fs::read(config).ok()?;
+    memchr::memmem::find(&bytes, b"ca_bundle")?;
+    let profiles = Profiles::load().await.ok()?;
+    let name = profile.unwrap_or_else(|| profiles.selected());
+    profiles.value(name, "ca_bundle").map(|path| expanded(PathBuf::from(path)))
+}
+
+/// The config and the credentials file.
+fn files() -> [PathBuf; 2] {
+    let home = dirs::home_dir().unwrap_or_default().join(".aws");
+    [("AWS_CONFIG_FILE", "config"), ("AWS_SHARED_CREDENTIALS_FILE", "credentials")]
+        .map(|(name, default)| variable(name).map_or_else(|| home.join(default), |path| expanded(PathBuf::from(path))))
+}
 
 /// A path as the SDK reads it: `~` is the home directory.
 fn expanded(path: PathBuf) -> PathBuf {
@@ -226,19 +243,30 @@ fn expanded(path: PathBuf) -> PathBuf {
     }
 }
 
-/// A digest of the identity and of everything that its credentials come from: the config files, the SSO tokens and the
-/// environment. After `aws sso logout`, or another line in ~/.aws/config, it is another one.
+/// The files of web identity tokens that the environment and an AWS config file name.
+fn token_files(config: &[u8]) -> Vec<PathBuf> {
+    let named = String::from_utf8_lossy(config)
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .filter(|(key, _)| key.trim().eq_ignore_ascii_case("web_identity_token_file"))
+        .map(|(_, value)| PathBuf::from(value.trim()))
+        .collect::<Vec<_>>();
+    variable("AWS_WEB_IDENTITY_TOKEN_FILE").map(PathBuf::from).into_iter().chain(named).collect()
+}
+
+/// A digest of the identity and of everything that its credentials come from: the config files, the SSO and web identity
+/// tokens, and the environment. After `aws sso logout`, or another line in ~/.aws/config, it is another one.
 #[must_use]
 pub fn digest(identity: &Identity) -> String {
     let mut parts: Vec<Vec<u8>> = vec![serde_json::to_vec(&identity.unpinned()).unwrap_or_default()];
     parts.extend(VARIABLES.map(|name| variable(name).unwrap_or_default().into_encoded_bytes()));
     let home = dirs::home_dir().unwrap_or_default().join(".aws");
-    let mut files = [("AWS_CONFIG_FILE", "config"), ("AWS_SHARED_CREDENTIALS_FILE", "credentials")]
-        .map(|(name, default)| variable(name).map_or_else(|| home.join(default), |path| expanded(PathBuf::from(path))))
-        .to_vec();
+    let mut files = files().to_vec();
     let tokens = std::fs::read_dir(home.join("sso/cache")).into_iter().flatten().flatten().map(|entry| entry.path());
     files.extend(tokens.filter(|path| path.extension().is_some_and(|extension| extension == "json")));
     files[2..].sort();
+    let config = std::fs::read(&files[0]).unwrap_or_default();
+    files.extend(token_files(&config));
     for path in files {
         parts.push(path.as_os_str().as_encoded_bytes().to_vec());
         parts.push(std::fs::read(&path).unwrap_or_default());

@@ -24,12 +24,19 @@ const BUNDLES: [&str; 4] = [
 const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
 const END: &[u8] = b"-----END CERTIFICATE-----";
 
-/// The authorities that `AWS_CA_BUNDLE` or `SSL_CERT_FILE` names, else the system's.
+/// The authorities that `AWS_CA_BUNDLE`, `ca_bundle` of the profile (`of_profile`) or `SSL_CERT_FILE` names, in this
+/// order, else the system's.
 ///
 /// # Errors
 ///
-/// [`Kind::File`] if the file that a variable names cannot be read, or no certificate in it.
-pub(super) fn store() -> Result<TrustStore> {
+/// [`Kind::File`] if the file that is named cannot be read, or no certificate in it.
+pub(super) fn store(of_profile: Option<&Path>) -> Result<TrustStore> {
+    if let Some(path) = of_profile.filter(|_| variable("AWS_CA_BUNDLE").is_none()) {
+        return from_file(path).map_err(|error| {
+            let hint = "ca_bundle in ~/.aws/config names a file of PEM certificates; correct or remove it";
+            error.hint(hint).cause(Cause::CaBundle)
+        });
+    }
     for name in ["AWS_CA_BUNDLE", "SSL_CERT_FILE"] {
         if let Some(path) = variable(name) {
             return from_file(Path::new(&path)).map_err(|error| {

@@ -83,7 +83,18 @@ pub enum Command {
     Proxy(Box<Proxy>),
     /// Ask AWS for another process of ours; for ssh-eic itself
     #[command(hide = true)]
-    Worker,
+    Worker(Worker),
+}
+
+/// Arguments of `worker`; none: a request is on stdin.
+#[derive(Debug, Default, Args)]
+pub struct Worker {
+    /// Run the credential helper whose command is on stdin
+    #[arg(long, conflicts_with = "refresh_sso_token")]
+    pub credential_helper: bool,
+    /// Refresh the access token of this SSO session, needed since so many milliseconds after 1970
+    #[arg(long, num_args = 2, value_names = ["SESSION", "SINCE"], allow_hyphen_values = true)]
+    pub refresh_sso_token: Option<Vec<String>>,
 }
 
 /// Arguments of `init`.

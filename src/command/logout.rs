@@ -14,9 +14,11 @@ use crate::ui;
 /// [`crate::error::Kind::File`] for what cannot be removed; everything else is.
 pub fn run(context: &Context) -> Result<Exit> {
     let paths = &context.paths;
-    let credentials = credentials::forget_all(&paths.credentials());
+    let removed: Vec<Result<usize>> =
+        credentials::all_folders(paths).iter().map(|folder| credentials::forget_all(folder)).collect();
     let keys = keys::forget_all(paths);
-    let (credentials, keys) = (credentials?, keys?);
+    let credentials = removed.into_iter().sum::<Result<usize>>()?;
+    let keys = keys?;
     let some = |number: usize, one: &str, many: &str| format!("{number} {}", if number == 1 { one } else { many });
     if credentials + keys == 0 {
         ui::note("nothing was kept: no temporary credentials, no keys");

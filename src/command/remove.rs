@@ -12,7 +12,7 @@ use crate::domain::ids::InstanceId;
 use crate::domain::render::FILES;
 use crate::error::{Result, reason};
 use crate::store::paths::Paths;
-use crate::store::{ssh_config, writers};
+use crate::store::{credentials, ssh_config, writers};
 use crate::ui;
 
 /// Runs it.
@@ -80,14 +80,26 @@ fn remove_generated(paths: &Paths) {
         }
     }
     remove_in(&paths.keys(), &|name| InstanceId::parse(name.split('.').next().unwrap_or_default()).is_some());
-    remove_in(&paths.credentials(), &|name| {
-        let (digest, extension) = name.split_once('.').unwrap_or_default();
-        matches!(extension, "json" | "lock") && digest.len() == 32 && digest.bytes().all(|b| b.is_ascii_hexdigit())
-    });
+    let credential_folders = credentials::all_folders(paths);
+    for folder in &credential_folders {
+        remove_in(folder, &|name| {
+            let (digest, extension) = name.split_once('.').unwrap_or_default();
+            matches!(extension, "json" | "lock") && digest.len() == 32 && digest.bytes().all(|b| b.is_ascii_hexdigit())
+        });
+    }
+    remove(&paths.credential_folders());
+    if let Some(tokens) = paths.sso_tokens() {
+        // The locks of refreshes; the tokens are not ours.
+        remove_in(&tokens, &|name| name.ends_with(".ssh-eic.lock"));
+    }
     remove_in(&paths.cache, &|name| name == "images.json");
     // With the lock held, no temporary is anybody's.
     writers::sweep_temporaries(paths, true);
-    for folder in [paths.keys(), paths.credentials(), paths.cache.clone(), paths.eic.clone()] {
+    for folder in credential_folders {
+        remove_if_empty(&folder);
+        folder.parent().inspect(|cache| remove_if_empty(cache));
+    }
+    for folder in [paths.keys(), paths.cache.clone(), paths.eic.clone()] {
         remove_if_empty(&folder);
     }
 }

@@ -213,7 +213,7 @@ pub fn serve(paths: &Paths, program: Program) -> Result<()> {
     let paths = paths.clone();
     thread::spawn(move || {
         // What it cannot read now it will not be able to read later, and then it says so.
-        let _ = panic::catch_unwind(client::http_client);
+        let _ = panic::catch_unwind(|| client::http_client(None));
         let mut input = io::BufReader::new(io::stdin());
         let mut line = String::new();
         let request = input.read_line(&mut line).ok().and_then(|_| serde_json::from_str::<Request>(&line).ok());

@@ -4,8 +4,11 @@
 //! that one that has become wrong is not found any more; the sweep removes it. What is written here comes from SSO and
 //! STS only: that is `aws::credentials`' to see to.
 
-use std::fs::{self, File};
-use std::io;
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::store::files;
+use crate::store::paths::Paths;
 
 /// Credentials as they are kept.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,6 +91,44 @@ impl Entry {
         }
         files::open_lock(&path).map_err(|error| Error::file("open", &path, &error))
     }
+}
+
+/// The folder of temporary credentials, noted down if it is not the usual one. A note that cannot be written stops
+/// nothing: `logout` then misses the folder.
+#[must_use]
+pub fn recorded_folder(paths: &Paths) -> PathBuf {
+    let folder = paths.credentials();
+    let is_usual = paths.usual_credentials().is_none_or(|usual| usual == folder);
+    if !is_usual && !recorded_folders(paths).contains(&folder) {
+        let mut line = folder.as_os_str().as_bytes().to_vec();
+        line.push(b'\n');
+        let no_link = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+        let file = files::make_private_folder(&paths.eic).ok().and_then(|()| {
+            let mut options = OpenOptions::new();
+            options.append(true).create(true).mode(0o600).custom_flags(no_link);
+            options.open(paths.credential_folders()).ok()
+        });
+        let _ = file.map(|mut file| file.write_all(&line));
+    }
+    folder
+}
+
+fn recorded_folders(paths: &Paths) -> Vec<PathBuf> {
+    let record = fs::read(paths.credential_folders()).unwrap_or_default();
+    let lines = record.split(|&byte| byte == b'\n').filter(|line| line.starts_with(b"/"));
+    lines.map(|line| PathBuf::from(OsStr::from_bytes(line))).collect()
+}
+
+/// Every folder that may have temporary credentials: of this environment, of one without `XDG_CACHE_HOME`, and those of
+/// other values of it. Only folders of ours by their name: the record is a file like any other.
+#[must_use]
+pub fn all_folders(paths: &Paths) -> Vec<PathBuf> {
+    let recorded = recorded_folders(paths).into_iter().filter(|folder| folder.ends_with("ssh-eic/credentials"));
+    let mut folders: Vec<PathBuf> =
+        std::iter::once(paths.credentials()).chain(paths.usual_credentials()).chain(recorded).collect();
+    folders.sort();
+    folders.dedup();
+    folders
 }
 
 /// Removes what has not been written for `age`: no temporary credentials live longer.

@@ -113,6 +113,24 @@ impl Paths {
         self.cache.join("images.json")
     }
 
+    /// The folder of SSO tokens, which belongs to the AWS CLI and the SDKs, if these paths are below a home.
+    #[must_use]
+    pub fn sso_tokens(&self) -> Option<PathBuf> {
+        self.home.as_ref().map(|home| home.join(".aws/sso/cache"))
+    }
+
+    /// The folder of temporary credentials that is used without `XDG_CACHE_HOME`, if these paths are below a home.
+    #[must_use]
+    pub fn usual_credentials(&self) -> Option<PathBuf> {
+        self.home.as_ref().map(|home| home.join(".cache/ssh-eic/credentials"))
+    }
+
+    /// The folders of temporary credentials that `XDG_CACHE_HOME` has named so far, one a line.
+    #[must_use]
+    pub fn credential_folders(&self) -> PathBuf {
+        self.eic.join("credential-folders")
+    }
+
     /// Temporary credentials.
     #[must_use]
     pub fn credentials(&self) -> PathBuf {

@@ -8,3 +8,4 @@ pub mod limited;
 pub mod limits;
 pub mod signals;
 pub mod ssh_client;
+pub mod supervise;

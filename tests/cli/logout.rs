@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 
-use crate::world::World;
+use crate::world::{World, run};
 
 #[test]
 fn keys_and_credentials_are_gone_and_an_open_session_goes_on() {
@@ -45,4 +45,40 @@ fn with_nothing_kept_it_says_so() {
     let world = World::new();
     world.eic(&["logout"]).says("nothing was kept").ok();
     World::bare().eic(&["logout"]).ok();
+}
+
+#[test]
+fn credentials_in_a_cache_folder_that_only_one_environment_names_are_removed() {
+    let world = World::new();
+    let aws = world.read(".aws/config")
+        + "[profile assumed]\nrole_arn = arn:aws:iam::111122223333:role/ssh\nsource_profile = prod\n\
+           region = eu-west-1\n";
+    world.write(".aws/config", &aws);
+    world.write(".config/ssh-eic/config.toml", "[[source]]\nprofile = \"assumed\"\nregions = [\"eu-west-1\"]\n");
+    let other = world.home().join("other cache");
+    let sync = |cache: Option<&std::path::Path>| {
+        let mut command = world.sandbox.command("ssh-eic");
+        command.arg("sync");
+        if let Some(cache) = cache {
+            command.env("XDG_CACHE_HOME", cache);
+        }
+        run(command).ok();
+    };
+    let kept = |cache: &std::path::Path| {
+        let files = std::fs::read_dir(cache.join("ssh-eic/credentials")).into_iter().flatten().flatten();
+        files.filter(|file| file.path().extension().is_some_and(|extension| extension == "json")).count()
+    };
+    // Written with the variable, removed without it.
+    sync(Some(&other));
+    assert_eq!(kept(&other), 1);
+    world.eic(&["logout"]).ok();
+    assert_eq!(kept(&other), 0);
+    // Written without it, removed with it.
+    sync(None);
+    let usual = world.home().join(".cache");
+    assert_eq!(kept(&usual), 1);
+    let mut logout = world.sandbox.command("ssh-eic");
+    logout.arg("logout").env("XDG_CACHE_HOME", &other);
+    run(logout).ok();
+    assert_eq!(kept(&usual), 0);
 }

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use crate::domain::config::Config;
 use crate::domain::digest;
 use crate::error::{Error, Kind, Result};
-use crate::store::files;
 use crate::store::paths::Paths;
+use crate::store::{credentials, files};
 
 mod check;
 mod raw;
@@ -47,10 +47,11 @@ pub fn parse(text: &str, path: &Path) -> Result<Config> {
     check::config(raw(text, path)?)
 }
 
-/// The folder of temporary credentials, if they are cached.
+/// The folder of temporary credentials, if they are cached. One that `XDG_CACHE_HOME` names is recorded for `logout`,
+/// which may run without that variable.
 #[must_use]
 pub fn credentials_folder(config: &Config, paths: &Paths) -> Option<PathBuf> {
-    config.credential_cache.then(|| paths.credentials())
+    config.credential_cache.then(|| credentials::recorded_folder(paths))
 }
 
 /// The text of a config file that nobody else could have written; none where there is none.

@@ -12,7 +12,11 @@ use sandbox::{ACCOUNT, Credential, Fail, Instance, Switches};
 use crate::sources::{append_aws_config, calls_of, configure, sign_in};
 use crate::world::{World, finish, run, spawn};
 
+mod bounds;
+mod helper;
+mod refresh;
 mod sso;
+mod web_identity;
 
 const SSO_PROFILE: &str = "[profile signed]\nregion = eu-west-1\nsso_session = corp\n\
     sso_account_id = 111122223333\nsso_role_name = SshUser\n";

@@ -184,3 +184,12 @@ fn throttling_and_failures_of_aws_are_named() {
     found.problem("throttled", &["AWS throttles requests", "push_rate"]);
     found.human.within(std::time::Duration::from_secs(45));
 }
+
+#[test]
+fn a_permission_that_was_revoked_since_the_last_push_is_named() {
+    let Some(world) = world() else { return };
+    world.ssh(&["prod-web-1", "true"]).ok();
+    deny(&world, "SendSSHPublicKey");
+    doctor(&world, &["prod-web-1"])
+        .problem("permission-denied", &["AWS denies ec2-instance-connect:SendSSHPublicKey", "ssh-eic policy"]);
+}

@@ -26,6 +26,24 @@ fn a_company_s_own_authority_is_trusted_by_either_variable() {
 }
 
 #[test]
+fn the_ca_bundle_of_the_profile_is_trusted_and_the_variable_comes_before_it() {
+    let world = World::over_tls();
+    let config = world.read(".aws/config");
+    let with_bundle = |path: &str| {
+        let section = "[profile prod]\n";
+        assert!(config.contains(section), "{config}");
+        world.write(".aws/config", &config.replace(section, &format!("{section}ca_bundle = {path}\n")));
+    };
+    with_bundle(&authority(&world));
+    login(&world, "prod-web-1", &[("-AWS_CA_BUNDLE", "")]).ok();
+    run(with(eic(&world, &["sync"]), &[("-AWS_CA_BUNDLE", "")])).ok();
+    with_bundle("/nosuch.pem");
+    let story = login(&world, "prod-web-2", &[("-AWS_CA_BUNDLE", "")]);
+    story.fails_with(255).says("/nosuch.pem").says("ca_bundle in ~/.aws/config");
+    login(&world, "prod-web-2", &[]).ok();
+}
+
+#[test]
 fn aws_ca_bundle_is_the_one_that_counts_where_both_are_set() {
     let world = World::over_tls();
     login(&world, "prod-web-1", &[("SSL_CERT_FILE", "/etc/passwd")]).ok();

@@ -97,6 +97,14 @@ pub struct Switches {
     pub expired: Option<Vec<String>>,
     /// The external id that a role asks for, by role ARN.
     pub external_ids: BTreeMap<String, String>,
+    /// `CreateToken` accepts a refresh token once and returns another one.
+    pub rotate_refresh_tokens: Option<bool>,
+    /// Seconds that an access token of `CreateToken` is valid; 8 hours by default.
+    pub sso_token_s: Option<i64>,
+    /// Actions whose every page has the same continuation token.
+    pub repeat_next_token: Option<Vec<String>>,
+    /// Actions whose response body does not end.
+    pub endless_body: Option<Vec<String>>,
 }
 
 impl Switches {
@@ -112,6 +120,10 @@ impl Switches {
         self.key_ttl_s = key_ttl_s.or(self.key_ttl_s);
         self.clock_skew_s = clock_skew_s.or(self.clock_skew_s);
         self.expired = expired.or(self.expired.take());
+        self.rotate_refresh_tokens = new.rotate_refresh_tokens.or(self.rotate_refresh_tokens);
+        self.sso_token_s = new.sso_token_s.or(self.sso_token_s);
+        self.repeat_next_token = new.repeat_next_token.or(self.repeat_next_token.take());
+        self.endless_body = new.endless_body.or(self.endless_body.take());
     }
 }
 

@@ -313,6 +313,13 @@ impl Sandbox {
         fs::read_to_string(self.dir.join("instances").join(id).join("sshd.log")).unwrap_or_default()
     }
 
+    /// Whether a request for this action has arrived, answered or not.
+    #[must_use]
+    pub fn has_arrived(&self, action: &str) -> bool {
+        let arrivals = fs::read_to_string(self.dir.join(crate::aws::ARRIVALS)).unwrap_or_default();
+        arrivals.lines().any(|line| line == action)
+    }
+
     /// What the server itself complained about.
     #[must_use]
     pub fn server_log(&self) -> String {

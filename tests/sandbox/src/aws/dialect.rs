@@ -179,12 +179,12 @@ fn xml_reply(status: u16, body: String, request_id: &str) -> Reply {
         ("x-amzn-requestid", request_id.to_owned()),
         ("server", String::from("AmazonEC2")),
     ];
-    Reply { status, headers, body }
+    Reply { status, headers, body, endless: false }
 }
 
 fn json_reply(status: u16, body: String, request_id: &str, content_type: &str) -> Reply {
     let headers = vec![("content-type", content_type.to_owned()), ("x-amzn-requestid", request_id.to_owned())];
-    Reply { status, headers, body }
+    Reply { status, headers, body, endless: false }
 }
 
 fn with_type(mut reply: Reply, fault: &Fault) -> Reply {

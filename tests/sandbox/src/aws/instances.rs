@@ -35,7 +35,10 @@ pub(super) fn describe(context: &Context<'_>) -> Result<String, Fault> {
             write_reservation(xml, instance);
         }
     });
-    if let Some((next, _)) = matching.next() {
+    let repeats = context.world.lock().switches.repeat_next_token.iter().flatten().any(|a| a == "DescribeInstances");
+    if repeats {
+        xml.text("nextToken", &format!("{TOKEN_PREFIX}{}", page.start));
+    } else if let Some((next, _)) = matching.next() {
         xml.text("nextToken", &format!("{TOKEN_PREFIX}{}", page.start + next));
     }
     Ok(xml.finish())

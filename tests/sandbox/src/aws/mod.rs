@@ -16,6 +16,8 @@ mod vpc;
 mod xml;
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::Write;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -25,6 +27,8 @@ use crate::server::{Reply, Request, World};
 use caller::Caller;
 use dialect::{Fault, Service};
 
+/// The file in the sandbox's folder with the actions that have arrived, one a line.
+pub(crate) const ARRIVALS: &str = "arrivals";
 /// The code of a forced failure that closes the connection instead of answering.
 const DROP: &str = "drop";
 
@@ -55,6 +59,7 @@ pub(crate) fn answer(world: &World, request: &Request) -> Option<Reply> {
     let identified = caller::identify(world, service, request, now);
     let caller = identified.as_ref().map_or_else(|_| caller::claimed(request), Clone::clone);
     let context = Context { world, caller, params, request_id, now };
+    note_arrival(world, &action);
     let outcome = switchboard::pass(&context, service, &action).and_then(|()| identified.map(drop)).and_then(|()| {
         switchboard::permit(&context, service, &action)?;
         perform(&context, service, &action)
@@ -77,10 +82,19 @@ pub(crate) fn answer(world: &World, request: &Request) -> Option<Reply> {
         request_id: context.request_id.clone(),
     });
     match outcome {
-        Ok(body) => Some(service.success(&action, &context.request_id, body)),
+        Ok(body) => {
+            let endless = world.lock().switches.endless_body.iter().flatten().any(|wanted| *wanted == action);
+            Some(Reply { endless, ..service.success(&action, &context.request_id, body) })
+        }
         Err(fault) if fault.code == DROP => None,
         Err(fault) => Some(service.failure(&fault, &context.request_id)),
     }
+}
+
+/// Notes an action before anything delays it: a call is logged only with its response. A failure shows in the test.
+fn note_arrival(world: &World, action: &str) {
+    let file = OpenOptions::new().append(true).create(true).open(world.dir.join(ARRIVALS));
+    let _ = file.and_then(|mut file| file.write_all(format!("{action}\n").as_bytes()));
 }
 
 /// Service, action and parameters, from where each protocol keeps them.

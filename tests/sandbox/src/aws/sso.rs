@@ -90,6 +90,11 @@ fn page(context: &Context<'_>, name: &str, list: Vec<Value>) -> Result<String, F
     }
     let start = number("next_token").transpose().map_err(|_| invalid())?.unwrap_or_default();
     let next = (start + size < list.len()).then(|| (start + size).to_string());
+    let repeats = context.world.lock().switches.repeat_next_token.iter().flatten().any(|action| match name {
+        "accountList" => action == "ListAccounts",
+        _ => action == "ListAccountRoles",
+    });
+    let next = if repeats { Some(start.to_string()) } else { next };
     let items: Vec<Value> = list.into_iter().skip(start).take(size).collect();
     Ok(json!({name: items, "nextToken": next}).to_string())
 }
@@ -101,13 +106,20 @@ fn create_token(context: &Context<'_>) -> Result<String, Fault> {
     let refused = || Fault::new(400, "InvalidGrantException", "Invalid refresh token provided");
     let known = state.sign_ins.values().find(|sign_in| Some(&sign_in.refresh_token) == refresh).cloned();
     let mut renewed = known.ok_or_else(refused)?;
-    renewed.access_token =
-        random_word().map_err(|error| Fault::new(500, "InternalServerException", error.to_string()))?;
-    renewed.expires = Some(context.now.as_second() + 8 * SESSION_S);
+    let internal = |error: std::io::Error| Fault::new(500, "InternalServerException", error.to_string());
+    renewed.access_token = random_word().map_err(internal)?;
+    let lifetime = state.switches.sso_token_s.unwrap_or(8 * SESSION_S);
+    renewed.expires = Some(context.now.as_second() + lifetime);
+    if state.switches.rotate_refresh_tokens == Some(true) {
+        let spent = std::mem::replace(&mut renewed.refresh_token, random_word().map_err(internal)?);
+        for sign_in in state.sign_ins.values_mut().filter(|sign_in| sign_in.refresh_token == spent) {
+            sign_in.refresh_token.clear();
+        }
+    }
     let body = json!({
         "accessToken": renewed.access_token,
         "tokenType": "Bearer",
-        "expiresIn": 8 * SESSION_S,
+        "expiresIn": lifetime,
         "refreshToken": renewed.refresh_token,
     });
     state.sign_ins.insert(renewed.access_token.clone(), renewed);

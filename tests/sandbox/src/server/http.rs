@@ -50,6 +50,8 @@ pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: String,
+    /// The body goes on after this text until the client closes the connection.
+    pub(crate) endless: bool,
 }
 
 /// Decodes `application/x-www-form-urlencoded`.
@@ -166,12 +168,28 @@ fn parse_head(buffer: &[u8]) -> io::Result<Option<(Request, usize)>> {
 
 fn write(stream: &mut impl Write, reply: &Reply, now: Timestamp) -> io::Result<()> {
     let date = now.to_zoned(TimeZone::UTC).strftime("%a, %d %b %Y %H:%M:%S GMT");
+    if reply.endless {
+        return write_endless(stream, reply);
+    }
     let (status, reason, length) = (reply.status, reason(reply.status), reply.body.len());
     let headers: Vec<String> = reply.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let headers = headers.concat();
     let head = format!("HTTP/1.1 {status} {reason}\r\ndate: {date}\r\n{headers}content-length: {length}\r\n\r\n");
     stream.write_all((head + &reply.body).as_bytes())?;
     stream.flush()
+}
+
+/// A chunked body without an end. A client that reads all of it is cut off in the end, for the machine's sake.
+fn write_endless(stream: &mut impl Write, reply: &Reply) -> io::Result<()> {
+    const CHUNK: usize = 64 * 1024;
+    const CHUNKS: usize = 16 * 1024;
+    write!(stream, "HTTP/1.1 200 OK\r\ncontent-type: text/xml\r\ntransfer-encoding: chunked\r\n\r\n")?;
+    write!(stream, "{:x}\r\n{}\r\n", reply.body.len(), reply.body)?;
+    let chunk = format!("{CHUNK:x}\r\n{}\r\n", " ".repeat(CHUNK));
+    for _ in 0..CHUNKS {
+        stream.write_all(chunk.as_bytes())?;
+    }
+    Err(io::ErrorKind::Other.into())
 }
 
 fn reason(status: u16) -> &'static str {

@@ -1,0 +1,51 @@
+//! A limit for response bodies. Bodies are collected here, below the SDK, which would collect them whole without a limit
+//! and request a body that is too large again.
+
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::body::SdkBody;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+
+/// For a page of 1000 instances with 50 long tags each, and then some.
+const QUERY_LIMIT: usize = 64 * 1024 * 1024;
+/// For all other responses: tokens, credentials, the result of a push.
+const LIMIT: usize = 1024 * 1024;
+
+/// What http-body-util says of a body over its limit.
+pub(super) const TOO_LARGE: &str = "length limit exceeded";
+
+/// A client whose responses are limited.
+#[derive(Debug)]
+pub(super) struct LimitedClient(pub(super) SharedHttpClient);
+
+#[derive(Debug)]
+struct LimitedConnector(SharedHttpConnector);
+
+impl HttpClient for LimitedClient {
+    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(LimitedConnector(self.0.http_connector(settings, components)))
+    }
+}
+
+impl HttpConnector for LimitedConnector {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let is_query = request.body().bytes().is_some_and(|body| body.starts_with(b"Action=Describe"));
+        let limit = if is_query { QUERY_LIMIT } else { LIMIT };
+        let response = self.0.call(request);
+        HttpConnectorFuture::new(async move {
+            let mut response = response.await?;
+            let body = Limited::new(std::mem::replace(response.body_mut(), SdkBody::taken()), limit);
+            let whole = body.collect().await.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
+                // The next attempt would be as long.
+                Some(_) => ConnectorError::other(error, None),
+                None => ConnectorError::io(error),
+            })?;
+            *response.body_mut() = SdkBody::from(whole.to_bytes());
+            Ok(response)
+        })
+    }
+}

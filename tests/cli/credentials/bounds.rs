@@ -1,0 +1,71 @@
+//! Limits of what is read from AWS, and what of a response reaches a log.
+
+use sandbox::{ACCOUNT, Fail, Switches};
+
+use super::{SESSION, SSO_PROFILE, cold};
+use crate::sources::{calls_of, configure, sign_in};
+use crate::world::World;
+
+fn repeating(action: &str) -> Switches {
+    Switches { repeat_next_token: Some(vec![action.to_owned()]), ..Switches::default() }
+}
+
+#[test]
+fn a_continuation_token_that_repeats_ends_the_query() {
+    let world = World::new();
+    world.sandbox.switches(repeating("DescribeInstances")).unwrap();
+    let story = world.eic(&["sync"]);
+    story.says("ec2:DescribeInstances").says("the same page again");
+    assert!(story.code != Some(0), "{story}");
+    assert!(calls_of(&world, "DescribeInstances").len() <= 3);
+}
+
+#[test]
+fn a_continuation_token_of_identity_center_that_repeats_ends_the_query() {
+    for action in ["ListAccounts", "ListAccountRoles"] {
+        let world = World::bare();
+        sign_in(&world, &[(ACCOUNT, "prod", &["SshUser"])]);
+        configure(
+            &world,
+            "[[source]]\nname = \"corp\"\nsso_session = \"corp\"\nrole = \"SshUser\"\nregions = [\"eu-west-1\"]\n",
+        );
+        world.sandbox.switches(repeating(action)).unwrap();
+        world.eic(&["sync"]).says(&format!("sso:{action}")).says("the same page again");
+        assert!(calls_of(&world, action).len() <= 3);
+    }
+}
+
+#[test]
+fn a_response_that_does_not_end_is_given_up() {
+    for action in ["DescribeInstances", "SendSSHPublicKey"] {
+        let world = World::new();
+        world
+            .sandbox
+            .switches(Switches { endless_body: Some(vec![action.to_owned()]), ..Switches::default() })
+            .unwrap();
+        let story =
+            if action == "DescribeInstances" { world.eic(&["sync"]) } else { world.eic(&["push", "prod-web-1"]) };
+        story.says(action).says("too large");
+        assert!(story.code != Some(0), "{story}");
+        assert_eq!(calls_of(&world, action).len(), 1, "it is not requested again");
+    }
+}
+
+#[test]
+fn verbose_output_has_no_response_body() {
+    let secret = "hunter2-in-the-body";
+    let fail = |action: &str| {
+        let fail = Fail { status: 400, code: "Odd".into(), message: format!("<x>{secret}</x>"), times: None };
+        Switches { fail: [(action.to_owned(), fail)].into(), ..Switches::default() }
+    };
+    let world = World::new();
+    world.sandbox.switches(fail("DescribeInstances")).unwrap();
+    let story = world.eic(&["-vv", "sync"]);
+    assert!(!story.stderr.contains("SdkBody") && !story.stderr.contains("<Response>"), "{story}");
+    for (source, config) in [("[[source]]\nprofile = \"signed\"\n", SSO_PROFILE), (SESSION, "")] {
+        let world = cold(source, config);
+        world.sandbox.switches(fail("GetRoleCredentials")).unwrap();
+        let story = world.eic(&["-vv", "push", "prod-web-1"]);
+        assert!(!story.stderr.contains("SdkBody") && !story.stderr.contains("__type"), "{story}");
+    }
+}
