@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::identity::{Credential, SignIn};
 use crate::model::{Change, Image, Instance};
+use crate::tunnel::{Tunnel, TunnelSwitches};
 use crate::vpc::{Endpoint, SecurityGroup};
 
 /// The control socket's name inside the sandbox's folder.
@@ -97,6 +98,10 @@ pub struct Switches {
     pub expired: Option<Vec<String>>,
     /// The external id that a role asks for, by role ARN.
     pub external_ids: BTreeMap<String, String>,
+    /// How tunnels through endpoints behave; those that are open keep what they were opened with.
+    pub tunnels: Option<TunnelSwitches>,
+    /// Endpoints per page of `DescribeInstanceConnectEndpoints`, if the request asks for no less.
+    pub endpoint_page: Option<usize>,
 }
 
 impl Switches {
@@ -105,13 +110,15 @@ impl Switches {
         self.fail.extend(new.fail);
         self.throttle.extend(new.throttle);
         self.external_ids.extend(new.external_ids);
-        let Self { deny, denied_regions, regions, key_ttl_s, clock_skew_s, expired, .. } = new;
+        let Self { deny, denied_regions, regions, key_ttl_s, clock_skew_s, expired, tunnels, endpoint_page, .. } = new;
         self.deny = deny.or(self.deny.take());
         self.denied_regions = denied_regions.or(self.denied_regions.take());
         self.regions = regions.or(self.regions.take());
         self.key_ttl_s = key_ttl_s.or(self.key_ttl_s);
         self.clock_skew_s = clock_skew_s.or(self.clock_skew_s);
         self.expired = expired.or(self.expired.take());
+        self.tunnels = tunnels.or(self.tunnels.take());
+        self.endpoint_page = endpoint_page.or(self.endpoint_page);
     }
 }
 
@@ -133,6 +140,9 @@ pub(crate) enum Request {
     AddSecurityGroup(SecurityGroup),
     AddEndpoint(Endpoint),
     SignIn(SignIn),
+    Tunnels,
+    AdvanceTunnels(u64),
+    PingTunnels,
     Warm,
 }
 
@@ -144,6 +154,7 @@ pub(crate) enum Response {
     Instances(Vec<Instance>),
     Calls(Vec<Call>),
     Keys(Vec<String>),
+    Tunnels(Vec<Tunnel>),
     Error(String),
 }
 

@@ -9,9 +9,11 @@ mod ec2;
 mod eic;
 mod filter;
 mod instances;
+mod signature;
 mod sso;
 mod sts;
 mod switchboard;
+mod tunnel;
 mod vpc;
 mod xml;
 
@@ -23,8 +25,9 @@ use serde_json::Value;
 use crate::control::Call;
 use crate::server::{Reply, Request, World};
 use caller::Caller;
-pub(crate) use ec2::base64;
 use dialect::{Fault, Service};
+pub(crate) use ec2::base64;
+pub(crate) use tunnel::{Accepted, open as open_tunnel};
 
 /// The code of a forced failure that closes the connection instead of answering.
 const DROP: &str = "drop";

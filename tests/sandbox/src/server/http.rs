@@ -166,7 +166,7 @@ fn parse_head(buffer: &[u8]) -> io::Result<Option<(Request, usize)>> {
     Ok(Some((request, head)))
 }
 
-fn write(stream: &mut impl Write, reply: &Reply, now: Timestamp) -> io::Result<()> {
+pub(super) fn write(stream: &mut impl Write, reply: &Reply, now: Timestamp) -> io::Result<()> {
     let date = now.to_zoned(TimeZone::UTC).strftime("%a, %d %b %Y %H:%M:%S GMT");
     let (status, reason, length) = (reply.status, reason(reply.status), reply.body.len());
     let headers: Vec<String> = reply.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
@@ -183,6 +183,7 @@ fn reason(status: u16) -> &'static str {
         401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
+        429 => "Too Many Requests",
         503 => "Service Unavailable",
         _ => "Status",
     }
