@@ -257,7 +257,7 @@ fn names_resolve_in_the_namespace_until_switched_off() {
     let (_, xml) = query(&sandbox, "ec2", "Action=DescribeInstanceConnectEndpoints");
     assert!(xml.contains(&format!("<dnsName>{name}</dnsName>")), "{xml}");
     let resolve = || {
-        let output = sandbox.command("getent").args(["ahostsv4", name]).stdin(Stdio::null()).output().unwrap();
+        let output = sandbox.command("getent").args(["hosts", name]).stdin(Stdio::null()).output().unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
     assert!(resolve().starts_with("10.255.255.1 "), "{}", resolve());
