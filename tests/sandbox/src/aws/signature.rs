@@ -1,4 +1,4 @@
-//! Verification of a SigV4 query presign, as the endpoint of a tunnel does it.
+//! Verification of a `SigV4` query presign, as the endpoint of a tunnel does it.
 
 use std::fmt::Write;
 
@@ -24,8 +24,9 @@ pub(super) fn verify(request: &Request, key: &Credential, region: &str, now: Tim
     let query = request.query();
     let mut names: Vec<&str> = query.iter().map(|(name, _)| name.as_str()).collect();
     names.sort_unstable();
-    if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(("InvalidParameter", format!("the parameter {} is given twice", pair[0])));
+    let twice = names.iter().zip(names.iter().skip(1)).find(|(name, next)| name == next);
+    if let Some((name, _)) = twice {
+        return Err(("InvalidParameter", format!("the parameter {name} is given twice")));
     }
     let param = |name: &str| query.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value.as_str());
     let mismatch = |text: &str| ("InvalidSignatureException", text.to_owned());

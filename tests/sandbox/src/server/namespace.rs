@@ -44,7 +44,7 @@ pub(crate) fn write_hosts(dir: &Path, names: &[String], address: IpAddr) -> io::
     let etc = dir.join("etc");
     let mut text = fs::read_to_string(etc.join(REAL_HOSTS))?;
     for name in names {
-        text.push_str(&format!("\n{address} {name}"));
+        text.extend(["\n", &address.to_string(), " ", name]);
     }
     fs::write(etc.join(HOSTS), text + "\n")
 }
