@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::identity::{Credential, SignIn};
 use crate::model::{Change, Image, Instance};
+use crate::tunnel::{Tunnel, TunnelSwitches};
 use crate::vpc::{Endpoint, SecurityGroup};
 
 /// The control socket's name inside the sandbox's folder.
@@ -105,6 +106,10 @@ pub struct Switches {
     pub repeat_next_token: Option<Vec<String>>,
     /// Actions whose response body does not end.
     pub endless_body: Option<Vec<String>>,
+    /// How tunnels through endpoints behave; those that are open keep what they were opened with.
+    pub tunnels: Option<TunnelSwitches>,
+    /// Endpoints per page of `DescribeInstanceConnectEndpoints`, if the request asks for no less.
+    pub endpoint_page: Option<usize>,
 }
 
 impl Switches {
@@ -113,7 +118,7 @@ impl Switches {
         self.fail.extend(new.fail);
         self.throttle.extend(new.throttle);
         self.external_ids.extend(new.external_ids);
-        let Self { deny, denied_regions, regions, key_ttl_s, clock_skew_s, expired, .. } = new;
+        let Self { deny, denied_regions, regions, key_ttl_s, clock_skew_s, expired, tunnels, endpoint_page, .. } = new;
         self.deny = deny.or(self.deny.take());
         self.denied_regions = denied_regions.or(self.denied_regions.take());
         self.regions = regions.or(self.regions.take());
@@ -124,6 +129,8 @@ impl Switches {
         self.sso_token_s = new.sso_token_s.or(self.sso_token_s);
         self.repeat_next_token = new.repeat_next_token.or(self.repeat_next_token.take());
         self.endless_body = new.endless_body.or(self.endless_body.take());
+        self.tunnels = tunnels.or(self.tunnels.take());
+        self.endpoint_page = endpoint_page.or(self.endpoint_page);
     }
 }
 
@@ -145,6 +152,9 @@ pub(crate) enum Request {
     AddSecurityGroup(SecurityGroup),
     AddEndpoint(Endpoint),
     SignIn(SignIn),
+    Tunnels,
+    AdvanceTunnels(u64),
+    PingTunnels,
     Warm,
 }
 
@@ -156,6 +166,7 @@ pub(crate) enum Response {
     Instances(Vec<Instance>),
     Calls(Vec<Call>),
     Keys(Vec<String>),
+    Tunnels(Vec<Tunnel>),
     Error(String),
 }
 

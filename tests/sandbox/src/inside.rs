@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::options::Form;
 use crate::program::{SYSTEM_PATH, user_name};
+use crate::server::CA;
 
 /// What the server tells once it is ready, also in `DIR/ready.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -29,6 +30,7 @@ pub(crate) const READY: &str = "ready.json";
 #[derive(Debug, Clone)]
 pub(crate) struct Inside {
     pub(crate) ready: Ready,
+    authority: PathBuf,
     pub(crate) home: PathBuf,
     pub(crate) path: String,
     user: String,
@@ -36,7 +38,18 @@ pub(crate) struct Inside {
 
 impl Inside {
     pub(crate) fn new(dir: &Path, ready: Ready) -> io::Result<Self> {
-        Ok(Self { ready, home: dir.join("home"), path: SYSTEM_PATH.into(), user: user_name()? })
+        Ok(Self {
+            authority: dir.join(CA),
+            ready,
+            home: dir.join("home"),
+            path: SYSTEM_PATH.into(),
+            user: user_name()?,
+        })
+    }
+
+    /// The authority, once something is served over TLS.
+    pub(crate) fn ca(&self) -> Option<&Path> {
+        Some(self.authority.as_path()).filter(|path| path.exists())
     }
 
     /// The sandbox that lives in a folder.
@@ -71,7 +84,7 @@ impl Inside {
             ("LANG", "C.UTF-8"),
             ("AWS_ENDPOINT_URL", &self.ready.endpoint),
         ]);
-        if let Some(ca) = &self.ready.ca {
+        if let Some(ca) = self.ca() {
             command.env("AWS_CA_BUNDLE", ca);
         }
         if self.ready.form == Form::Loopback {

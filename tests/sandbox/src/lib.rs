@@ -7,6 +7,7 @@
 //! - `sandbox`: starting the server, talking to it, running programs inside
 //! - `options`: what it is started with
 //! - `model`: instances and images, as tests describe them
+//! - `tunnel`: tunnels through an endpoint, as recorded, and their switches
 //! - `vpc`: security groups and EC2 Instance Connect Endpoints
 //! - `identity`: access keys and SSO sign-ins
 //! - `control`: what the library and the server say to each other, and the switches
@@ -34,6 +35,7 @@ mod options;
 mod program;
 mod sandbox;
 mod server;
+mod tunnel;
 mod vpc;
 
 pub use control::{Call, Fail, Switches, Throttle};
@@ -44,4 +46,5 @@ pub use model::{
 };
 pub use options::{Form, Options};
 pub use sandbox::Sandbox;
+pub use tunnel::{Refusal, Tunnel, TunnelSwitches, Upgrade};
 pub use vpc::{Endpoint, Rule, SecurityGroup};

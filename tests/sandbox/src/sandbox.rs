@@ -17,6 +17,7 @@ use crate::control::{Call, Request, Response, Switches, ask};
 use crate::identity::{Credential, SignIn};
 use crate::model::{Change, Image, Instance};
 use crate::options::{Form, Options};
+use crate::tunnel::Tunnel;
 use crate::vpc::{Endpoint, SecurityGroup};
 use crate::{
     home,
@@ -82,10 +83,10 @@ impl Sandbox {
         &self.inside.ready.endpoint
     }
 
-    /// The authority that signed the stand-in's certificate (PEM), if AWS is served over TLS.
+    /// The authority that signed the certificates (PEM), if AWS is served over TLS or there is an endpoint.
     #[must_use]
     pub fn ca(&self) -> Option<&Path> {
-        self.inside.ready.ca.as_deref()
+        self.inside.ca()
     }
 
     /// The form it was started in.
@@ -287,6 +288,33 @@ impl Sandbox {
     /// If the server is gone.
     pub fn add_endpoint(&self, endpoint: Endpoint) -> io::Result<()> {
         self.tell(&Request::AddEndpoint(endpoint))
+    }
+
+    /// Every tunnel that an endpoint opened, in the order of opening.
+    ///
+    /// # Errors
+    /// If the server is gone.
+    pub fn tunnels(&self) -> io::Result<Vec<Tunnel>> {
+        match self.ask(&Request::Tunnels)? {
+            Response::Tunnels(tunnels) => Ok(tunnels),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Advances the clock by which open tunnels reach their `maxTunnelDuration`.
+    ///
+    /// # Errors
+    /// If the server is gone.
+    pub fn advance_tunnels(&self, time: Duration) -> io::Result<()> {
+        self.tell(&Request::AdvanceTunnels(time.as_secs()))
+    }
+
+    /// Sends a ping through every open tunnel; its [`Tunnel::pongs`] shows the answer.
+    ///
+    /// # Errors
+    /// If the server is gone.
+    pub fn ping_tunnels(&self) -> io::Result<()> {
+        self.tell(&Request::PingTunnels)
     }
 
     /// Signs in with IAM Identity Center, as `aws sso login --sso-session SESSION` would: the portal knows the token

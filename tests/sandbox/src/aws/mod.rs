@@ -9,9 +9,11 @@ mod ec2;
 mod eic;
 mod filter;
 mod instances;
+mod signature;
 mod sso;
 mod sts;
 mod switchboard;
+mod tunnel;
 mod vpc;
 mod xml;
 
@@ -26,6 +28,8 @@ use crate::control::Call;
 use crate::server::{Reply, Request, World};
 use caller::Caller;
 use dialect::{Fault, Service};
+pub(crate) use ec2::base64;
+pub(crate) use tunnel::{Accepted, open as open_tunnel};
 
 /// The file in the sandbox's folder with the actions that have arrived, one a line.
 pub(crate) const ARRIVALS: &str = "arrivals";

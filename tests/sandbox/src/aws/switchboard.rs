@@ -18,6 +18,7 @@ fn means(context: &Context<'_>, key: &str, action: &str) -> bool {
         param("InstanceOSUser"),
         param("RoleArn"),
         param("account_id"),
+        param("instanceConnectEndpointId"),
     ];
     (wanted == "*" || wanted == action) && (scope.is_empty() || scopes.contains(&scope))
 }
@@ -71,6 +72,9 @@ pub(super) fn permit(context: &Context<'_>, service: Service, action: &str) -> R
             .params
             .get("InstanceId")
             .map(|id| format!(" on resource: arn:aws:ec2:{}:{}:instance/{id}", caller.region, caller.account)),
+        super::tunnel::ACTION => context.params.get("instanceConnectEndpointId").map(|id| {
+            format!(" on resource: arn:aws:ec2:{}:{}:instance-connect-endpoint/{id}", caller.region, caller.account)
+        }),
         "AssumeRole" => context.params.get(sts::ROLE_ARN).map(|role| format!(" on resource: {role}")),
         _ => None,
     };

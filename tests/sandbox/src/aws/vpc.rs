@@ -65,21 +65,51 @@ fn write_rule(xml: &mut Xml, rule: &Rule, account: &str) {
     });
 }
 
+/// Tokens are opaque to clients.
+const TOKEN_PREFIX: &str = "eyJlaWNlIjoi";
+
 pub(super) fn describe_endpoints(context: &Context<'_>) -> Result<String, Fault> {
     let ids = numbered(&context.params, "InstanceConnectEndpointId");
     let filters = Filter::all(&context.params, |name| endpoint_value(&Endpoint::default(), name).is_some())?;
-    let state = context.world.lock();
-    let wanted = |endpoint: &&Endpoint| {
-        (&endpoint.account, &endpoint.region) == (&context.caller.account, &context.caller.region)
-            && (ids.is_empty() || ids.contains(&endpoint.id))
+    let caller = &context.caller;
+    let (mut endpoints, switched) = {
+        let state = context.world.lock();
+        (state.endpoints.values().cloned().collect::<Vec<_>>(), state.switches.endpoint_page)
+    };
+    endpoints.retain(|endpoint| {
+        (endpoint.account == caller.account || endpoint.shared_with.contains(&caller.account))
+            && endpoint.region == caller.region
+    });
+    if let Some(id) = ids.iter().find(|id| endpoints.iter().all(|endpoint| endpoint.id != **id)) {
+        let message = format!("The instance connect endpoint ID '{id}' does not exist");
+        return Err(Fault::new(400, "InvalidInstanceConnectEndpointId.NotFound", message));
+    }
+    endpoints.retain(|endpoint| {
+        (ids.is_empty() || ids.contains(&endpoint.id))
             && filters.iter().all(|filter| {
                 endpoint_value(endpoint, &filter.name).is_some_and(|value| filter.accepts(&[value.to_owned()]))
             })
+    });
+    let invalid = |name: &str| Fault::new(400, "InvalidParameterValue", format!("The value of {name} is invalid"));
+    let start = match context.params.get("NextToken") {
+        None => 0,
+        Some(token) => token
+            .strip_prefix(TOKEN_PREFIX)
+            .and_then(|start| start.parse::<usize>().ok())
+            .ok_or_else(|| invalid("NextToken"))?,
     };
+    let asked = match context.params.get("MaxResults") {
+        None => usize::MAX,
+        Some(text) => text.parse().ok().filter(|size| (1..=50).contains(size)).ok_or_else(|| invalid("MaxResults"))?,
+    };
+    let size = asked.min(switched.unwrap_or(50)).max(1);
     let mut xml = Xml::new();
     xml.element("instanceConnectEndpointSet", |xml| {
-        state.endpoints.values().filter(wanted).for_each(|endpoint| write_endpoint(xml, endpoint));
+        endpoints.iter().skip(start).take(size).for_each(|endpoint| write_endpoint(xml, context, endpoint));
     });
+    if endpoints.len() > start.saturating_add(size) {
+        xml.text("nextToken", &format!("{TOKEN_PREFIX}{}", start + size));
+    }
     Ok(xml.finish())
 }
 
@@ -93,8 +123,9 @@ fn endpoint_value<'a>(endpoint: &'a Endpoint, filter: &str) -> Option<&'a str> {
     }
 }
 
-fn write_endpoint(xml: &mut Xml, endpoint: &Endpoint) {
+fn write_endpoint(xml: &mut Xml, context: &Context<'_>, endpoint: &Endpoint) {
     let Endpoint { id, account, region, .. } = endpoint;
+    let names = context.world.endpoint_names(endpoint);
     xml.element("item", |xml| {
         xml.text("ownerId", account);
         xml.text("instanceConnectEndpointId", id);
@@ -102,14 +133,35 @@ fn write_endpoint(xml: &mut Xml, endpoint: &Endpoint) {
         xml.text("instanceConnectEndpointArn", &arn);
         xml.text("state", &endpoint.state);
         xml.element("stateMessage", |_| ());
-        xml.text("dnsName", &format!("{id}.0123abcd.ec2-instance-connect-endpoint.{region}.amazonaws.com"));
+        if endpoint.address_type != "ipv6" {
+            xml.text("dnsName", &names.ipv4);
+            xml.text("fipsDnsName", &names.ipv4_fips);
+        }
         xml.element("networkInterfaceIdSet", |_| ());
         xml.text("vpcId", &endpoint.vpc);
         xml.text("availabilityZone", &format!("{region}a"));
         xml.text("createdAt", "2026-11-23T03:12:00.000Z");
         xml.text("subnetId", &endpoint.subnet);
-        xml.text("preserveClientIp", "false");
-        xml.element("securityGroupIdSet", |_| ());
+        xml.text("preserveClientIp", if endpoint.preserve_client_ip { "true" } else { "false" });
+        xml.element("securityGroupIdSet", |xml| {
+            endpoint.security_groups.iter().for_each(|group| xml.text("item", group));
+        });
         xml.element("tagSet", |_| ());
+        xml.text("ipAddressType", &endpoint.address_type);
+        xml.element("publicDnsNames", |xml| {
+            if endpoint.address_type != "ipv6" {
+                write_names(xml, "ipv4", &names.ipv4, &names.ipv4_fips);
+            }
+            if endpoint.address_type != "ipv4" {
+                write_names(xml, "dualstack", &names.dualstack, &names.dualstack_fips);
+            }
+        });
+    });
+}
+
+fn write_names(xml: &mut Xml, kind: &str, name: &str, fips: &str) {
+    xml.element(kind, |xml| {
+        xml.text("dnsName", name);
+        xml.text("fipsDnsName", fips);
     });
 }

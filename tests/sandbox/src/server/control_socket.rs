@@ -55,11 +55,15 @@ fn answer(world: &Arc<World>, request: Request) -> io::Result<Response> {
                 state.counters.forget(key);
             }
             state.switches.merge(*switches);
+            drop(state);
+            world.write_hosts()?;
         }
         Request::ResetSwitches => {
             let mut state = world.lock();
             state.switches = crate::control::Switches::default();
             state.counters = super::Counters::default();
+            drop(state);
+            world.write_hosts()?;
         }
         Request::Calls => return Ok(Response::Calls(world.lock().calls.clone())),
         Request::ClearCalls => world.lock().calls.clear(),
@@ -78,11 +82,14 @@ fn answer(world: &Arc<World>, request: Request) -> io::Result<Response> {
             world.lock().security_groups.insert(group.id.clone(), group);
         }
         Request::AddEndpoint(endpoint) => {
-            world.lock().endpoints.insert(endpoint.id.clone(), endpoint);
+            world.add_endpoint(endpoint)?;
         }
         Request::SignIn(sign_in) => {
             world.lock().sign_ins.insert(sign_in.access_token.clone(), sign_in);
         }
+        Request::Tunnels => return Ok(Response::Tunnels(world.lock().tunnels.clone())),
+        Request::AdvanceTunnels(seconds) => world.lock().tunnel_clock += seconds,
+        Request::PingTunnels => world.lock().tunnel_pings += 1,
         Request::Warm => sshd::prepare_all(world)?,
     }
     Ok(Response::Done)

@@ -19,7 +19,7 @@ type Place = (String, String);
 
 impl Fleet {
     /// All of them.
-    pub(super) fn all(&self) -> &[Arc<Instance>] {
+    pub(crate) fn all(&self) -> &[Arc<Instance>] {
         &self.instances
     }
 

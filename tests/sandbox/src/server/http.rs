@@ -17,6 +17,7 @@ const MAX_HEADERS: usize = 64;
 /// One request, read whole.
 #[derive(Debug, Default)]
 pub(crate) struct Request {
+    pub(crate) method: String,
     /// Path and query.
     pub(crate) target: String,
     headers: Vec<(String, String)>,
@@ -122,7 +123,7 @@ fn serve(world: &World, mut stream: impl Read + Write) -> io::Result<()> {
 }
 
 /// Reads one request; what follows it stays in the buffer. `None` at the end of the stream.
-fn read(stream: &mut impl Read, buffer: &mut Vec<u8>) -> io::Result<Option<Request>> {
+pub(super) fn read(stream: &mut impl Read, buffer: &mut Vec<u8>) -> io::Result<Option<Request>> {
     loop {
         if let Some((mut request, head)) = parse_head(buffer)? {
             let length = request.header("content-length").map_or(Ok(0), str::parse::<usize>);
@@ -155,6 +156,7 @@ fn parse_head(buffer: &[u8]) -> io::Result<Option<(Request, usize)>> {
     let httparse::Status::Complete(head) = parsed.parse(buffer).map_err(io::Error::other)? else { return Ok(None) };
     let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
     let request = Request {
+        method: text(parsed.method),
         target: text(parsed.path),
         headers: parsed
             .headers
@@ -166,7 +168,7 @@ fn parse_head(buffer: &[u8]) -> io::Result<Option<(Request, usize)>> {
     Ok(Some((request, head)))
 }
 
-fn write(stream: &mut impl Write, reply: &Reply, now: Timestamp) -> io::Result<()> {
+pub(super) fn write(stream: &mut impl Write, reply: &Reply, now: Timestamp) -> io::Result<()> {
     let date = now.to_zoned(TimeZone::UTC).strftime("%a, %d %b %Y %H:%M:%S GMT");
     if reply.endless {
         return write_endless(stream, reply);
@@ -199,6 +201,7 @@ fn reason(status: u16) -> &'static str {
         401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
+        429 => "Too Many Requests",
         503 => "Service Unavailable",
         _ => "Status",
     }

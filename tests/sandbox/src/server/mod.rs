@@ -2,13 +2,16 @@
 //! every sshd that it started with it.
 
 mod control_socket;
+mod endpoint;
 mod fleet;
 mod http;
 mod keys;
 mod namespace;
 mod network;
+mod relay;
 mod sshd;
 mod tls;
+mod websocket;
 mod world;
 
 use std::fs;
@@ -23,6 +26,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 pub(crate) use http::{Reply, Request};
 pub(crate) use sshd::console_keys;
+pub(crate) use tls::CA;
 pub(crate) use world::{Counters, World};
 
 use crate::inside::{READY, Ready};
@@ -40,13 +44,17 @@ pub(crate) fn serve(dir: &Path, form: Form, tls: bool, remove: bool) -> io::Resu
     }
     let (world, acceptor) = World::new(dir.to_owned(), form)?;
     let world = Arc::new(world);
-    let tls = tls.then(|| tls::furnish(dir)).transpose()?;
+    let tls = tls.then(|| world.tls()).transpose()?;
     let endpoint = http::listen(Arc::clone(&world), tls.as_ref().map(|tls| Arc::clone(&tls.config)))?;
     control_socket::listen(Arc::clone(&world))?;
     acceptor.start(Arc::clone(&world))?;
     keys::expire_in_background(Arc::clone(&world));
-    let ready =
-        Ready { pid: rustix::process::getpid().as_raw_nonzero().get(), form, endpoint, ca: tls.map(|tls| tls.ca) };
+    let ready = Ready {
+        pid: rustix::process::getpid().as_raw_nonzero().get(),
+        form,
+        endpoint,
+        ca: tls.map(|tls| tls.ca.clone()),
+    };
     announce(dir, &ready)?;
     wait_for_the_end(&signals);
     world.children.kill_all();

@@ -4,6 +4,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -12,6 +13,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// OS users that exist on every instance, beside root.
 pub(crate) const USERS: [&str; 4] = ["ec2-user", "ubuntu", "admin", "deploy"];
+/// The file over /etc/hosts, and the machine's own.
+const HOSTS: &str = "hosts";
+const REAL_HOSTS: &str = "hosts.machine";
 const FIRST_UID: u32 = 64001;
 
 /// Brings loopback up, makes 10.0.0.0/8 local and puts throw-away user files over the real ones.
@@ -19,9 +23,12 @@ pub(crate) fn furnish(dir: &Path) -> io::Result<()> {
     let etc = dir.join("etc");
     fs::create_dir(&etc)?;
     write_user_files(dir, &etc)?;
+    fs::copy("/etc/hosts", etc.join(HOSTS))
+        .or_else(|_| fs::write(etc.join(HOSTS), "127.0.0.1 localhost\n").map(|()| 0))?;
+    fs::copy(etc.join(HOSTS), etc.join(REAL_HOSTS))?;
     let mut script = vec![String::from("set -e; ip link set lo up; ip route add local 10.0.0.0/8 dev lo")];
     script.push("ip -6 route add local fd00::/8 dev lo 2>/dev/null || :".into());
-    let replaced = ["passwd", "group", "shadow", "sudoers"].into_iter().filter(|name| etc.join(name).exists());
+    let replaced = ["passwd", "group", "shadow", "sudoers", "hosts"].into_iter().filter(|name| etc.join(name).exists());
     script.extend(replaced.map(|name| format!("mount --bind \"$1/{name}\" /etc/{name}")));
     // sshd wants /run/sshd, and a name service cache would still know the real home.
     if !dir.starts_with("/run") && !dir.starts_with("/var/run") {
@@ -29,6 +36,17 @@ pub(crate) fn furnish(dir: &Path) -> io::Result<()> {
     }
     script.push("mkdir -p -m 0755 /run/sshd".into());
     check(&Command::new("sh").args(["-c", &script.join("\n"), "sh"]).arg(&etc).output()?)
+}
+
+/// Lets names resolve to an address, and no others than those of the machine. The file is written in place: it is the
+/// one that is mounted over /etc/hosts.
+pub(crate) fn write_hosts(dir: &Path, names: &[String], address: IpAddr) -> io::Result<()> {
+    let etc = dir.join("etc");
+    let mut text = fs::read_to_string(etc.join(REAL_HOSTS))?;
+    for name in names {
+        text.extend(["\n", &address.to_string(), " ", name]);
+    }
+    fs::write(etc.join(HOSTS), text + "\n")
 }
 
 /// Makes more addresses local, each with a route of its own.

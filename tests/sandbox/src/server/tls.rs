@@ -14,7 +14,7 @@ use rustls::crypto::ring;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 
 /// The authority's certificate inside the sandbox's folder.
-const CA: &str = "aws-ca.pem";
+pub(crate) const CA: &str = "aws-ca.pem";
 
 /// AWS's own names, so that a client that has been told of no endpoint can be led here, by a proxy: the plain and FIPS
 /// ones of a region, its dual-stack ones, and those of a region of China.
@@ -25,8 +25,19 @@ const AWS_NAMES: [&str; 4] = [
     "*.cn-north-1.api.amazonwebservices.com.cn",
 ];
 
+/// The regions in which an endpoint's certificate is valid.
+const ENDPOINT_REGIONS: [&str; 5] = ["eu-west-1", "us-east-1", "us-west-2", "eu-central-1", "ap-southeast-1"];
+
+/// The wildcards for the names of endpoints, which [`crate::Endpoint`] has one label below.
+fn endpoint_names() -> impl Iterator<Item = String> {
+    ENDPOINT_REGIONS.iter().flat_map(|region| {
+        [("", "amazonaws.com"), (".fips", "amazonaws.com"), ("", "api.aws"), (".fips", "api.aws")]
+            .map(|(fips, suffix)| format!("*.0123abcd{fips}.ec2-instance-connect-endpoint.{region}.{suffix}"))
+    })
+}
+
 /// How the stand-in speaks TLS, and who vouches for it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Tls {
     pub(super) config: Arc<ServerConfig>,
     pub(super) ca: PathBuf,
@@ -53,7 +64,7 @@ fn authority() -> Result<CertifiedIssuer<'static, KeyPair>, rcgen::Error> {
 fn config(authority: &CertifiedIssuer<'_, KeyPair>) -> io::Result<ServerConfig> {
     let key = KeyPair::generate().map_err(io::Error::other)?;
     let here = [Ipv4Addr::LOCALHOST.to_string(), String::from("localhost")];
-    let names: Vec<String> = here.into_iter().chain(AWS_NAMES.map(String::from)).collect();
+    let names: Vec<String> = here.into_iter().chain(AWS_NAMES.map(String::from)).chain(endpoint_names()).collect();
     let mut params = CertificateParams::new(names).map_err(io::Error::other)?;
     params.distinguished_name.push(DnType::CommonName, "the sandbox's AWS");
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];

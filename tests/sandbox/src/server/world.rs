@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -13,12 +13,14 @@ use super::fleet::Fleet;
 use super::keys::Keys;
 use super::network::{Acceptor, Net};
 use super::sshd::{Children, Prepared};
-use super::{namespace, sshd};
+use super::tls::{self, Tls};
+use super::{endpoint, namespace, sshd};
 use crate::control::{Call, Switches, Throttle};
 use crate::identity::{Credential, SignIn};
 use crate::model::{Change, Image, Instance, Network, State as InstanceState, images};
 use crate::options::Form;
-use crate::vpc::{Endpoint, SecurityGroup};
+use crate::tunnel::Tunnel;
+use crate::vpc::{Endpoint, EndpointNames, SecurityGroup};
 use crate::{home, program};
 
 /// The server's state and its sockets.
@@ -26,11 +28,14 @@ use crate::{home, program};
 pub(crate) struct World {
     pub(crate) dir: PathBuf,
     pub(crate) keys: Keys,
-    pub(super) form: Form,
+    pub(crate) form: Form,
     pub(super) net: Net,
     pub(super) children: Children,
     pub(super) prepared: Prepared,
     user: String,
+    tls: Mutex<Option<Tls>>,
+    /// Where the endpoints are served, once there is one.
+    tunnels: Mutex<Option<SocketAddr>>,
     state: Mutex<State>,
 }
 
@@ -46,6 +51,11 @@ pub(crate) struct State {
     pub(crate) calls: Vec<Call>,
     pub(crate) switches: Switches,
     pub(crate) counters: Counters,
+    pub(crate) tunnels: Vec<Tunnel>,
+    /// Seconds that tests have added to the clock of the tunnels.
+    pub(super) tunnel_clock: u64,
+    /// Pings that tests have asked of every open tunnel.
+    pub(super) tunnel_pings: u64,
     serial: u64,
     requests: u64,
 }
@@ -69,6 +79,8 @@ impl World {
             children: Children::default(),
             prepared: Prepared::default(),
             user: program::user_name()?,
+            tls: Mutex::default(),
+            tunnels: Mutex::default(),
             state: Mutex::new(state),
         };
         world.net.reconcile(form, &[])?;
@@ -77,6 +89,47 @@ impl World {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The authority and the TLS configuration, made at the first use.
+    pub(super) fn tls(&self) -> io::Result<Tls> {
+        let mut tls = self.tls.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*tls {
+            Some(tls) => Ok(tls.clone()),
+            None => Ok(tls.insert(tls::furnish(&self.dir)?).clone()),
+        }
+    }
+
+    /// Adds an endpoint, serves it and lets its names resolve.
+    pub(super) fn add_endpoint(self: &Arc<Self>, endpoint: Endpoint) -> io::Result<()> {
+        let mut address = self.tunnels.lock().unwrap_or_else(PoisonError::into_inner);
+        if address.is_none() {
+            *address = Some(endpoint::listen(self, self.tls()?.config)?);
+        }
+        drop(address);
+        self.lock().endpoints.insert(endpoint.id.clone(), endpoint);
+        self.write_hosts()
+    }
+
+    /// The names of an endpoint; in the loopback form, where nothing resolves them, its address and port.
+    pub(crate) fn endpoint_names(&self, endpoint: &Endpoint) -> EndpointNames {
+        let address = *self.tunnels.lock().unwrap_or_else(PoisonError::into_inner);
+        match (self.form, address) {
+            (Form::Loopback, Some(address)) => EndpointNames::all(&address.to_string()),
+            _ => EndpointNames::of(endpoint),
+        }
+    }
+
+    /// Makes /etc/hosts agree with the endpoints and the switches.
+    pub(super) fn write_hosts(&self) -> io::Result<()> {
+        if self.form == Form::Loopback {
+            return Ok(());
+        }
+        let state = self.lock();
+        let unresolved = state.switches.tunnels.as_ref().is_some_and(|tunnels| tunnels.unresolved);
+        let endpoints = state.endpoints.values().filter(|_| !unresolved);
+        let names: Vec<String> = endpoints.flat_map(|endpoint| EndpointNames::of(endpoint).into_all()).collect();
+        namespace::write_hosts(&self.dir, &names, endpoint::ADDRESS.into())
     }
 
     pub(super) fn add(&self, mut new: Vec<Instance>) -> io::Result<Vec<String>> {
