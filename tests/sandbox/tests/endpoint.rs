@@ -155,7 +155,7 @@ fn a_101_proves_nothing_and_time_ends_a_tunnel() {
 
     let mut client = tunnel(&sandbox, &host, &instance);
     data(&mut client, 8);
-    sandbox.advance_tunnels(Duration::from_secs(3600)).unwrap();
+    sandbox.advance_tunnels(Duration::from_hours(1)).unwrap();
     assert_eq!(closed(&mut client).map(|(code, _)| code), Some(1000));
     let _ = client.read();
     assert_eq!(wait(&sandbox, |t| t.closed.is_some()).closed.unwrap(), "maxTunnelDuration is over");

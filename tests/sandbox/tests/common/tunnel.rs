@@ -101,7 +101,7 @@ pub(crate) fn connect(sandbox: &Sandbox, host: &str) -> StreamOwned<ClientConnec
         .with_no_client_auth();
     let name = ServerName::try_from("127.0.0.1").unwrap();
     let stream = TcpStream::connect(host).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
     StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), stream)
 }
 
@@ -162,7 +162,7 @@ pub(crate) fn wait(sandbox: &Sandbox, condition: impl Fn(&Tunnel) -> bool) -> Tu
         if let Some(tunnel) = tunnels.last().filter(|tunnel| condition(tunnel)) {
             return tunnel.clone();
         }
-        assert!(begun.elapsed() < Duration::from_secs(60), "{tunnels:?}\n{}", sandbox.server_log());
+        assert!(begun.elapsed() < Duration::from_mins(1), "{tunnels:?}\n{}", sandbox.server_log());
         std::thread::sleep(Duration::from_millis(10));
     }
 }
