@@ -13,6 +13,7 @@ pub mod fleet;
 pub mod freshness;
 pub mod handshake;
 pub mod identity;
+pub mod hashed_name;
 pub mod ids;
 pub mod image;
 pub mod ingress;
