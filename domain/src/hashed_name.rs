@@ -57,7 +57,9 @@ mod tests {
 
     #[test]
     fn what_is_no_hash_is_passed_over() {
-        for word in ["gitlab", "|1|", "|1|a|b", "|1|AAAA|AAAA", "|2|F1E1KeoE/eEWhi10WpGv4OdiO6Y=|3988QV0VE8wmZL7suNrYQLITLCg="] {
+        for word in
+            ["gitlab", "|1|", "|1|a|b", "|1|AAAA|AAAA", "|2|F1E1KeoE/eEWhi10WpGv4OdiO6Y=|3988QV0VE8wmZL7suNrYQLITLCg="]
+        {
             assert!(HashedName::parse(word).is_none(), "{word}");
         }
     }

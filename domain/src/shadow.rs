@@ -109,7 +109,9 @@ pub fn unusable_keys(effective: &Options, types: &[KeyType]) -> Option<String> {
     let size = first(effective, "requiredrsasize").unwrap_or_default();
     let why = |key_type: &KeyType| match key_type {
         KeyType::Ed25519 if accepts("ssh-ed25519") => None,
-        KeyType::Ed25519 => Some("PubkeyAcceptedAlgorithms without ssh-ed25519, so that our key is not offered".to_owned()),
+        KeyType::Ed25519 => {
+            Some("PubkeyAcceptedAlgorithms without ssh-ed25519, so that our key is not offered".to_owned())
+        }
         KeyType::Rsa if !(accepts("rsa-sha2-512") || accepts("rsa-sha2-256")) => {
             Some("PubkeyAcceptedAlgorithms without rsa-sha2-512, so that our key is not offered".to_owned())
         }

@@ -121,10 +121,11 @@ fn parse(claim: &Claim<'_>, hosts: &[Host]) -> Result<()> {
     check_options(claim.paths, claim.settings, claim.trial, hosts)?;
     let every_line = written(claim, "all", claim.generated)?;
     let last = hosts.iter().rfind(|host| claim.settings.names(host));
-    let resolved = ssh_client::effective(Some(&every_line), last.map_or("localhost", Host::label)).map_err(|error| {
-        let words = format!("the generated config is not what ssh reads, nothing was changed: {}", error.message);
-        Error::new(Kind::Bug, words)
-    })?;
+    let resolved =
+        ssh_client::effective(Some(&every_line), last.map_or("localhost", Host::label)).map_err(|error| {
+            let words = format!("the generated config is not what ssh reads, nothing was changed: {}", error.message);
+            Error::new(Kind::Bug, words)
+        })?;
     last.map_or(Ok(()), |last| check(last, &resolved, claim).map(drop))
 }
 

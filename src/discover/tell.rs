@@ -169,7 +169,9 @@ pub fn local_user(name: &str) {
 /// Where ssh will not find what was written by itself.
 pub fn which_config(paths: &Paths) {
     let same = |a: &Path, b: &Path| a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b);
-    if let Some(read) = ssh_client::defaults().ok().and_then(|defaults| defaults.config).filter(|read| !same(read, &paths.ssh_config)) {
+    if let Some(read) =
+        ssh_client::defaults().ok().and_then(|defaults| defaults.config).filter(|read| !same(read, &paths.ssh_config))
+    {
         let (read, own) = (read.display(), paths.ssh_config.display());
         ui::warning(&format!("ssh reads {read}, by the user database, and not {own}"));
         ui::hint(&format!("ssh -F {own} NAME"));

@@ -4,10 +4,10 @@
 //! `known_hosts`, where a hashed line is compared with each name in question. A pattern of `*` alone is for all hosts and reaches none in particular. Our own part of
 //! the config does not count. What cannot be read is passed over: ssh will say so better.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::domain::hashed_name::HashedName;
 use crate::domain::render::FILES;
@@ -106,7 +106,8 @@ impl Reach {
             reach.add_hashed(&file);
         }
         let settings = reach.blocks.iter().flat_map(|block| &block.settings);
-        let ports = settings.filter(|(keyword, value)| keyword == "port" && value != "22").map(|(_, port)| port.clone());
+        let ports =
+            settings.filter(|(keyword, value)| keyword == "port" && value != "22").map(|(_, port)| port.clone());
         reach.ports = ports.take(MOST_PORTS).collect();
         reach
     }

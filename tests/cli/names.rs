@@ -256,7 +256,8 @@ fn is_meant(line: &str) -> bool {
     match keyword {
         "Host" => plain(value) || value.starts_with("i-????????"),
         "HostName" | "HostKeyAlias" | "User" | "Port" => plain(value),
-        "Match" => value.starts_with("originalhost \"") || value == "user \"*'*,*\\*\"",
+        "Match" => value == "all" || value.starts_with("originalhost \"") || value.starts_with("user \""),
+        "Include" => value.starts_with("/nonexistent/eic/"),
         "ProxyCommand" => value == "none" || value.starts_with("'/bin/true' proxy "),
         "IdentityFile" | "ControlPath" | "UserKnownHostsFile" => value.starts_with('/') || value == "none",
         _ => FIXED.contains(&keyword),
@@ -296,6 +297,10 @@ proptest! {
         }
         let dir = tempfile::tempdir().expect("a folder");
         let config = dir.path().join("config");
+        let files = files.relocated(&settings.folder, &dir.path().display().to_string());
+        for (name, text) in files.named() {
+            fs::write(dir.path().join(name), text).expect("a file");
+        }
         fs::write(&config, files.in_one()).expect("a file");
         for host in &fleet.hosts {
             for name in host.all_names().chain([host.id.as_str()]) {

@@ -201,7 +201,14 @@ fn a_sync_that_is_killed_at_any_moment_leaves_whole_files() {
         std::thread::sleep(std::time::Duration::from_millis(10 + n * 7));
         child.kill().unwrap();
         child.wait().unwrap();
-        for (file, end) in [("hosts", "accept-new\n"), ("hook", "\"\n"), ("guard", "none\n")] {
+        for (file, end) in [
+            ("hosts", "accept-new\n"),
+            ("hook", "\"\n"),
+            ("guard", "Match all\n"),
+            ("users", "%p\n"),
+            ("ids", "%p\n"),
+            ("main", "hook\n"),
+        ] {
             assert!(world.read(&format!(".ssh/eic/{file}")).ends_with(end), "{file} is cut short");
         }
         assert!(world.ssh(&["-G", "prod-web-1"]).ok().contains("hostname 10.0.3.7\n"));
@@ -263,7 +270,7 @@ fn a_required_rsa_size_that_excludes_the_generated_key_is_reported() {
     let story = world.eic(&["sync"]);
     story.ok();
     assert!(!story.stderr.contains("RequiredRSASize"), "the keys are Ed25519\n{story}");
-    world.write(".config/ssh-eic/config.toml", &config.replace("[[source]]", "[[source]]\nkey_type = \"rsa\""));
+    world.write(".config/ssh-eic/config.toml", &format!("[defaults]\nkey_type = \"rsa\"\n{config}"));
     world.write(".ssh/config", &format!("{own}# rsa\nHost *\n    RequiredRSASize 3072\n"));
     world.eic(&["sync"]).says("RequiredRSASize 3072, so that our RSA key of 2048 bits is not offered").ok();
 }
@@ -297,7 +304,11 @@ fn a_match_exec_of_the_user_that_hangs_ends_with_the_timeout() {
     with_hanging_exec(&world);
     let before = world.read(".ssh/eic/hosts");
     world.sandbox.add(Instance::new("prod-db").address("10.0.5.1")).unwrap();
-    world.eic(&["sync"]).says("does not end within 10 s").says("Match exec in your ssh config that hangs").fails_with(3);
+    world
+        .eic(&["sync"])
+        .says("does not end within 10 s")
+        .says("Match exec in your ssh config that hangs")
+        .fails_with(3);
     is_gone_soon(&world);
     assert_eq!(world.read(".ssh/eic/hosts"), before);
 }

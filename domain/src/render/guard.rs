@@ -38,11 +38,14 @@ pub(super) fn safe_user(local: Option<&str>) -> String {
         let patterns: Vec<String> = user_patterns(position).chain(local.clone()).collect();
         let _ = write!(criteria, "user \"{}\" ", patterns.join(","));
     }
-    let length = local.map_or_else(|| format!("*,!{}", too_long()), |local| {
-        // A negation wins over every other pattern, so that a long local name needs the positive form.
-        let fits = (1..=LONGEST_USER).map(|length| "?".repeat(length));
-        fits.chain([local]).collect::<Vec<_>>().join(",")
-    });
+    let length = local.map_or_else(
+        || format!("*,!{}", too_long()),
+        |local| {
+            // A negation wins over every other pattern, so that a long local name needs the positive form.
+            let fits = (1..=LONGEST_USER).map(|length| "?".repeat(length));
+            fits.chain([local]).collect::<Vec<_>>().join(",")
+        },
+    );
     criteria + &format!("user \"{length}\"")
 }
 
@@ -93,7 +96,8 @@ pub(super) fn exact_id() -> String {
                 let has_position = position < length;
                 let digits = if has_position { HEX } else { "?" };
                 digits.chars().map(move |c| {
-                    let (before, after) = if has_position { (position, length - position - 1) } else { (0, length - 1) };
+                    let (before, after) =
+                        if has_position { (position, length - position - 1) } else { (0, length - 1) };
                     format!("i-{}{c}{}", "?".repeat(before), "?".repeat(after))
                 })
             })
@@ -112,4 +116,75 @@ pub(super) fn id_proxy(settings: &Settings) -> String {
         "Match {id} {user}\n    ProxyCommand {program} proxy -- %k %h %p '%r'\nMatch {id}\n{}",
         refusal(settings, "%k %h %p")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::own_config::lines;
+    use crate::pattern::matches_list;
+
+    /// Whether all criteria of a Match line hold for this user name and this host.
+    fn holds(line: &str, user: &str, host: &str) -> bool {
+        let line = lines(line.as_bytes()).remove(0);
+        line.arguments.chunks(2).all(|criterion| {
+            let value = if criterion[0] == "user" { user } else { host };
+            matches_list(criterion[1].split(','), value)
+        })
+    }
+
+    fn is_refused(user: &str, local: &str) -> bool {
+        let settings = Settings { local_user: local.to_owned(), ..crate::render::tests::settings() };
+        let text = refusals(&settings, "%n");
+        assert!(!text.contains("%r"));
+        text.lines().filter(|line| line.starts_with("Match ")).any(|line| holds(line, user, ""))
+    }
+
+    #[test]
+    fn a_name_is_refused_unless_each_character_is_permitted_and_it_is_short_enough() {
+        let longest = "a".repeat(32);
+        let criteria = format!("Match {}", safe_user(None));
+        for user in ["a", "ec2-user", "a.b@c_d", "x$", longest.as_str()] {
+            assert!(!is_refused(user, "alice") && holds(&criteria, user, ""), "{user:?}");
+        }
+        let late = format!("{longest}\nid");
+        let last = format!("{}\n", &longest[1..]);
+        for user in ["", "\n", "a\nid\nb", "a\n", "\na", "a\r", "a'b", "a\"b", "a\\b", "a b", "a\tb", "*", &late, &last]
+        {
+            assert!(is_refused(user, "alice") || user.is_empty(), "{user:?}");
+            assert!(!holds(&criteria, user, ""), "{user:?}");
+        }
+    }
+
+    #[test]
+    fn the_local_user_is_refused_by_none_of_the_lines() {
+        for local in ["CORP\\alice", "alice smith", "a-very-long-name-of-somebody@corp.example.com"] {
+            let criteria = format!("Match {}", safe_user(Some(local)));
+            assert!(!is_refused(local, local) && holds(&criteria, local, ""), "{local}");
+            assert!(holds(&criteria, "ec2-user", "") && !holds(&criteria, "a\nb", ""), "{local}");
+            assert!(is_refused(&format!("{local}\nid"), local), "{local}");
+            assert!(!holds(&criteria, &format!("{local}\nid"), ""), "{local}");
+        }
+        assert!(is_refused("o'brien", "o'brien"), "it cannot be quoted");
+    }
+
+    #[test]
+    fn an_id_has_hexadecimal_digits_and_nothing_else() {
+        let criteria = format!("Match {}", exact_id());
+        for id in ["i-0abc12de", "i-0abc12def34567890"] {
+            assert!(holds(&criteria, "", id), "{id}");
+        }
+        for id in [
+            "i-0abc12d",
+            "i-0abc12de0",
+            "i-0abc\n2de",
+            "i-\ntouch x",
+            "i-0abc12def3456789\n",
+            "i-0abc12d=",
+            "i-0abc12d*",
+            "j-0abc12de",
+        ] {
+            assert!(!holds(&criteria, "", id), "{id:?}");
+        }
+    }
 }

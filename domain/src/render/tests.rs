@@ -5,7 +5,7 @@ fn host(alias: &str, id: &str, user: &str) -> Host {
     samples::host(Some(alias), id, user)
 }
 
-fn settings() -> Settings {
+pub(super) fn settings() -> Settings {
     Settings {
         binary: "/usr/local/bin/ssh-eic".to_owned(),
         flags: Vec::new(),

@@ -6,7 +6,7 @@ use super::{INLINE, configure, option, resolved};
 use crate::world::{Story, World, can_have_namespaces};
 
 /// Pages of the small disk; a page is the least that a file takes.
-const PAGES: usize = 40;
+const PAGES: usize = 160;
 
 /// A world of which one folder lies on a disk of its own. That is mounted inside the sandbox: the test itself sees what
 /// is in it through commands only, and those by absolute paths, since their working folder is opened outside.
