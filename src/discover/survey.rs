@@ -87,9 +87,9 @@ pub fn look(look: &Look<'_>) -> Result<Found> {
     let is_whole = index.is_some() && old.damaged == 0;
     // Other spellings follow the name in lower case, which has been compared with the hashes.
     let is_lower = |name: &str| !name.bytes().any(|b| b.is_ascii_uppercase());
-    let taken = |name: &str, held: bool| match held {
-        true => look.reach.by_name(name),
-        false => look.reach.of(name).or_else(|| is_lower(name).then(|| look.reach.by_hash(name)).flatten()),
+    let by_hash = |name: &str| is_lower(name).then(|| look.reach.by_hash(name)).flatten();
+    let taken = |name: &str, held: bool| {
+        if held { look.reach.by_name(name) } else { look.reach.of(name).or_else(|| by_hash(name)) }
     };
     let plan = Plan {
         sources: &survey.sources,

@@ -293,7 +293,7 @@ fn is_gone_soon(world: &World) {
         std::fs::read(format!("/proc/{}/cmdline", pid.trim())).is_ok_and(|line| !line.is_empty())
     };
     while is_running() {
-        assert!(start.elapsed() < std::time::Duration::from_secs(60), "the Match exec still runs");
+        assert!(start.elapsed() < std::time::Duration::from_mins(1), "the Match exec still runs");
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
 }
@@ -324,7 +324,7 @@ fn a_sync_that_is_ended_by_a_signal_leaves_no_process_behind() {
         let start = std::time::Instant::now();
         let child = crate::world::spawn(&mut command);
         while !world.home().join("hang.pid").exists() {
-            assert!(start.elapsed() < std::time::Duration::from_secs(60), "the Match exec does not run");
+            assert!(start.elapsed() < std::time::Duration::from_mins(1), "the Match exec does not run");
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
         let processes = world.processes();
