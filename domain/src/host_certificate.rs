@@ -170,8 +170,7 @@ fn strings(bytes: &[u8]) -> Option<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
-    use base64::Engine as _;
-    use base64::engine::general_purpose::STANDARD;
+    use base64ct::{Base64, Encoding as _};
     use proptest::prelude::*;
 
     use super::*;
@@ -183,7 +182,7 @@ mod tests {
 
     fn blob() -> Vec<u8> {
         let line = include_str!("testdata/kex/ed25519-cert.pub");
-        STANDARD.decode(line.split(' ').nth(1).unwrap()).unwrap()
+        Base64::decode_vec(line.split(' ').nth(1).unwrap()).unwrap()
     }
 
     #[test]

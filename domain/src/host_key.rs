@@ -6,8 +6,7 @@
 
 use std::fmt;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use base64ct::{Base64, Base64Unpadded, Encoding as _};
 use sha2::{Digest as _, Sha256};
 
 use crate::wire::Reader;
@@ -131,7 +130,7 @@ impl Fingerprint {
     /// Reads `SHA256:` and 43 characters of base64 without padding.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let digest = STANDARD_NO_PAD.decode(text.strip_prefix("SHA256:")?).ok()?;
+        let digest = Base64Unpadded::decode_vec(text.strip_prefix("SHA256:")?).ok()?;
         digest.try_into().ok().map(Self)
     }
 
@@ -144,7 +143,7 @@ impl Fingerprint {
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SHA256:{}", STANDARD_NO_PAD.encode(self.0))
+        write!(f, "SHA256:{}", Base64Unpadded::encode_string(&self.0))
     }
 }
 
@@ -168,7 +167,7 @@ impl HostKey {
     /// Takes the type and the base64 field of a `known_hosts` or `authorized_keys` line.
     #[must_use]
     pub fn from_fields(type_name: &str, base64: &str) -> Option<Self> {
-        let key = Self::from_blob(&STANDARD.decode(base64).ok()?)?;
+        let key = Self::from_blob(&Base64::decode_vec(base64).ok()?)?;
         (key.key_type.name() == type_name).then_some(key)
     }
 
@@ -213,7 +212,7 @@ impl HostKey {
 
 impl fmt::Display for HostKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.key_type, STANDARD.encode(&self.blob))
+        write!(f, "{} {}", self.key_type, Base64::encode_string(&self.blob))
     }
 }
 

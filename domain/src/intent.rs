@@ -43,8 +43,8 @@ pub enum Master {
     None,
 }
 
-/// Options of ssh(1) that take a value, over all versions from 8.7 (`-P` became one in 9.4).
-const WITH_VALUE: &[u8] = b"bceilmopBDEFIJLOPQRSWw";
+/// Options of ssh(1) that take a value in all versions from 8.7. (`-P` takes one from 9.4 only.)
+const WITH_VALUE: &[u8] = b"bceilmopBDEFIJLOQRSWw";
 
 /// Whether the caller is an ssh, whose command line we can read.
 #[must_use]
@@ -53,13 +53,22 @@ pub fn is_ssh(argv: &[Vec<u8>]) -> bool {
 }
 
 /// Reads the command line of the ssh that called.
+///
+/// The version of that ssh is not known here, and `-P` takes a value or not by version: if the two readings differ, the
+/// hook pushes.
 #[must_use]
 pub fn of_caller(argv: &[Vec<u8>]) -> Intent {
     if !is_ssh(argv) {
         return Intent::Unknown;
     }
+    let read = |tag| of_options(options_with(argv, tag));
+    let (with_tag, without) = (read(true), read(false));
+    if with_tag == without { with_tag } else { Intent::Unknown }
+}
+
+fn of_options(options: Vec<(u8, Vec<u8>)>) -> Intent {
     let mut connection = Connection { through_proxy: true, port: None, master: Master::Ours };
-    for (flag, value) in options(argv) {
+    for (flag, value) in options {
         match flag {
             b'G' | b'O' | b'Q' | b'V' => return Intent::Nothing,
             // ssh.c sets ProxyCommand to "none" beside a -J, "none" as its value included.
@@ -94,8 +103,9 @@ fn master_at(path: &str) -> Master {
 fn apply(connection: &mut Connection, option: &[u8]) {
     let Some((key, value)) = keyword(option) else { return };
     match key.as_str() {
-        "proxycommand" => connection.through_proxy = false,
-        "proxyjump" if !value.eq_ignore_ascii_case("none") => connection.through_proxy = false,
+        // With any ProxyJump, "none" included, clients before 10.3 ignore our ProxyCommand (distributions' builds differ):
+        // nothing here depends on the version, since a push that was not needed costs less than a failed login.
+        "proxycommand" | "proxyjump" => connection.through_proxy = false,
         "controlpath" if connection.master == Master::Ours => connection.master = master_at(&value),
         "controlmaster" if !matches!(value.as_str(), "no" | "auto") => connection.master = Master::None,
         "port" if connection.port.is_none() => connection.port = value.parse().ok(),
@@ -103,8 +113,14 @@ fn apply(connection: &mut Connection, option: &[u8]) {
     }
 }
 
-/// The options before and right behind the host, as getopt hands them to ssh: flag and value ("" for a bare flag).
+/// The options before and right behind the host, as getopt hands them to ssh from 9.4: flag and value ("" for a bare
+/// flag).
 fn options(argv: &[Vec<u8>]) -> Vec<(u8, Vec<u8>)> {
+    options_with(argv, true)
+}
+
+/// The same where `-P` takes a value (`tag`), or does not.
+fn options_with(argv: &[Vec<u8>], tag: bool) -> Vec<(u8, Vec<u8>)> {
     let mut found = Vec::new();
     let mut hosts = 0;
     let mut rest = argv.iter().skip(1);
@@ -123,7 +139,7 @@ fn options(argv: &[Vec<u8>]) -> Vec<(u8, Vec<u8>)> {
         }
         let flags = word[1..].iter().enumerate();
         for (at, &flag) in flags {
-            if WITH_VALUE.contains(&flag) {
+            if WITH_VALUE.contains(&flag) || (flag == b'P' && tag) {
                 let glued = &word[at + 2..];
                 let value = if glued.is_empty() { rest.next().cloned().unwrap_or_default() } else { glued.to_vec() };
                 found.push((flag, value));
@@ -192,7 +208,12 @@ mod tests {
             ("ssh -J bastion prod-web-1", connects(false, None, true)),
             ("ssh -Jnone prod-web-1", connects(false, None, true)),
             ("ssh -o ProxyJump=bastion prod-web-1", connects(false, None, true)),
-            ("ssh -oProxyJump=none prod-web-1", plain()),
+            ("ssh -oProxyJump=none prod-web-1", connects(false, None, true)),
+            ("ssh -o proxyjump_none prod-web-1", connects(false, None, true)),
+            (
+                "/usr/bin/ssh -x -oPermitLocalCommand=no -oProxyJump=none -s -- prod-web-1 sftp",
+                connects(false, None, true),
+            ),
             ("ssh -o proxycommand_=_nc_%h_%p prod-web-1", connects(false, None, true)),
             ("ssh -S none prod-web-1", connects(true, None, false)),
             ("ssh -M -N prod-web-1", connects(true, None, false)),
@@ -222,6 +243,12 @@ mod tests {
                 connects(false, None, false),
             ),
             ("ssh -T -D 51234 prod-web-1 bash", plain()),
+            // With a value from 9.4, without before: only what both readings agree on is certain.
+            ("ssh -P -J bastion prod-web-1", Intent::Unknown),
+            ("ssh -P tag prod-web-1", plain()),
+            ("ssh -P prod-web-1", plain()),
+            ("ssh -P -G prod-web-1", Intent::Unknown),
+            ("ssh -vP -p 2222 prod-web-1", Intent::Unknown),
             // Others.
             ("python3 deploy.py -G", Intent::Unknown),
             ("sshd: prod-web-1", Intent::Unknown),

@@ -4,10 +4,7 @@
 //! ssh ignores are ignored: comments, unknown markers, keys of an unknown type or with a wrong structure.
 //! Not here: writing such files, and keys from a console (`console`).
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use sha1::{Digest as _, Sha1};
-
+use crate::hashed_name::HashedName;
 use crate::host_key::HostKey;
 use crate::pattern;
 
@@ -61,7 +58,7 @@ impl<'a> Entry<'a> {
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
         if self.hosts.starts_with('|') {
-            return hash_matches(self.hosts, name);
+            return HashedName::is_hash_of(self.hosts, name);
         }
         let hosts = self.hosts.to_ascii_lowercase();
         pattern::matches_list(hosts.split(','), &name.to_ascii_lowercase())
@@ -125,29 +122,6 @@ pub fn keys_for(file: &str, content: &[u8], name: &str) -> KnownKeys {
     keys
 }
 
-/// Whether `hashed` is `|1|SALT|HASH` of `name`: HMAC-SHA1 of the name with the salt as the key (hostfile.c).
-fn hash_matches(hashed: &str, name: &str) -> bool {
-    let matched = || {
-        let (salt, hash) = hashed.strip_prefix("|1|")?.split_once('|')?;
-        let (salt, hash) = (STANDARD.decode(salt).ok()?, STANDARD.decode(hash).ok()?);
-        Some(hmac_sha1(&salt, name.as_bytes()) == hash[..])
-    };
-    matched().unwrap_or(false)
-}
-
-/// RFC 2104. Not the crate `hmac`: it turns on a feature of `digest` with which the whole AWS SDK would be built anew.
-fn hmac_sha1(key: &[u8], message: &[u8]) -> [u8; 20] {
-    const BLOCK: usize = 64;
-    let mut padded = [0; BLOCK];
-    if key.len() > BLOCK {
-        padded[..20].copy_from_slice(&Sha1::digest(key));
-    } else {
-        padded[..key.len()].copy_from_slice(key);
-    }
-    let inner = Sha1::new().chain_update(padded.map(|b| b ^ 0x36)).chain_update(message).finalize();
-    Sha1::new().chain_update(padded.map(|b| b ^ 0x5c)).chain_update(inner).finalize().into()
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -208,22 +182,6 @@ mod tests {
         assert_eq!(roles(file, "i-0123456789abcdef1"), NOTHING);
         for broken in ["|", "|1|", "|1|a|b", "|2|AAAA|AAAA", "|1||"] {
             assert_eq!(roles(&format!("{broken} {ED25519}"), ID), NOTHING, "{broken}");
-        }
-    }
-
-    #[test]
-    fn hmac_is_that_of_rfc_2202() {
-        let hex = |digest: [u8; 20]| digest.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
-        let cases = [
-            (&b"Jefe"[..], &b"what do ya want for nothing?"[..], "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79"),
-            (
-                &[0xaa; 80],
-                b"Test Using Larger Than Block-Size Key - Hash Key First",
-                "aa4ae5e15272d00e95705637ce8a3b55ed402112",
-            ),
-        ];
-        for (key, message, expected) in cases {
-            assert_eq!(hex(hmac_sha1(key, message)), expected);
         }
     }
 

@@ -13,6 +13,7 @@ pub mod editor;
 pub mod fleet;
 pub mod freshness;
 pub mod handshake;
+pub mod hashed_name;
 pub mod host_certificate;
 pub mod host_key;
 pub mod host_trust;

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::own_config::{self, Line};
+use crate::source::KeyType;
 
 /// The options of one host as `ssh -G` prints them: keyword in lower case to values in order.
 pub type Options = BTreeMap<String, Vec<String>>;
@@ -37,7 +38,7 @@ pub struct Shadowed {
 }
 
 /// What is compared, in the order in which it is told.
-const COMPARED: [(&str, Effect); 17] = [
+const COMPARED: [(&str, Effect); 18] = [
     // Others are made of it.
     ("HostKeyAlias", Effect::Breaks),
     ("HostName", Effect::Breaks),
@@ -51,6 +52,7 @@ const COMPARED: [(&str, Effect); 17] = [
     ("ProxyCommand", Effect::AnotherWay),
     ("ProxyJump", Effect::AnotherWay),
     ("PubkeyAcceptedAlgorithms", Effect::KeyType),
+    ("RequiredRSASize", Effect::KeyType),
     ("RemoteCommand", Effect::Leaks),
     ("SessionType", Effect::Leaks),
     ("ForkAfterAuthentication", Effect::Leaks),
@@ -76,6 +78,7 @@ pub fn compare(meant: &Options, effective: &Options, types: &[&str]) -> Vec<Shad
             // A master of its own for each instance is all that matters; without one, none is shared.
             "ControlPath" => value == "none" || first(meant, "hostkeyalias").is_some_and(|id| value.contains(id)),
             "PubkeyAcceptedAlgorithms" => theirs.is_empty() || types.iter().any(|name| lists(name)),
+            "RequiredRSASize" => !types.contains(&"rsa-sha2-512") || takes_rsa_size(&value),
             // Whichever comes first switches the other one off.
             "ProxyJump" => theirs.is_empty() || value == "none",
             "ProxyCommand" if first(effective, "proxyjump").is_some_and(|jump| jump != "none") => true,
@@ -87,6 +90,37 @@ pub fn compare(meant: &Options, effective: &Options, types: &[&str]) -> Vec<Shad
         }
     }
     found
+}
+
+/// Bits of a generated RSA key.
+pub const RSA_BITS: u32 = 2048;
+
+/// Clients before 9.1 do not print the option, and have none.
+fn takes_rsa_size(required: &str) -> bool {
+    required.parse().is_ok_and(|bits: u32| bits <= RSA_BITS) || matches!(required, "" | "none")
+}
+
+/// Why ssh would offer none of the keys that a host may have, as the option of the user's config that excludes them.
+/// `types` are the types of these keys.
+#[must_use]
+pub fn unusable_keys(effective: &Options, types: &[KeyType]) -> Option<String> {
+    let algorithms = first(effective, "pubkeyacceptedalgorithms").unwrap_or_default();
+    let accepts = |name: &str| algorithms.is_empty() || algorithms.split(',').any(|one| one == name);
+    let size = first(effective, "requiredrsasize").unwrap_or_default();
+    let why = |key_type: &KeyType| match key_type {
+        KeyType::Ed25519 if accepts("ssh-ed25519") => None,
+        KeyType::Ed25519 => {
+            Some("PubkeyAcceptedAlgorithms without ssh-ed25519, so that our key is not offered".to_owned())
+        }
+        KeyType::Rsa if !(accepts("rsa-sha2-512") || accepts("rsa-sha2-256")) => {
+            Some("PubkeyAcceptedAlgorithms without rsa-sha2-512, so that our key is not offered".to_owned())
+        }
+        KeyType::Rsa if !takes_rsa_size(size) => {
+            Some(format!("RequiredRSASize {size}, so that our RSA key of {RSA_BITS} bits is not offered"))
+        }
+        KeyType::Rsa => None,
+    };
+    types.iter().find_map(why)
 }
 
 fn first<'o>(options: &'o Options, keyword: &str) -> Option<&'o str> {
@@ -170,6 +204,23 @@ mod tests {
         let only_rsa = ("PubkeyAcceptedAlgorithms", "rsa-sha2-512".to_owned());
         assert_eq!(with(&[("pubkeyacceptedalgorithms", "rsa-sha2-512")]), [only_rsa]);
         assert_eq!(with(&[("remotecommand", "tmux")]), [("RemoteCommand", "tmux".to_owned())]);
+        assert_eq!(with(&[("requiredrsasize", "3072")]), [], "the key is Ed25519");
+        let found = compare(&options(&[]), &options(&[("requiredrsasize", "3072")]), &["rsa-sha2-512"]);
+        assert_eq!(found.iter().map(|one| one.keyword).collect::<Vec<_>>(), ["RequiredRSASize"]);
+    }
+
+    #[test]
+    fn a_key_that_ssh_would_not_offer_is_found() {
+        let rsa = [KeyType::Rsa];
+        let why = |pairs: &[(&str, &str)], types: &[KeyType]| unusable_keys(&options(pairs), types);
+        assert_eq!(why(&[], &rsa), None);
+        assert_eq!(why(&[("requiredrsasize", "2048")], &rsa), None);
+        assert_eq!(why(&[("requiredrsasize", "3072")], &[KeyType::Ed25519]), None);
+        let words = why(&[("requiredrsasize", "3072")], &rsa).unwrap();
+        assert_eq!(words, "RequiredRSASize 3072, so that our RSA key of 2048 bits is not offered");
+        let only_ed25519 = [("pubkeyacceptedalgorithms", "ssh-ed25519")];
+        assert_eq!(why(&only_ed25519, &[KeyType::Ed25519]), None);
+        assert!(why(&only_ed25519, &rsa).is_some_and(|words| words.contains("without rsa-sha2-512")));
     }
 
     #[test]

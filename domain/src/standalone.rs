@@ -3,8 +3,8 @@
 //!
 //! The proxy pushes. asyncssh reads the key and `known_hosts` before it starts a proxy, so that a `Match exec` for each
 //! host, at the end of the file, has them made; ssh and paramiko read them in time and would not need it. It also takes
-//! the proxy's stderr for the server's words, so that this proxy writes there for ssh only. What ends a user name with a
-//! quote is the same guard as in the other layout.
+//! the proxy's stderr for the server's words, so that this proxy writes there for ssh only. User names
+//! that must not reach a shell are refused first, for every host, since the file is about no other hosts.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use crate::fleet::Host;
 use crate::ids::InstanceId;
 use crate::names::Shared;
-use crate::render::{self, Settings};
+use crate::render::{self, Settings, guard};
 
 /// Flags of the proxy for one host, and their values.
 pub type Flags<'a> = dyn Fn(&Host) -> Vec<(&'static str, String)> + 'a;
@@ -20,7 +20,8 @@ pub type Flags<'a> = dyn Fn(&Host) -> Vec<(&'static str, String)> + 'a;
 /// Renders it. `flags` say what the proxy has to know of a host's source.
 #[must_use]
 pub fn render(hosts: &[Host], shared: &BTreeMap<String, Shared>, settings: &Settings, flags: &Flags<'_>) -> String {
-    let mut out = render::guard();
+    // No Include can limit these to our hosts in a file of its own, and no reader but ssh knows %n.
+    let mut out = format!("{}{}", render::HEADER, guard::refusals(settings, "refused %h %p"));
     let mut early = String::new();
     for host in hosts {
         let mut names: Vec<&str> = Vec::new();
@@ -84,5 +85,6 @@ fn block(out: &mut String, host: &Host, names: &[&str], settings: &Settings, fla
     for (flag, value) in flags {
         let _ = write!(target, " {flag} {}", render::word(value));
     }
-    render::shared_as(out, settings, host.user.as_str(), host.id.as_str(), &format!("{target} -- {} %h %p", host.id));
+    let target = format!("{target} -- {} %h %p", host.id);
+    render::shared_as(out, settings, host.user.as_str(), host.id.as_str(), Some(&target));
 }

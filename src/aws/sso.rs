@@ -83,7 +83,8 @@ impl Token {
 
 impl TokenFile {
     fn of(session: &str) -> Self {
-        let name = format!("{:x}", Sha1::digest(session.as_bytes()));
+        let digest = Sha1::digest(session.as_bytes());
+        let name = digest.iter().fold(String::new(), |name, byte| name + &format!("{byte:02x}"));
         let home = dirs::home_dir().unwrap_or_default();
         Self { path: home.join(".aws/sso/cache").join(name).with_extension("json") }
     }

@@ -330,6 +330,9 @@ pub struct Proxy {
     /// Whose name INSTANCE was, and who wants it
     #[arg(long, value_name = "IDS", hide = true)]
     pub waits_for: Option<String>,
+    /// Refuse: the user name is not one that may stand in a command
+    #[arg(long, hide = true)]
+    pub refused_user: bool,
     /// Write nothing on stderr unless it is ssh that called: asyncssh takes it for the server's words
     #[arg(long, hide = true)]
     pub in_band: bool,

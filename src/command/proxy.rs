@@ -93,6 +93,9 @@ fn end(failed: &Failed) -> Exit {
 
 /// Reads what ssh handed over into what a connection needs.
 fn prepare(context: &Context, args: &cli::Proxy, program: &Program, start: Instant) -> Result<(Target, Known)> {
+    if args.refused_user {
+        return Err(target::refused_user(&args.instance));
+    }
     if let Some(names) = &args.shared_by {
         return Err(target::shared_by(&args.instance, names.split(',')));
     }

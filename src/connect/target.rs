@@ -253,6 +253,13 @@ fn locate(program: &Program, id: &InstanceId, patience: Duration) -> Result<(Str
     }
 }
 
+/// A user name that ssh does not hand over: `sync` writes a command without it where it may not stand in a shell command.
+#[must_use]
+pub fn refused_user(host: &str) -> Error {
+    Error::new(Kind::Usage, format!("{host}: EC2 Instance Connect does not accept this user name"))
+        .hint("user names have letters, digits and @._-, 32 at most")
+}
+
 /// The user that ssh handed over, if it is one that can be pushed for.
 ///
 /// # Errors

@@ -16,6 +16,8 @@ use crate::domain::digest;
 use crate::domain::duration;
 use crate::domain::fleet::Host;
 use crate::domain::render::{self, Files, OptionSet, Settings};
+use crate::domain::shadow;
+use crate::domain::source::KeyType;
 use crate::domain::splice::{self, Edit, Part};
 use crate::error::{Error, Kind, Result};
 use crate::store::index::{Finding, Proven};
@@ -119,10 +121,11 @@ fn parse(claim: &Claim<'_>, hosts: &[Host]) -> Result<()> {
     check_options(claim.paths, claim.settings, claim.trial, hosts)?;
     let every_line = written(claim, "all", claim.generated)?;
     let last = hosts.iter().rfind(|host| claim.settings.names(host));
-    let resolved = ssh_client::resolve(&every_line, last.map_or("localhost", Host::label)).map_err(|error| {
-        let words = format!("the generated config is not what ssh reads, nothing was changed: {}", error.message);
-        Error::new(Kind::Bug, words)
-    })?;
+    let resolved =
+        ssh_client::effective(Some(&every_line), last.map_or("localhost", Host::label)).map_err(|error| {
+            let words = format!("the generated config is not what ssh reads, nothing was changed: {}", error.message);
+            Error::new(Kind::Bug, words)
+        })?;
     last.map_or(Ok(()), |last| check(last, &resolved, claim).map(drop))
 }
 
@@ -154,7 +157,8 @@ const SAMPLES: usize = 40;
 /// Writes trial files and a config that includes them alone.
 fn written(claim: &Claim<'_>, name: &str, files: &Files) -> Result<PathBuf> {
     let folder = claim.trial.join(name);
-    ssh_config::write_generated(&folder, files)?;
+    let files = files.relocated(&claim.settings.folder, &folder.to_string_lossy());
+    ssh_config::write_generated(&folder, &files)?;
     let alone = folder.join("alone");
     write(&alone, format!("{}\n", render::include_line(&folder.to_string_lossy())).as_bytes())?;
     Ok(alone)
@@ -191,7 +195,7 @@ impl<'a> Whole<'a> {
     }
 
     fn resolve(&self, name: &str) -> Result<Resolved> {
-        ssh_client::resolve(&self.path, name).map_err(|mut error| {
+        ssh_client::effective(Some(&self.path), name).map_err(|mut error| {
             error.message = self.in_the_user_s_file(&error.message);
             error.hint("correct it there; nothing was changed")
         })
@@ -274,7 +278,7 @@ pub fn check_options(paths: &Paths, settings: &Settings, trial: &Path, hosts: &[
     let path = trial.join("options");
     let lines: Vec<String> = wanted.iter().map(|(keyword, value)| format!("{keyword} {value}\n")).collect();
     write(&path, lines.concat().as_bytes())?;
-    ssh_client::resolve(&path, "localhost").map(drop).map_err(|error| {
+    ssh_client::effective(Some(&path), "localhost").map(drop).map_err(|error| {
         let number =
             error.message.split("line ").nth(1).and_then(|rest| {
                 rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse::<usize>().ok()
@@ -322,22 +326,25 @@ fn check(host: &Host, resolved: &Resolved, claim: &Claim<'_>) -> Result<Answer> 
     Ok((finding, leaks(host, resolved, claim)))
 }
 
-/// Options that nobody writes for our hosts and that keep a login or a command from working.
+/// The type of the host's keys, or each that is configured where an entry of the config stands for many sources.
+fn key_types(host: &Host, config: &Config) -> Vec<KeyType> {
+    match config.source(&host.source) {
+        Some(source) => vec![source.key_type],
+        None => config.sources.iter().map(|source| source.key_type).collect(),
+    }
+}
+
+/// Options of the user's config that prevent a login or a command on a managed host.
 fn leaks(host: &Host, resolved: &Resolved, claim: &Claim<'_>) -> Vec<String> {
     let wanted = |keyword: &str| {
         claim.settings.options.keys().chain(host.options.keys()).any(|own| own.eq_ignore_ascii_case(keyword))
     };
-    let rsa = claim.config.sources.iter().any(|source| source.key_type == crate::domain::source::KeyType::Rsa);
-    let algorithms = first(resolved, "pubkeyacceptedalgorithms");
-    let lacks = |name: &str| !algorithms.is_empty() && !algorithms.split(',').any(|one| one == name);
     let mut leaks = Vec::new();
     let command = first(resolved, "remotecommand");
     if !matches!(command, "" | "none") && !wanted("RemoteCommand") {
         leaks.push(format!("RemoteCommand {command}, so that scp, rsync, git and Ansible cannot run theirs"));
     }
-    if lacks("ssh-ed25519") && (!rsa || (lacks("rsa-sha2-512") && lacks("rsa-sha2-256"))) {
-        leaks.push("PubkeyAcceptedAlgorithms without ssh-ed25519, so that our key is not offered".to_owned());
-    }
+    leaks.extend(shadow::unusable_keys(resolved, &key_types(host, claim.config)));
     if matches!(first(resolved, "sessiontype"), "none" | "subsystem") && !wanted("SessionType") {
         leaks.push(format!("SessionType {}, so that no shell or command is run", first(resolved, "sessiontype")));
     }

@@ -85,7 +85,12 @@ pub fn look(look: &Look<'_>) -> Result<Found> {
         notes.push(format!("{} lines of the instance index could not be read; it is made anew", old.damaged));
     }
     let is_whole = index.is_some() && old.damaged == 0;
-    let taken = |name: &str, held: bool| if held { look.reach.by_name(name) } else { look.reach.of(name) };
+    // Other spellings follow the name in lower case, which has been compared with the hashes.
+    let is_lower = |name: &str| !name.bytes().any(|b| b.is_ascii_uppercase());
+    let by_hash = |name: &str| is_lower(name).then(|| look.reach.by_hash(name)).flatten();
+    let taken = |name: &str, held: bool| {
+        if held { look.reach.by_name(name) } else { look.reach.of(name).or_else(|| by_hash(name)) }
+    };
     let plan = Plan {
         sources: &survey.sources,
         rules: &config.hosts,

@@ -120,6 +120,7 @@ pub fn run(run: &Run<'_>) -> Result<Report> {
     let shift = work.shift();
     tell::fleet(&work.found, &work.reach, shift);
     tell::ssh_config(&work.reach, &work.found.fleet.hosts, &remarks, shift);
+    tell::local_user(&work.settings.local_user);
     tell::which_config(paths);
     let report = Report {
         hosts: work.found.fleet.hosts.len(),
@@ -171,7 +172,7 @@ pub fn standalone(run: &Run<'_>) -> Result<(String, Report)> {
     proof::check_options(run.paths, &work.settings, trial.path(), &found.fleet.hosts)?;
     let path = trial.path().join("config");
     files::replace(&path, text.as_bytes(), 0o600)?;
-    ssh_client::resolve(&path, found.fleet.hosts.first().map_or("localhost", Host::label))?;
+    ssh_client::effective(Some(&path), found.fleet.hosts.first().map_or("localhost", Host::label))?;
     tell::fleet(found, &work.reach, 0);
     let failures = failures::by_cause(std::mem::take(&mut work.found.failed));
     Ok((text, Report { hosts: work.found.fleet.hosts.len(), failures, skipped: None }))
@@ -199,6 +200,7 @@ impl<'a> Work<'a> {
     fn look(run: &'a Run<'a>, old: Option<&Index>, keep: bool) -> Result<Self> {
         let Run { paths, config, .. } = run;
         ssh_client::check_version()?;
+        let defaults = ssh_client::defaults()?;
         let reach = Reach::read(paths, &ssh_config::include_line(paths)?);
         let found = survey::look(&Look {
             paths,
@@ -213,6 +215,7 @@ impl<'a> Work<'a> {
             return Err(only_failures(found.failed));
         }
         let settings = settings(paths, config, &run.binary, run.flags.clone())?;
+        let settings = Settings { local_user: defaults.user, ..settings };
         let bare = bare(&found, &settings);
         let generated = render::files(&found.fleet.hosts, &bare, &settings);
         let planned = Planned { before: None, after: Vec::new() };
@@ -306,7 +309,6 @@ impl<'a> Work<'a> {
     /// Every file that would be written or removed: as it is, and as it would be.
     fn changes(&self) -> Result<Vec<Change>> {
         let Run { paths, config, .. } = self.run;
-        let inline = config.layout == crate::domain::config::Layout::Inline;
         let mut changes = vec![Change {
             path: paths.ssh_config.clone(),
             before: self.planned.before.clone(),
@@ -315,7 +317,9 @@ impl<'a> Work<'a> {
         for (name, text) in self.generated.named() {
             let path = paths.eic.join(name);
             let before = files::read(&path)?;
-            changes.push(Change { path, before, after: (!inline).then(|| text.as_bytes().to_vec()) });
+            let is_written = ssh_config::names_of(config.layout).contains(&name);
+            let after = is_written.then(|| text.as_bytes().to_vec());
+            changes.push(Change { path, before, after });
         }
         Ok(changes)
     }
@@ -374,5 +378,6 @@ pub fn settings(paths: &Paths, config: &Config, binary: &Path, flags: Vec<(Strin
         ),
         options: config.options.clone(),
         hosts: config.named.clone(),
+        local_user: String::new(),
     })
 }

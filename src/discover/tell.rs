@@ -11,6 +11,7 @@ use crate::discover::query::record;
 use crate::discover::survey::Found;
 use crate::domain::fleet::Host;
 use crate::domain::names::Shared;
+use crate::domain::render;
 use crate::store::paths::Paths;
 use crate::store::reach::{Block, Reach};
 use crate::sys::ssh_client;
@@ -156,10 +157,21 @@ fn differs(block: &Block, keyword: &str, value: &str, host: &Host) -> bool {
     }
 }
 
+/// A local user name with which every connection to a managed host is refused until it names another user: ssh assumes it
+/// while it reads the config, and nothing can be written there that excepts it.
+pub fn local_user(name: &str) {
+    if !name.is_empty() && !render::guard::is_writable(name) {
+        ui::warning(&format!("the local user name {name:?} cannot be written into ssh_config"));
+        ui::hint("name the user in each command, as in ssh ec2-user@NAME");
+    }
+}
+
 /// Where ssh will not find what was written by itself.
 pub fn which_config(paths: &Paths) {
     let same = |a: &Path, b: &Path| a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b);
-    if let Some(read) = ssh_client::default_config().filter(|read| !same(read, &paths.ssh_config)) {
+    if let Some(read) =
+        ssh_client::defaults().ok().and_then(|defaults| defaults.config).filter(|read| !same(read, &paths.ssh_config))
+    {
         let (read, own) = (read.display(), paths.ssh_config.display());
         ui::warning(&format!("ssh reads {read}, by the user database, and not {own}"));
         ui::hint(&format!("ssh -F {own} NAME"));

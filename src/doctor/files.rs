@@ -12,20 +12,20 @@ use crate::store::{files, ssh_config};
 use crate::sys::ssh_client;
 
 /// ssh finds its config by the user database, and everybody else by $HOME.
-pub(super) fn home(case: &Case<'_>) -> Vec<Finding> {
+pub(super) fn home(case: &Case<'_>) -> Result<Vec<Finding>> {
     let own = case.paths.ssh_config.display();
     if case.named_config().is_some() {
-        return vec![Finding::ok("home", format!("SSH_EIC_HOME is set: ssh -F {own} NAME"))];
+        return Ok(vec![Finding::ok("home", format!("SSH_EIC_HOME is set: ssh -F {own} NAME"))]);
     }
     let same = |a: &Path, b: &Path| a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b);
-    vec![match ssh_client::default_config() {
+    Ok(vec![match ssh_client::defaults()?.config {
         Some(read) if !same(&read, &case.paths.ssh_config) => {
             let words = format!("ssh reads {}, by the user database, and not {own}, by $HOME", read.display());
             let fix = format!("ssh -F {own} NAME, or set HOME to your home");
             Finding::problem("home", Cause::HomeDiffers, words).fix(fix)
         }
         _ => Finding::ok("home", own.to_string()),
-    }]
+    }])
 }
 
 /// Nobody else owns or can change what ssh reads (readconf.c refuses it for every host), and where our keys are.

@@ -47,7 +47,7 @@ const CHECKS: [Check; 17] = [
     of_machine("shell", |case| Ok(client::shell(case))),
     of_machine("config", state::config),
     of_machine("index", state::index),
-    of_machine("home", |case| Ok(files::home(case))),
+    of_machine("home", files::home),
     of_machine("files", files::trusted),
     of_machine("include", include::place),
     of_machine("generated", files::generated),

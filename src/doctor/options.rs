@@ -76,6 +76,11 @@ fn found(case: &Case<'_>, reach: &Reach, one: &Shadowed) -> Result<Finding> {
             Finding::problem("options", Cause::ProxyShadowed, words)
                 .fix(format!("ssh-eic sync, under push = \"auto\", tells the hook; or take it out of {remove}"))
         }
+        Effect::KeyType if *keyword == "RequiredRSASize" => {
+            let words = format!("{what}, more than our RSA key has, so that ssh does not offer it");
+            Finding::problem("options", Cause::KeyTypeRefused, words)
+                .fix("set RequiredRSASize 2048 for managed hosts, or key_type = \"ed25519\" in config.toml")
+        }
         Effect::KeyType => {
             let words =
                 format!("PubkeyAcceptedAlgorithms{by} leaves out the type of our key, so that ssh does not offer it");

@@ -1,17 +1,21 @@
 //! What the user reaches by name already: no alias may shadow it.
 //!
-//! Read from their ssh config and the system's, with everything that these include, from `/etc/hosts` and from what is
-//! readable in `known_hosts`. A pattern of `*` alone is for all hosts and reaches none in particular. Our own part of
+//! Read from their ssh config and the system's, with everything that these include, from `/etc/hosts` and from
+//! `known_hosts`, where a hashed line is compared with each name in question. A pattern of `*` alone is for all hosts and reaches none in particular. Our own part of
 //! the config does not count. What cannot be read is passed over: ssh will say so better.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::domain::hashed_name::HashedName;
 use crate::domain::render::FILES;
 use crate::domain::{own_config, pattern, splice};
 use crate::store::paths::Paths;
 
+/// Further ports under which a name is looked for in hashed lines.
+const MOST_PORTS: usize = 8;
 /// How deep Includes may nest (readconf.c).
 const DEPTH: usize = 16;
 /// The pattern of all hosts, also for the lines before any block.
@@ -63,7 +67,18 @@ pub struct Reach {
     names: HashMap<String, String>,
     /// Blocks with wildcards, by position.
     wild: Vec<usize>,
+    /// Hashed lines of `known_hosts`, and where they are.
+    hashed: Vec<(HashedName, String)>,
+    /// Ports that the user's config mentions: a hash is of `[name]:port` where the port is not 22.
+    ports: BTreeSet<String>,
+    /// Hashes computed so far.
+    computed: AtomicU64,
 }
+
+/// Hashes that one sync computes at most, some seconds of work: 10,000 new names and 2,000 hashed lines.
+const MOST_HASHES: u64 = 20_000_000;
+/// Of one `known_hosts`, the last lines that are compared: ssh appends.
+const MOST_HASHED_LINES: usize = 20_000;
 
 impl Reach {
     /// Reads everything. `include_line` is ours, and is not followed.
@@ -88,8 +103,44 @@ impl Reach {
             paths.home.iter().flat_map(|home| ["known_hosts", "known_hosts2"].map(|f| home.join(".ssh").join(f)));
         for file in of_user.chain([system.join("ssh_known_hosts")]) {
             reach.add_names(&file, known_names);
+            reach.add_hashed(&file);
         }
+        let settings = reach.blocks.iter().flat_map(|block| &block.settings);
+        let ports =
+            settings.filter(|(keyword, value)| keyword == "port" && value != "22").map(|(_, port)| port.clone());
+        reach.ports = ports.take(MOST_PORTS).collect();
         reach
+    }
+
+    fn add_hashed(&mut self, file: &Path) {
+        let Ok(bytes) = fs::read(file) else { return };
+        let text = String::from_utf8_lossy(&bytes);
+        let hash = |(number, line): (usize, &str)| {
+            let mut words = line.split_whitespace();
+            let first = words.next()?;
+            let name = if first.starts_with('@') { words.next()? } else { first };
+            Some((HashedName::parse(name)?, format!("{}:{number}", file.display())))
+        };
+        let mut hashed: Vec<_> = (1..).zip(text.lines()).filter_map(hash).collect();
+        self.hashed.extend(hashed.split_off(hashed.len().saturating_sub(MOST_HASHED_LINES)));
+    }
+
+    /// The hashed line of `known_hosts` that has this name, in words. A name that could not be compared with all of them
+    /// is taken as well: it gets its id suffix until a later sync has compared it.
+    #[must_use]
+    pub fn by_hash(&self, name: &str) -> Option<String> {
+        if self.hashed.is_empty() {
+            return None;
+        }
+        let with_port = self.ports.iter().map(|port| format!("[{name}]:{port}"));
+        let forms: Vec<String> = [name.to_owned()].into_iter().chain(with_port).collect();
+        let computed = self.computed.load(Ordering::Relaxed).saturating_add((forms.len() * self.hashed.len()) as u64);
+        if computed > MOST_HASHES {
+            return Some("one of too many hashed lines of known_hosts".to_owned());
+        }
+        self.computed.store(computed, Ordering::Relaxed);
+        let is_it = |hashed: &HashedName| forms.iter().any(|form| hashed.is_of(form));
+        self.hashed.iter().find(|(hashed, _)| is_it(hashed)).map(|(_, place)| place.clone())
     }
 
     fn add_block(&mut self, at: usize) {
@@ -145,7 +196,7 @@ impl Reach {
     }
 }
 
-/// The names of a line of `known_hosts` (sshd(8), `SSH_KNOWN_HOSTS FILE FORMAT`); hashed ones say nothing.
+/// The names of a line of `known_hosts` (sshd(8), `SSH_KNOWN_HOSTS FILE FORMAT`); for hashed ones see [`Reach::by_hash`].
 fn known_names(line: &str) -> Vec<String> {
     let mut words = line.split_whitespace();
     let first = words.next().unwrap_or("");
@@ -257,7 +308,7 @@ mod tests {
         write("other", "HOST=late\n  User z\n");
         write(
             ".ssh/known_hosts",
-            "known,10.0.0.1 ssh-ed25519 A\n|1|a= ssh-rsa B\n[odd]:2222 ssh-rsa C\n@cert-authority *.x,ca ssh-rsa D\n",
+            "known,10.0.0.1 ssh-ed25519 A\n|1|a= ssh-rsa B\n[odd]:2222 ssh-rsa C\n@cert-authority *.x,ca ssh-rsa D\n|1|WLtgV1kIHgr2C39LlktB2x4wVz0=|aMnI5djLPvPUcd1LijPHroaOoS0= ssh-rsa E\n",
         );
         let environment = Environment { home: Some(home.to_owned()), ..Environment::default() };
         let reach = Reach::read(&Paths::new(&environment).unwrap(), &line);
@@ -267,6 +318,10 @@ mod tests {
         for name in ["ours", "x", "web", "db-9", "db-10", "Plain", "m3"] {
             assert_eq!(reach.of(name), None, "{name}");
         }
+        assert_eq!(reach.by_hash("gitlab"), Some(format!("{}:5", home.join(".ssh/known_hosts").display())));
+        assert_eq!((reach.by_hash("gitlab2"), reach.by_hash("known")), (None, None));
+        reach.computed.store(MOST_HASHES, Ordering::Relaxed);
+        assert!(reach.by_hash("gitlab2").is_some(), "not compared, so not given");
         let place = reach.of("db-1").unwrap();
         assert_eq!(place, format!("Host db-? !db-9 ({}:7)", home.join(".ssh/config").display()));
         let late = reach.blocks.iter().find(|block| block.is_about("late") && !block.is_general()).unwrap();

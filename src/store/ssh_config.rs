@@ -33,10 +33,14 @@ pub struct Planned {
 ///
 /// [`Kind::File`] naming the file.
 pub fn write_generated(folder: &Path, generated: &Files) -> Result<bool> {
+    write_some(folder, generated, &render::FILES)
+}
+
+fn write_some(folder: &Path, generated: &Files, names: &[&str]) -> Result<bool> {
     files::make_private_folder(folder)?;
     let mut changed = false;
-    // Routing first: a host whose hook is not there yet is pushed for by its proxy, never sent elsewhere.
-    for (name, content) in generated.named() {
+    // In reverse: what refuses user names, and the routing, before what includes them.
+    for (name, content) in generated.named().into_iter().rev().filter(|(name, _)| names.contains(name)) {
         changed |= files::replace(&folder.join(name), content.as_bytes(), 0o600)?;
     }
     Ok(changed)
@@ -72,9 +76,7 @@ pub fn plan(paths: &Paths, layout: Layout, generated: &Files) -> Result<Planned>
 ///
 /// [`Kind::File`] naming the file; a config that may not be written is told with what to put there by hand.
 pub fn write(paths: &Paths, layout: Layout, generated: &Files) -> Result<bool> {
-    if layout == Layout::Include {
-        write_generated(&paths.eic, generated)?;
-    }
+    write_some(&paths.eic, generated, names_of(layout))?;
     let planned = plan(paths, layout, generated)?;
     let changed = planned.before.as_ref() != Some(&planned.after);
     if changed {
@@ -83,12 +85,19 @@ pub fn write(paths: &Paths, layout: Layout, generated: &Files) -> Result<bool> {
             _ => error,
         })?;
     }
-    if layout == Layout::Inline {
-        for (name, _) in generated.named() {
-            remove_file(&paths.eic.join(name))?;
-        }
+    for name in render::FILES.iter().filter(|name| !names_of(layout).contains(name)) {
+        remove_file(&paths.eic.join(name))?;
     }
     Ok(changed)
+}
+
+/// Names of the generated files that a layout has.
+#[must_use]
+pub fn names_of(layout: Layout) -> &'static [&'static str] {
+    match layout {
+        Layout::Include => &render::FILES,
+        Layout::Inline => &render::NESTED,
+    }
 }
 
 fn write_config(paths: &Paths, planned: &Planned) -> Result<()> {

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use crate::domain::diagnosis::Cause;
 use crate::error::{Error, Kind, Result};
 use crate::sys::environment::HOOK_OFF;
-use crate::sys::limited;
+use crate::sys::limited::{self, Outcome};
 
 /// The oldest client that reads what we write (tokens in IdentityFile, ControlPath and ProxyCommand; quoting).
 pub const OLDEST: (u32, u32) = (8, 7);
@@ -22,13 +22,7 @@ pub type Resolved = BTreeMap<String, Vec<String>>;
 ///
 /// [`Kind::Config`] in plain words.
 pub fn check_version() -> Result<(u32, u32)> {
-    let output = Command::new("ssh").arg("-V").stdin(Stdio::null()).output().map_err(|error| {
-        Error::new(Kind::Config, "there is no ssh on PATH")
-            .hint("install the OpenSSH client")
-            .because(error)
-            .cause(Cause::NoSsh)
-    })?;
-    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    let words = run(Command::new("ssh").arg("-V"), "ssh -V", TIMEOUT)?.stderr;
     if words.starts_with("No user exists for uid") {
         // ssh.c looks itself up before it does anything; in a container that runs under any user id there is nobody.
         let uid = rustix::process::getuid().as_raw();
@@ -65,70 +59,72 @@ fn parse_version(words: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
-/// The config that ssh reads for this user when none is named: below the home of the user database, whatever `$HOME`
-/// says (ssh.c). Asked of ssh itself, which expands `~` in a `known_hosts` path the same way.
-#[must_use]
-pub fn default_config() -> Option<PathBuf> {
-    let output = Command::new("ssh")
-        .args(["-G", "-F", "none", "-o", "UserKnownHostsFile=~/.ssh/config", "localhost"])
-        .stdin(Stdio::null())
-        .output()
-        .ok()?;
-    parse_options(&output.stdout).get("userknownhostsfile")?.first().map(PathBuf::from)
+/// What ssh assumes for the user who runs it, without any config.
+#[derive(Debug, Clone)]
+pub struct Defaults {
+    /// The config that it reads when none is named: below the home of the user database, whatever `$HOME` says (ssh.c).
+    pub config: Option<PathBuf>,
+    /// The user name: the local user's.
+    pub user: String,
 }
 
-/// What the client makes of `host` under the config file `config`, with our own hook off.
+/// Asks ssh, which expands `~` in a `known_hosts` path as in the path of its config.
 ///
 /// # Errors
 ///
-/// [`Kind::Config`] with ssh's own words if it does not take the file.
-pub fn resolve(config: &Path, host: &str) -> Result<Resolved> {
-    let output = Command::new("ssh")
-        .arg("-F")
-        .arg(config)
-        .args(["-G", "--", host])
-        .env(HOOK_OFF, "1")
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| Error::file("run ssh -G on", config, &error))?;
-    if output.status.success() {
-        return Ok(parse_options(&output.stdout));
-    }
-    let words = String::from_utf8_lossy(&output.stderr);
-    let line = words.lines().next().unwrap_or("no reason given").to_owned();
-    Err(Error::new(Kind::Config, format!("ssh does not take the config: {line}")))
+/// As [`effective`].
+pub fn defaults() -> Result<Defaults> {
+    let options = ["-G", "-F", "none", "-o", "UserKnownHostsFile=~/.ssh/config", "localhost"];
+    let outcome = run(Command::new("ssh").args(options), "ssh -G", TIMEOUT)?;
+    let options = parse_options(outcome.stdout.as_bytes());
+    let first = |keyword: &str| options.get(keyword).and_then(|values| values.first()).cloned();
+    Ok(Defaults { config: first("userknownhostsfile").map(PathBuf::from), user: first("user").unwrap_or_default() })
 }
 
-/// What the client makes of `host` under `config`, or under its own where none is named, within a time limit: a `Match
-/// exec` of the user's may hang. Our own hook is off.
+/// The options of `host` under the config file `config`, or under the user's where none is named. Our own hook is off.
+/// A `Match exec` of the user's config runs, so that there is a timeout.
 ///
 /// # Errors
 ///
-/// [`Kind::Config`] with ssh's own words if it does not take its config.
+/// [`Kind::Config`] with ssh's own words if it does not accept the config, or does not end in time.
 pub fn effective(config: Option<&Path>, host: &str) -> Result<Resolved> {
+    effective_within(config, host, TIMEOUT)
+}
+
+fn effective_within(config: Option<&Path>, host: &str, timeout: Duration) -> Result<Resolved> {
     let mut command = Command::new("ssh");
     if let Some(config) = config {
         command.arg("-F").arg(config);
     }
     command.args(["-G", "--", host]).env(HOOK_OFF, "1");
-    let outcome = limited::run(&mut command, PATIENCE)
-        .map_err(|error| Error::new(Kind::Config, "ssh cannot be run").because(error).cause(Cause::NoSsh))?;
+    let outcome = run(&mut command, &format!("ssh -G {host}"), timeout)?;
     if outcome.code == Some(0) {
         return Ok(parse_options(outcome.stdout.as_bytes()));
     }
+    let mut lines = outcome.stderr.lines().filter(|line| !line.trim().is_empty());
+    let line = lines.next().unwrap_or("no reason given").trim_end_matches('.');
+    Err(Error::new(Kind::Config, format!("ssh does not take the config: {line}")).cause(Cause::SshConfigBroken))
+}
+
+/// For a client that connects to nothing.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Runs ssh, in a process group of its own, which is killed when the time is over or when a signal ends this process.
+fn run(command: &mut Command, what: &str, timeout: Duration) -> Result<Outcome> {
+    let outcome = limited::run(command, timeout).map_err(|error| {
+        Error::new(Kind::Config, "there is no ssh on PATH that can be run")
+            .hint("install the OpenSSH client")
+            .because(error)
+            .cause(Cause::NoSsh)
+    })?;
     if outcome.too_long {
-        let words = format!("ssh -G {host} does not end within {} s", PATIENCE.as_secs());
+        let words = format!("{what} does not end within {} s", timeout.as_secs());
         return Err(Error::new(Kind::Config, words)
             .hint("look for a Match exec in your ssh config that hangs")
             .cause(Cause::SshConfigBroken));
     }
-    let mut lines = outcome.stderr.lines().filter(|line| !line.trim().is_empty());
-    let line = lines.next().unwrap_or("no reason given").trim_end_matches('.');
-    Err(Error::new(Kind::Config, format!("ssh does not take its config: {line}")).cause(Cause::SshConfigBroken))
+    Ok(outcome)
 }
-
-/// For a client that connects nowhere.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 fn parse_options(printed: &[u8]) -> Resolved {
     let mut options = Resolved::new();

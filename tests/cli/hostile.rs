@@ -1,8 +1,10 @@
 //! Names from people who are not trusted: on the command line, in tags, in the config.
 
+use std::path::Path;
+
 use sandbox::Instance;
 
-use crate::world::{World, can_have_namespaces};
+use crate::world::{World, can_have_namespaces, run};
 
 #[test]
 fn no_user_or_host_name_reaches_a_shell() {
@@ -49,11 +51,134 @@ fn no_user_or_host_name_reaches_a_shell() {
     assert!(world.pushes().is_empty(), "{:#?}", world.pushes());
 }
 
+/// Whether tcsh is there; without it a test is skipped, never under CI.
+fn has_tcsh() -> bool {
+    let has = Path::new("/usr/bin/tcsh").exists();
+    assert!(has || std::env::var_os("CI").is_none(), "CI has tcsh");
+    has
+}
+
+/// As an option, in the quotes that ssh takes off its value.
+fn quoted_user(user: &str) -> String {
+    format!("User=\"{}\"", user.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+#[test]
+fn a_newline_in_a_user_name_runs_nothing_under_tcsh() {
+    if !has_tcsh() {
+        return;
+    }
+    let world = World::new();
+    let mark = world.home().join("pwned");
+    world.eic(&["sync", "--output", "only.conf"]).ok();
+    let only = world.home().join("only.conf").display().to_string();
+    let name = format!("a\ntouch {}\nb", mark.display());
+    // As ssh runs a ProxyCommand, with the tokens put in by hand: a patched client refuses such a name by itself.
+    let run_as_ssh_does = |command: &str| {
+        let command = command.replace("%h", "10.0.3.7").replace("%p", "22").replace("%n", "h").replace("%k", "h");
+        world.run("/usr/bin/tcsh", &["-c", &format!("exec {}", command.replace("%r", &name))])
+    };
+    let story = run_as_ssh_does("/bin/true '%r'");
+    assert!(mark.exists(), "tcsh ends a command at a newline in quotes\n{story}");
+    std::fs::remove_file(&mark).unwrap();
+    for host in ["prod-web-1", world.web1.as_str()] {
+        for more in [&[][..], &["-F", &only]] {
+            // To a pattern a space and a newline are alike: neither is a permitted character.
+            let story = world.ssh(&[more, &["-G", "-o", &quoted_user(&name.replace('\n', " ")), host]].concat());
+            let command = story.ok().lines().find_map(|line| line.strip_prefix("proxycommand ")).expect("a command");
+            let story = run_as_ssh_does(command);
+            assert!(story.stdout.contains("does not accept this user name"), "{story}");
+            assert!(!mark.exists(), "a shell ran the user name\n{story}");
+        }
+    }
+    // Names that are fine log in by this shell.
+    for (host, id) in [("prod-web-1", &world.web1), (world.web2.as_str(), &world.web2)] {
+        let mut command = world.ssh_command(&[host, "echo $SSH_EIC_INSTANCE"]);
+        command.env("SHELL", "/usr/bin/tcsh");
+        assert_eq!(run(command).ok(), format!("{id}\n"));
+    }
+}
+
+#[test]
+fn exactly_the_user_names_that_instance_connect_accepts_reach_the_proxy() {
+    let world = World::new();
+    world.eic(&["sync", "--output", "only.conf"]).ok();
+    let only = world.home().join("only.conf").display().to_string();
+    let longest = "a".repeat(32);
+    let good = ["a", "Ab0@._-", "x$", "9lives", &longest];
+    let too_long = format!("{longest}a");
+    let bad = ["a b", "a;b", "a\nb", "a\tb", "\u{fc}", "a'", "a\\b", "*", "?", "!a", "a,b", &too_long, "a#", "a\n"];
+    for (user, is_good) in good.iter().map(|user| (user, true)).chain(bad.iter().map(|user| (user, false))) {
+        for host in ["prod-web-1", world.web1.as_str()] {
+            for more in [&[][..], &["-F", &only]] {
+                let story = world.ssh(&[more, &["-G", "-o", &quoted_user(user), host]].concat());
+                // Some of these a patched client refuses by itself.
+                if !is_good && story.stderr.contains("invalid characters") {
+                    continue;
+                }
+                let line = story.ok().lines().find(|line| line.starts_with("proxycommand ")).unwrap_or_default();
+                assert_eq!(line.ends_with(" '%r'"), is_good, "{user:?} {host} {line}");
+                assert_eq!(line.contains(" --refused-user "), !is_good, "{user:?} {host} {line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_user_name_of_the_wrong_kind_is_refused_in_words_for_managed_hosts_only() {
+    let world = World::new();
+    for host in ["prod-web-1", world.web1.as_str()] {
+        let story = world.ssh(&["-o", "User=CORP\\alice", host, "true"]);
+        story.fails_with(255).says("EC2 Instance Connect does not accept this user name").says("hint: user names have");
+    }
+    let config = world.read(".ssh/config");
+    world.write(
+        ".ssh/config",
+        &format!(
+            "{config}Host intranet i-dev12345\n    ProxyJump bastion\nHost anonymous\n    ProxyCommand nc -X 5 %h %p\n"
+        ),
+    );
+    for user in ["CORP\\alice", "a b", "a#b", "ok"] {
+        let option = quoted_user(user);
+        for host in ["intranet", "i-dev12345"] {
+            let story = world.ssh(&["-G", "-o", &option, host]);
+            assert!(story.ok().contains("proxyjump bastion\n"), "{user} has no bastion\n{story}");
+        }
+        let story = world.ssh(&["-G", "-o", &option, "anonymous"]);
+        assert!(story.ok().contains("proxycommand nc -X 5 %h %p\n"), "{user} has no proxy\n{story}");
+        assert!(!world.ssh(&["-G", "-o", &option, "github.com"]).ok().contains("ssh-eic"));
+    }
+}
+
+#[test]
+fn a_local_user_with_a_backslash_logs_in_and_is_noticed_by_the_next_sync() {
+    if !can_have_namespaces() {
+        return;
+    }
+    let world = World::new();
+    world.own_etc();
+    world.sh("sed 's/^root:/CORP\\\\alice:/;q' /etc/passwd >/etc/first && cat /etc/passwd >>/etc/first && cp /etc/first /etc/passwd").ok();
+    assert!(world.ssh(&["-G", "-F", "none", "x"]).ok().contains("user CORP\\alice\n"));
+    world.eic(&["sync"]).ok();
+    for (host, id) in [("prod-web-1", &world.web1), (world.web2.as_str(), &world.web2)] {
+        assert_eq!(world.ssh(&[host, "echo $SSH_EIC_INSTANCE"]).ok(), format!("{id}\n"));
+    }
+    world.ssh(&["-o", "User=CORP\\bob", "prod-web-1", "true"]).fails_with(255).says("does not accept this user name");
+}
+
 #[test]
 fn names_that_only_look_like_ids_are_left_to_ssh() {
     let world = World::new();
-    for host in ["i-dev.example.com", "i-dev12345", "i-0ABC12DE", "i-../x", "i-0abc12d", "i-0abc12de.f", "web-0abc12de"]
-    {
+    for host in [
+        "i-dev.example.com",
+        "i-dev12345",
+        "i-0ABC12DE",
+        "i-../x",
+        "i-0abc12d",
+        "i-0abc12de.f",
+        "web-0abc12de",
+        "i-0abc12d=",
+    ] {
         let options = world.ssh(&["-G", host]);
         assert!(!options.ok().contains("ssh-eic"), "{host} is taken for an instance\n{options}");
     }

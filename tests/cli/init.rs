@@ -14,7 +14,7 @@ fn init_writes_a_config_adds_the_include_and_syncs() {
     let ssh_config = world.read(".ssh/config");
     let folder = world.eic_folder();
     let folder = folder.display();
-    assert_eq!(ssh_config, format!("Include {folder}/guard {folder}/hosts {folder}/hook\nHost mine\n    User me\n"));
+    assert_eq!(ssh_config, format!("Include {folder}/main\nHost mine\n    User me\n"));
     assert!(world.ssh(&["-G", "prod-web-1"]).ok().contains("hostname 10.0.3.7\n"));
     assert!(world.ssh(&["-G", "mine"]).ok().contains("user me\n"));
 }

@@ -256,7 +256,8 @@ fn is_meant(line: &str) -> bool {
     match keyword {
         "Host" => plain(value) || value.starts_with("i-????????"),
         "HostName" | "HostKeyAlias" | "User" | "Port" => plain(value),
-        "Match" => value.starts_with("originalhost \"") || value == "user \"*'*,*\\*\"",
+        "Match" => value == "all" || value.starts_with("originalhost \"") || value.starts_with("user \""),
+        "Include" => value.starts_with("/nonexistent/eic/"),
         "ProxyCommand" => value == "none" || value.starts_with("'/bin/true' proxy "),
         "IdentityFile" | "ControlPath" | "UserKnownHostsFile" => value.starts_with('/') || value == "none",
         _ => FIXED.contains(&keyword),
@@ -285,6 +286,7 @@ proptest! {
             fallback: (OsUser::ec2_user(), 22),
             options: BTreeMap::new(),
             hosts: vec!["*".to_owned()],
+            local_user: "alice".to_owned(),
         };
         let bare: Vec<String> = fleet.shared.keys().cloned().collect();
         let files = render::files(&fleet.hosts, &bare, &settings);
@@ -295,6 +297,10 @@ proptest! {
         }
         let dir = tempfile::tempdir().expect("a folder");
         let config = dir.path().join("config");
+        let files = files.relocated(&settings.folder, &dir.path().display().to_string());
+        for (name, text) in files.named() {
+            fs::write(dir.path().join(name), text).expect("a file");
+        }
         fs::write(&config, files.in_one()).expect("a file");
         for host in &fleet.hosts {
             for name in host.all_names().chain([host.id.as_str()]) {
@@ -313,5 +319,29 @@ proptest! {
         for why in &fleet.skipped {
             prop_assert!(why.bytes().all(|b| (b' '..=b'~').contains(&b)), "{:?}", why);
         }
+    }
+}
+
+#[test]
+fn a_name_of_a_hashed_known_hosts_line_is_not_given_away() {
+    let world = World::new();
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHnCJb6nCpV1CnbZ1Yzh7mGmSkYlGDQYNgLNdQ9pMvXQ";
+    world.write(".ssh/known_hosts", &format!("gitlab {key}\n[forge]:2222 {key}\nprod-web-1 {key}\n"));
+    world.sh("ssh-keygen -q -H -f .ssh/known_hosts && rm .ssh/known_hosts.old").ok();
+    assert!(!world.read(".ssh/known_hosts").contains("gitlab"));
+    let own = world.read(".ssh/config");
+    world.write(".ssh/config", &format!("{own}Host forge.example\n    Port 2222\n"));
+    for (n, name) in ["gitlab", "GitLab", "forge", "gitlab-2"].iter().enumerate() {
+        world.sandbox.add(Instance::new(name).address(format!("10.0.77.{n}"))).unwrap();
+    }
+    let story = world.eic(&["sync"]);
+    story.says("known_hosts:1 leads there already").says("known_hosts:2 leads there already").ok();
+    for name in ["gitlab", "GitLab", "forge"] {
+        let options = world.ssh(&["-G", name]);
+        assert!(!options.ok().contains("ssh-eic"), "{name} was given away\n{options}\n{story}");
+    }
+    // A name that an instance has already stays, and one that is no line's is free.
+    for name in ["prod-web-1", "gitlab-2"] {
+        assert!(world.ssh(&["-G", name]).ok().contains("ssh-eic"), "{name}\n{story}");
     }
 }

@@ -201,7 +201,14 @@ fn a_sync_that_is_killed_at_any_moment_leaves_whole_files() {
         std::thread::sleep(std::time::Duration::from_millis(10 + n * 7));
         child.kill().unwrap();
         child.wait().unwrap();
-        for (file, end) in [("hosts", "accept-new\n"), ("hook", "\"\n"), ("guard", "none\n")] {
+        for (file, end) in [
+            ("hosts", "accept-new\n"),
+            ("hook", "\"\n"),
+            ("guard", "Match all\n"),
+            ("users", "%p\n"),
+            ("ids", "%p\n"),
+            ("main", "hook\n"),
+        ] {
             assert!(world.read(&format!(".ssh/eic/{file}")).ends_with(end), "{file} is cut short");
         }
         assert!(world.ssh(&["-G", "prod-web-1"]).ok().contains("hostname 10.0.3.7\n"));
@@ -252,4 +259,82 @@ fn the_state_folder_of_the_environment_reaches_what_ssh_starts() {
     // ssh is started without the variables, as from an editor or cron.
     assert_eq!(world.ssh(&["prod-web-1", "echo $SSH_EIC_INSTANCE"]).ok(), format!("{}\n", world.web1));
     assert!(state.join("ssh-eic/pushes.jsonl").exists());
+}
+
+#[test]
+fn a_required_rsa_size_that_excludes_the_generated_key_is_reported() {
+    let world = World::new();
+    let config = world.read(".config/ssh-eic/config.toml");
+    let own = world.read(".ssh/config");
+    world.write(".ssh/config", &format!("{own}Host *\n    RequiredRSASize 3072\n"));
+    let story = world.eic(&["sync"]);
+    story.ok();
+    assert!(!story.stderr.contains("RequiredRSASize"), "the keys are Ed25519\n{story}");
+    world.write(".config/ssh-eic/config.toml", &format!("[defaults]\nkey_type = \"rsa\"\n{config}"));
+    world.write(".ssh/config", &format!("{own}# rsa\nHost *\n    RequiredRSASize 3072\n"));
+    world.eic(&["sync"]).says("RequiredRSASize 3072, so that our RSA key of 2048 bits is not offered").ok();
+}
+
+/// The user's config with a `Match exec` that hangs, and the file that has its process id.
+fn with_hanging_exec(world: &World) {
+    let own = world.read(".ssh/config");
+    let hang = world.home().join("hang");
+    world.write("hang", "#!/bin/sh\necho $$ >\"$0.pid.new\" && mv \"$0.pid.new\" \"$0.pid\"\nexec sleep 1000\n");
+    world.sh("chmod +x hang").ok();
+    world.write(".ssh/config", &format!("{own}Match exec {}\n    User x\n", hang.display()));
+}
+
+#[track_caller]
+fn is_gone_soon(world: &World) {
+    let pid = world.read("hang.pid");
+    let start = std::time::Instant::now();
+    let is_running = || {
+        // A process that has ended, and that nobody has waited for yet, has no command line.
+        std::fs::read(format!("/proc/{}/cmdline", pid.trim())).is_ok_and(|line| !line.is_empty())
+    };
+    while is_running() {
+        assert!(start.elapsed() < std::time::Duration::from_mins(1), "the Match exec still runs");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_match_exec_of_the_user_that_hangs_ends_with_the_timeout() {
+    let world = World::new();
+    with_hanging_exec(&world);
+    let before = world.read(".ssh/eic/hosts");
+    world.sandbox.add(Instance::new("prod-db").address("10.0.5.1")).unwrap();
+    world
+        .eic(&["sync"])
+        .says("does not end within 10 s")
+        .says("Match exec in your ssh config that hangs")
+        .fails_with(3);
+    is_gone_soon(&world);
+    assert_eq!(world.read(".ssh/eic/hosts"), before);
+}
+
+#[test]
+fn a_sync_that_is_ended_by_a_signal_leaves_no_process_behind() {
+    for signal in [rustix::process::Signal::TERM, rustix::process::Signal::INT] {
+        let world = World::new();
+        with_hanging_exec(&world);
+        let mut command = world.sandbox.command("ssh-eic");
+        // Exec of the sandbox's own wrapper: the process that is started is the one to signal.
+        command.arg("sync");
+        let start = std::time::Instant::now();
+        let child = crate::world::spawn(&mut command);
+        while !world.home().join("hang.pid").exists() {
+            assert!(start.elapsed() < std::time::Duration::from_mins(1), "the Match exec does not run");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        let processes = world.processes();
+        for (folder, _) in processes.iter().filter(|(_, line)| line.contains("ssh-eic sync")) {
+            let pid = folder.file_name().and_then(|name| name.to_str()?.parse().ok());
+            let pid = pid.and_then(rustix::process::Pid::from_raw).expect("a process id");
+            rustix::process::kill_process(pid, signal).expect("a signal");
+        }
+        let story = crate::world::finish(child, "ssh-eic sync".to_owned(), start);
+        assert_ne!(story.code, Some(0), "{story}");
+        is_gone_soon(&world);
+    }
 }

@@ -1,7 +1,6 @@
 //! The decision for each mode, source and kind of key.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64ct::{Base64, Encoding as _};
 
 use super::*;
 use crate::console;
@@ -27,7 +26,7 @@ fn key(line: &str) -> Presented {
 
 fn certificate() -> Presented {
     let line = include_str!("../testdata/kex/ed25519-cert.pub");
-    Presented::from_blob(&STANDARD.decode(line.split(' ').nth(1).unwrap()).unwrap()).unwrap()
+    Presented::from_blob(&Base64::decode_vec(line.split(' ').nth(1).unwrap()).unwrap()).unwrap()
 }
 
 fn listed(lines: &[&str]) -> Console {

@@ -1,8 +1,9 @@
-//! The generated `ssh_config`: three files that are included in this order.
+//! The generated `ssh_config`: `main` is the file that the user's config includes, and includes the others in this order.
 //!
-//! `guard` turns the proxy off for user names with a quote, `hosts` holds all routing in `Host` blocks, `hook` holds
-//! the `Match exec` lines, alone because other readers of `ssh_config` lose hosts behind a Match. The facts behind each
-//! line are in section 5 of the contract: what a client of 8.7 or newer does with quotes, patterns and tokens.
+//! `guard` refuses user names that must not reach a shell (see [`guard`]), `hosts` holds all routing in `Host` blocks,
+//! `hook` holds the `Match exec` lines, alone because other readers of `ssh_config` lose hosts behind a Match. Each has
+//! an Include line of its own, because libssh reads the first path of a line only. The facts behind each line are in
+//! section 5 of the contract: what a client of 8.7 or newer does with quotes, patterns and tokens.
 //!
 //! The same fleet gives the same bytes. Not here: aliases (`domain::alias`), writing (`store`), the Include (`splice`).
 
@@ -12,6 +13,8 @@ use std::fmt::Write as _;
 use crate::fleet::Host;
 use crate::ids::OsUser;
 use crate::pattern;
+
+pub mod guard;
 
 /// Names on one Host line; ssh's time for a line grows with the square of them.
 const NAMES_A_LINE: usize = 100;
@@ -42,6 +45,8 @@ pub struct Settings {
     pub options: BTreeMap<String, String>,
     /// Patterns of the aliases that get a block; the others are reached by id.
     pub hosts: Vec<String>,
+    /// The user name that ssh assumes until a User line or the command line gives another one: the local user's.
+    pub local_user: String,
 }
 
 impl Settings {
@@ -58,11 +63,17 @@ impl Settings {
     }
 }
 
-/// The three files.
+/// The generated files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Files {
-    /// Ahead of the hosts.
+    /// Includes `guard`, `hosts` and `hook`.
+    pub main: String,
+    /// Before the hosts: applies `users` to managed names, and `ids` to what looks like an id.
     pub guard: String,
+    /// Refuses user names that must not reach a shell; for any host, so it is included by `guard` only.
+    pub users: String,
+    /// The `ProxyCommand` of an id.
+    pub ids: String,
     /// All Host blocks.
     pub hosts: String,
     /// The Match lines.
@@ -118,43 +129,96 @@ pub fn check_path(path: &str) -> Result<(), String> {
 /// The line for the user's own config.
 #[must_use]
 pub fn include_line(folder: &str) -> String {
-    let file = |name: &str| quoted(&format!("{folder}/{name}"));
-    format!("Include {}", FILES.map(file).join(" "))
+    include(folder, MAIN)
 }
 
-/// Renders all files. `hosts` in the order that the files shall have; `bare` are the names that several hosts share,
-/// with which our proxy tells who they are.
+/// Includes one generated file.
+fn include(folder: &str, name: &str) -> String {
+    format!("Include {}", quoted(&percent_as_range(&format!("{folder}/{name}"))))
+}
+
+/// A path in an Include line. A client from 9.9 expands tokens there, an older one reads `%%` as two characters, and the
+/// client may be upgraded after the line was written; both read a glob pattern, in which this range stands for `%` (and
+/// its two neighbours in ASCII).
+fn percent_as_range(path: &str) -> String {
+    path.replace('%', PERCENT_RANGE)
+}
+
+/// What stands for `%` in the path of an Include line.
+pub const PERCENT_RANGE: &str = "[$-&]";
+
+/// Renders all files. `hosts` in the order that the files shall have; `bare` are the names that several hosts share, for
+/// which the proxy lists the candidates.
 #[must_use]
 pub fn files(hosts: &[Host], bare: &[String], settings: &Settings) -> Files {
-    Files { guard: guard(), hosts: host_blocks(hosts, bare, settings), hook: hook(hosts, settings) }
+    let names: Vec<&str> = hosts
+        .iter()
+        .filter(|host| settings.names(host))
+        .flat_map(all_spellings)
+        .chain(bare.iter().map(String::as_str))
+        .collect();
+    let includes = ["guard", "hosts", "hook"].map(|name| include(&settings.folder, name) + "\n").concat();
+    let ids = format!("Host {}\n    {}\n", id_patterns(), include(&settings.folder, "ids"));
+    let users = if names.is_empty() {
+        String::new()
+    } else {
+        format!("Match originalhost \"{}\"\n    {}\n", names.join(","), include(&settings.folder, "users"))
+    };
+    Files {
+        main: format!("{HEADER}{includes}"),
+        // Without the last line, libssh takes nothing of what follows: a Match stays in effect behind its file there.
+        guard: format!("{HEADER}{users}{ids}Match all\n"),
+        users: format!("{HEADER}{}", guard::refusals(settings, "%n %h %p")),
+        ids: format!("{HEADER}{}", guard::id_proxy(settings)),
+        hosts: host_blocks(hosts, bare, settings),
+        hook: hook(hosts, settings),
+    }
 }
 
 impl Files {
-    /// Each with its name, in the order in which they are included.
+    /// Each with its name, in the order of [`FILES`].
     #[must_use]
-    pub fn named(&self) -> [(&'static str, &str); 3] {
-        let [guard, hosts, hook] = FILES;
-        [(guard, &self.guard), (hosts, &self.hosts), (hook, &self.hook)]
+    pub fn named(&self) -> [(&'static str, &str); 6] {
+        let [main, guard, hosts, hook, users, ids] = FILES;
+        [
+            (main, &self.main),
+            (guard, &self.guard),
+            (hosts, &self.hosts),
+            (hook, &self.hook),
+            (users, &self.users),
+            (ids, &self.ids),
+        ]
     }
 
-    /// All three in one text, for the inline layout.
+    /// What the user's config holds in the inline layout. It includes [`NESTED`], which only an Include can apply to
+    /// some hosts.
     #[must_use]
     pub fn in_one(&self) -> String {
         [self.guard.as_str(), &self.hosts, &self.hook].concat()
     }
+
+    /// The same files for a folder other than the one that they were rendered for.
+    #[must_use]
+    pub fn relocated(&self, from: &str, to: &str) -> Self {
+        let relocate = |text: &str| {
+            let moved = |text: String, name: &str| text.replace(&include(from, name), &include(to, name));
+            FILES.into_iter().fold(text.to_owned(), moved)
+        };
+        Self { main: relocate(&self.main), guard: relocate(&self.guard), ..self.clone() }
+    }
 }
 
-/// Names of the generated files, in the order in which they are included.
-pub const FILES: [&str; 3] = ["guard", "hosts", "hook"];
+/// The file that the user's config includes.
+const MAIN: &str = "main";
+
+/// Names of the generated files.
+pub const FILES: [&str; 6] = [MAIN, "guard", "hosts", "hook", "users", "ids"];
+
+/// Those that both layouts need as files.
+pub const NESTED: [&str; 2] = ["users", "ids"];
 
 /// What each generated file begins with.
 pub const HEADER: &str = "# Written by ssh-eic sync. Changes are overwritten: change config.toml instead.\n";
-
-pub(super) fn guard() -> String {
-    // A client before 9.6 does not look at the user name, and %r stands in a shell command below. A backslash would end
-    // our quoting in fish only.
-    format!("{HEADER}Match user \"*'*,*\\*\"\n    ProxyCommand none\n")
-}
 
 fn host_blocks(hosts: &[Host], bare_names: &[String], settings: &Settings) -> String {
     let mut out = HEADER.to_owned();
@@ -225,10 +289,11 @@ fn id_blocks(out: &mut String, hosts: &[Host], settings: &Settings) {
             login(out, user, *port);
         }
     }
-    let _ = writeln!(out, "Host {}", id_patterns(" ", "!i-"));
+    let _ = writeln!(out, "Host {}", id_patterns());
     options(out, &BTreeMap::new(), settings);
     login(out, user.as_str(), *port);
-    shared(out, settings, user.as_str(), " -- '%k' '%h' %p");
+    // Without a ProxyCommand: a Host line cannot exclude a newline, so the one in `ids` is for exact ids.
+    shared_as(out, settings, user.as_str(), "%k", None);
 }
 
 pub(super) fn login(out: &mut String, user: &str, port: u16) {
@@ -238,11 +303,11 @@ pub(super) fn login(out: &mut String, user: &str, port: u16) {
 /// The options that hosts share. `target` ends what stands before the user in the ProxyCommand; a `--` is in it, since a
 /// user name is somebody else's word and must not be read as a flag of ours.
 fn shared(out: &mut String, settings: &Settings, user: &str, target: &str) {
-    shared_as(out, settings, user, "%k", target);
+    shared_as(out, settings, user, "%k", Some(target));
 }
 
 /// The same with `id` for what names the instance in paths: a token, or a literal.
-pub(super) fn shared_as(out: &mut String, settings: &Settings, user: &str, id: &str, target: &str) {
+pub(super) fn shared_as(out: &mut String, settings: &Settings, user: &str, id: &str, target: Option<&str>) {
     let Settings { folder, known_hosts, .. } = settings;
     let own = |name: &str| quoted(&percent_doubled(&format!("{folder}/{name}")));
     let key = quoted(&format!("{}/keys/{id}", percent_doubled(folder)));
@@ -250,11 +315,11 @@ pub(super) fn shared_as(out: &mut String, settings: &Settings, user: &str, id: &
     let known: Vec<String> = known_hosts.iter().map(|path| quoted(&percent_doubled(path))).collect();
     let known = [vec![own("known_hosts"), own("known_hosts.console")], known].concat().join(" ");
     let program = program(settings);
+    let proxy = target.map(|target| format!("    ProxyCommand {program} proxy{target} '%r'\n")).unwrap_or_default();
     let _ = write!(
         out,
         "    IdentityFile {key}
-    ProxyCommand {program} proxy{target} '%r'
-    ProxyUseFdpass no
+{proxy}    ProxyUseFdpass no
     ControlPath {control_path}
     IdentitiesOnly yes
     AddKeysToAgent no
@@ -285,20 +350,21 @@ pub fn has_room_for_sockets(folder: &str, longest_user: usize) -> bool {
     folder.len() + "/cm/i-0123456789abcdef0-65535-".len() + longest_user.max(USUAL_USER) <= LONGEST_CONTROL_PATH
 }
 
+/// The names of a host, once for each spelling that `Match originalhost`, which ignores case, tells apart.
+fn all_spellings(host: &Host) -> impl Iterator<Item = &str> {
+    let alias = host.alias.as_deref().unwrap_or_default();
+    host.all_names().filter(move |name| *name == alias || !name.eq_ignore_ascii_case(alias))
+}
+
 fn hook(hosts: &[Host], settings: &Settings) -> String {
     let mut out = HEADER.to_owned();
-    let mut aliases: Vec<&str> = Vec::new();
-    for host in hosts.iter().filter(|host| settings.names(host)) {
-        // `Match` does not look at the letters' case: the tag's own spelling needs no entry.
-        let alias = host.alias.as_deref().unwrap_or_default();
-        aliases.extend(host.all_names().filter(|name| *name == alias || !name.eq_ignore_ascii_case(alias)));
-    }
-    let program = program(settings);
-    let exec = format!("user \"*,!*'*,!*\\*\" exec \"exec {program} match -- '%n' '%r'\"");
+    let named = hosts.iter().filter(|host| settings.names(host));
+    let aliases: Vec<&str> = named.flat_map(all_spellings).collect();
+    let exec = format!("{} exec \"exec {} match -- '%n' '%r'\"", guard::safe_user(None), program(settings));
     if !aliases.is_empty() {
         let _ = writeln!(out, "Match originalhost \"{}\" {exec}", aliases.join(","));
     }
-    let _ = writeln!(out, "Match originalhost \"{}\" {exec}", id_patterns(",", "!i-"));
+    let _ = writeln!(out, "Match {} {exec}", guard::exact_id());
     out
 }
 
@@ -317,23 +383,22 @@ pub fn named_program(text: &str) -> Option<String> {
     rest.split_once('\'').map(|(path, _)| path.replace("%%", "%"))
 }
 
-/// `i-` with exactly 8 or 17 hexadecimal digits: a `?` for each and a negation for every other printable character
-/// that a pattern can name. What is left (`*`, `?`, `,`, `=`, bytes above ASCII) never passes the hook's or the proxy's
-/// parser, and stands in single quotes until then. Comma and equals sign would be ones that ssh reads, but asyncssh cuts
-/// at them and is left with a `*`: every host of the user's would be one of ours to it (its config.py, `parse` and
-/// `_match_host`).
-fn id_patterns(separator: &str, negation: &str) -> String {
+/// `i-` with exactly 8 or 17 hexadecimal digits, as far as a Host line can say it: a `?` for each and a negation for every
+/// other printable character that a pattern can name. What is left (`*`, `?`, `,`, `=`, a newline, bytes above ASCII)
+/// reaches neither a shell ([`guard::exact_id`]) nor the parser of the proxy. Comma and equals sign would be ones that
+/// ssh reads, but asyncssh cuts at them and is left with a `*`: every host of the user's would be one of ours to it (its
+/// config.py, `parse` and `_match_host`).
+fn id_patterns() -> String {
     let mut patterns = vec![format!("i-{}", "?".repeat(8)), format!("i-{}", "?".repeat(17))];
     for c in ('!'..='~').filter(|c| !matches!(c, '0'..='9' | 'a'..='f' | '*' | '?' | ',' | '=')) {
         let escaped = match c {
-            // A list in double quotes cannot hold one; a Host line can hold neither quote bare.
-            '"' if separator == "," => continue,
-            '"' | '\'' | '\\' if separator == " " => format!("\\{c}"),
+            // These have a meaning of their own in a Host line.
+            '"' | '\'' | '\\' => format!("\\{c}"),
             _ => c.to_string(),
         };
-        patterns.push(format!("{negation}*{escaped}*"));
+        patterns.push(format!("!i-*{escaped}*"));
     }
-    patterns.join(separator)
+    patterns.join(" ")
 }
 
 /// Names in lines of at most 100 and 1000 bytes, as given.

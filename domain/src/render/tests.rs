@@ -5,7 +5,7 @@ fn host(alias: &str, id: &str, user: &str) -> Host {
     samples::host(Some(alias), id, user)
 }
 
-fn settings() -> Settings {
+pub(super) fn settings() -> Settings {
     Settings {
         binary: "/usr/local/bin/ssh-eic".to_owned(),
         flags: Vec::new(),
@@ -15,6 +15,7 @@ fn settings() -> Settings {
         fallback: (OsUser::ec2_user(), 22),
         options: BTreeMap::new(),
         hosts: vec!["*".to_owned()],
+        local_user: "alice".to_owned(),
     }
 }
 
@@ -41,8 +42,9 @@ Host prod-web-1
     StrictHostKeyChecking accept-new
 ";
     assert!(files.hosts[HEADER.len()..].starts_with(expected), "{}", files.hosts);
-    let hook = "Match originalhost \"prod-web-1\" user \"*,!*'*,!*\\*\" exec \"exec '/usr/local/bin/ssh-eic' match -- '%n' '%r'\"\n";
-    assert!(files.hook[HEADER.len()..].starts_with(hook), "{}", files.hook);
+    let first = files.hook.lines().nth(1).unwrap();
+    assert!(first.starts_with("Match originalhost \"prod-web-1\" user \"a*,b*,"), "{first}");
+    assert!(first.ends_with(" exec \"exec '/usr/local/bin/ssh-eic' match -- '%n' '%r'\""), "{first}");
 }
 
 #[test]

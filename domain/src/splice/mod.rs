@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use crate::digest;
+use crate::render::PERCENT_RANGE;
 
 const BEGIN: &str = "# >>> ssh-eic";
 const END: &str = "# <<< ssh-eic";
@@ -234,19 +235,26 @@ fn trimmed(line: &[u8]) -> &[u8] {
     line.trim_ascii()
 }
 
-/// An Include that names the first of our files, whatever else it names.
+/// An Include whose first file is ours: the one that is included now, or the first of those that were before.
 fn is_ours(present: &[u8], line: &str) -> bool {
-    let ours = included(line.as_bytes());
-    match (included(present).first(), ours.first()) {
-        (Some(first), Some(own)) => is_same(first, own),
-        _ => false,
-    }
+    let Some(own) = included(line.as_bytes()).into_iter().next() else { return false };
+    let before = [folder(&own), b"/guard"].concat();
+    included(present).first().is_some_and(|first| [&own, &before].into_iter().any(|file| is_same_file(first, file)))
 }
 
 /// The same files in the same order, perhaps in another spelling.
 fn is_as_good(present: &[u8], line: &str) -> bool {
     let (there, ours) = (included(present), included(line.as_bytes()));
     there.len() == ours.len() && there.iter().zip(&ours).all(|(one, own)| is_same(one, own))
+}
+
+/// The same with a `%` that some clients expand, which is not as good.
+fn is_same_file(path: &[u8], own: &[u8]) -> bool {
+    is_same(&literal(path), &literal(own))
+}
+
+fn literal(path: &[u8]) -> Vec<u8> {
+    String::from_utf8_lossy(path).replace(PERCENT_RANGE, "%").into_bytes()
 }
 
 /// Whether a path is our absolute one: as it stands, below `~`, or below `~/.ssh` as ssh reads a relative one.
@@ -263,9 +271,12 @@ fn is_same(path: &[u8], own: &[u8]) -> bool {
 
 /// One of ours to which files of other folders were added. (A version before may have written others of our folder.)
 fn is_edited(present: &[u8], line: &str) -> bool {
-    let folder = |path: &[u8]| path[..path.iter().rposition(|&b| b == b'/').unwrap_or(0)].to_vec();
-    let ours = included(line.as_bytes()).first().map(|first| folder(first)).unwrap_or_default();
-    is_ours(present, line) && included(present).iter().any(|path| !is_same(&folder(path), &ours))
+    let ours = included(line.as_bytes()).first().map(|first| folder(first).to_vec()).unwrap_or_default();
+    is_ours(present, line) && included(present).iter().any(|path| !is_same_file(folder(path), &ours))
+}
+
+fn folder(path: &[u8]) -> &[u8] {
+    &path[..path.iter().rposition(|&b| b == b'/').unwrap_or(0)]
 }
 
 /// The arguments of an Include line, double quotes taken off as readconf.c does; none for any other line.

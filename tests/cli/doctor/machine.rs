@@ -108,7 +108,7 @@ fn an_include_that_is_absent_misplaced_or_changed_is_named() {
     written("Host github.com\n").problem("include-missing", &[".ssh/config has no Include", "ssh-eic sync"]);
     written(&format!("Host x\n  User y\n{good}"))
         .problem("include-misplaced", &["config:3: ", "block of line 1", "delete it"]);
-    written(&good.replace("eic/hook", "eic/hook /tmp/other"))
+    written(&good.replace("eic/main", "eic/main /tmp/other"))
         .problem("include-edited", &["config:1: other files", "Include line of their own"]);
     let ahead = format!("# mine\nServerAliveInterval 9\nUser bob\n{good}");
     written(&ahead)

@@ -76,7 +76,7 @@ fn a_block_that_an_editor_gave_other_line_ends_is_left_alone() {
 #[test]
 fn an_include_line_with_other_files_added_is_left_alone() {
     let (world, config) = synced("");
-    let damaged = config.replacen("/eic/hook\n", "/eic/hook ~/.ssh/more\n", 1);
+    let damaged = config.replacen("/eic/main\n", "/eic/main ~/.ssh/more\n", 1);
     assert_ne!(damaged, config);
     is_left_alone(&world, &damaged, "3", "other files have been added to our Include");
 }

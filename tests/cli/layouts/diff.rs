@@ -107,7 +107,7 @@ fn a_diff_shows_a_move_between_the_layouts() {
         let story = diff(&world);
         story.fails_with(1);
         let side = if more.is_empty() { "\n+++ /dev/null\n" } else { "--- /dev/null\n" };
-        assert_eq!(story.stdout.matches(side).count(), 3, "{story}");
+        assert_eq!(story.stdout.matches(side).count(), 4, "{story}");
         patch_makes_what_sync_writes(&world, &story.stdout);
         assert_eq!(diff(&world).ok(), "");
     }

@@ -6,7 +6,7 @@ use super::{INLINE, configure, option, resolved};
 use crate::world::{Story, World, can_have_namespaces};
 
 /// Pages of the small disk; a page is the least that a file takes.
-const PAGES: usize = 40;
+const PAGES: usize = 600;
 
 /// A world of which one folder lies on a disk of its own. That is mounted inside the sandbox: the test itself sees what
 /// is in it through commands only, and those by absolute paths, since their working folder is opened outside.
@@ -26,7 +26,7 @@ fn with_small_disk(folder: &str, more: &str) -> World {
 /// Fills the disk and leaves so many pages.
 fn fill(world: &World, folder: &str, pages: usize) {
     let script = format!(
-        "cd ~/{folder}; rm -f fill; head -c 1M /dev/zero >fill 2>/dev/null
+        "cd ~/{folder}; rm -f fill; head -c 8M /dev/zero >fill 2>/dev/null
         size=$(stat -c %s fill); truncate -s $((size - {pages} * 4096)) fill; stat -f -c %f ."
     );
     assert_eq!(world.sh(&script).ok().trim(), pages.to_string(), "free pages");

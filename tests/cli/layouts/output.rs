@@ -44,9 +44,11 @@ fn blocks(text: &str) -> Vec<Block<'_>> {
         let (keyword, value) = line.trim().split_once(' ').unwrap_or_else(|| panic!("{line:?} in\n{text}"));
         match (keyword, blocks.last_mut()) {
             ("Host", _) => blocks.push((value.split(' ').collect(), Vec::new())),
-            ("Match", None) => assert_eq!(value, "user \"*'*,*\\*\"", "a Match that is no guard"),
+            ("Match", None) => assert!(value.starts_with("user \""), "a Match that is no guard: {value}"),
             ("Match", Some(_)) => assert!(value.contains(" match --make-key ed25519 -- i-"), "{line:?} in\n{text}"),
-            ("ProxyCommand", None) => assert_eq!(value, "none", "the guard"),
+            ("ProxyCommand", None) => {
+                assert!(value.contains(" proxy --refused-user -- ") && !value.contains("%r"), "the guard: {value}");
+            }
             (_, Some((_, options))) => options.push((keyword, value)),
             (_, None) => panic!("{line:?} stands outside any Host in\n{text}"),
         }

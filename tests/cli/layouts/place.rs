@@ -142,12 +142,54 @@ fn a_read_only_config_stops_the_inline_layout_and_remove_before_anything_is_gone
     assert_eq!(world.eic(&["list", "--names"]).ok(), "prod-web-1\nprod-web-2\n");
 }
 
-/// The same files, as people with dotfiles for several machines write them.
-const OTHER_SPELLINGS: [&str; 3] = [
-    "Include ~/.ssh/eic/guard ~/.ssh/eic/hosts ~/.ssh/eic/hook\n",
-    "Include eic/guard eic/hosts eic/hook\n",
-    "Include = \"~/.ssh/eic/guard\" \"~/.ssh/eic/hosts\" \"~/.ssh/eic/hook\"\n",
-];
+/// The same file, as people with dotfiles for several machines write it.
+const OTHER_SPELLINGS: [&str; 3] =
+    ["Include ~/.ssh/eic/main\n", "Include eic/main\n", "Include = \"~/.ssh/eic/main\"\n"];
+
+/// As versions before wrote it.
+const EARLIER: &str = "Include ~/.ssh/eic/guard ~/.ssh/eic/hosts ~/.ssh/eic/hook\n";
+
+#[test]
+fn an_include_of_an_earlier_version_is_replaced() {
+    let world = World::bare();
+    world.write(".ssh/config", &format!("{EARLIER}{MINE}"));
+    configure(&world, "");
+    world.eic(&["sync"]).ok();
+    let config = world.read(".ssh/config");
+    assert_eq!(config, format!("Include {}/.ssh/eic/main\n{MINE}", world.home().display()));
+    assert_eq!(option(&resolved(&world, "prod-web-1"), "hostkeyalias"), world.web1);
+}
+
+#[test]
+fn a_percent_sign_in_the_folder_works_with_clients_that_expand_it_and_with_others() {
+    let world = World::bare();
+    for name in ["100%", "a%h b", "%%"] {
+        let folder = world.home().join(name).join("eic");
+        let eic = |args: &[&str]| {
+            let mut command = world.sandbox.command("ssh-eic");
+            command.args(args).env("SSH_EIC_HOME", &folder);
+            crate::world::run(command)
+        };
+        eic(&["init", "--profile", "prod", "--region", "eu-west-1"]).ok();
+        let config = fs::read_to_string(folder.join("ssh_config")).unwrap();
+        let main = fs::read_to_string(folder.join("main")).unwrap();
+        let includes = config.lines().chain(main.lines()).filter(|line| line.contains("Include"));
+        for line in includes.clone() {
+            assert!(!line.contains('%'), "a client from 9.9 expands it: {line}");
+        }
+        assert_eq!(includes.count(), 4);
+        let path = folder.join("ssh_config").display().to_string();
+        let story = world.ssh(&["-F", &path, "prod-web-1", "echo $SSH_EIC_INSTANCE"]);
+        assert_eq!(story.ok(), format!("{}\n", world.web1), "{story}");
+        // As an earlier version wrote it.
+        let earlier = format!("Include \"{}\"\nHost mine\n", folder.join("guard").display());
+        fs::write(folder.join("ssh_config"), &earlier).unwrap();
+        eic(&["sync"]).ok();
+        assert_eq!(fs::read_to_string(folder.join("ssh_config")).unwrap(), format!("{config}Host mine\n"));
+        eic(&["remove"]).ok();
+        assert_eq!(fs::read_to_string(folder.join("ssh_config")).unwrap(), "Host mine\n");
+    }
+}
 
 #[test]
 fn an_include_of_ours_in_another_spelling_gives_no_host_another_name() {

@@ -1,0 +1,190 @@
+//! Which user names and ids may stand in a shell command.
+//!
+//! ssh does not quote tokens (`%r`, `%n`, `%k`, `%h`), and a client before 9.6 does not look at the user name. Single
+//! quotes are not enough: a quote ends them, and tcsh ends a command at a newline within them and runs the rest. No
+//! pattern of `ssh_config` can name a newline, so characters cannot be excluded one by one. What patterns can say is
+//! which character is at which position: the criteria of one Match line are all required, so that one criterion for each
+//! position admits exactly the names that consist of known characters. The test that reads these lines is `ssh -G`.
+
+use std::fmt::Write as _;
+
+use super::{Settings, program};
+
+/// The characters of a user name that EC2 Instance Connect accepts (`InstanceOSUser` in its API reference). `$` has no
+/// meaning within single quotes.
+const USER_CHARACTERS: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@._-$";
+/// The most characters of such a name.
+const LONGEST_USER: usize = 32;
+const HEX: &str = "0123456789abcdef";
+/// Lengths of an instance id behind `i-`.
+const ID_LENGTHS: [usize; 2] = [8, 17];
+
+/// Patterns of the names that have a permitted character at `position` (from 0), or end before it.
+fn user_patterns(position: usize) -> impl Iterator<Item = String> {
+    let shorter = (1..=position).map(|length| "?".repeat(length));
+    shorter.chain(USER_CHARACTERS.chars().map(move |c| format!("{}{c}*", "?".repeat(position))))
+}
+
+/// The pattern of all names that are too long.
+fn too_long() -> String {
+    format!("{}*", "?".repeat(LONGEST_USER + 1))
+}
+
+/// Criteria of a Match line that hold for the user names that may stand in a shell command, and for `local`.
+pub(super) fn safe_user(local: Option<&str>) -> String {
+    let local = local.and_then(as_pattern);
+    let mut criteria = String::new();
+    for position in 0..LONGEST_USER {
+        let patterns: Vec<String> = user_patterns(position).chain(local.clone()).collect();
+        let _ = write!(criteria, "user \"{}\" ", patterns.join(","));
+    }
+    let length = local.map_or_else(
+        || format!("*,!{}", too_long()),
+        |local| {
+            // A negation wins over every other pattern, so that a long local name needs the positive form.
+            let fits = (1..=LONGEST_USER).map(|length| "?".repeat(length));
+            fits.chain([local]).collect::<Vec<_>>().join(",")
+        },
+    );
+    criteria + &format!("user \"{length}\"")
+}
+
+/// The local user's name as a pattern; none if it needs none, or cannot be one.
+fn as_pattern(name: &str) -> Option<String> {
+    let is_known = name.len() <= LONGEST_USER && name.chars().all(|c| USER_CHARACTERS.contains(c));
+    (!is_known && is_writable(name)).then(|| name.to_owned())
+}
+
+/// Whether ssh can be told that this local user name is no danger: it becomes a pattern in double quotes, and stands
+/// within single quotes in a shell command.
+#[must_use]
+pub fn is_writable(name: &str) -> bool {
+    // A backslash at the end would end the quoting of fish.
+    !name.is_empty()
+        && !name.starts_with('!')
+        && !name.ends_with('\\')
+        && !name.contains("\\\\")
+        && !name.chars().any(|c| c.is_control() || "'\"*?,".contains(c))
+}
+
+/// Blocks that refuse every other user name: for any host, so whatever includes them says for which. The command has no
+/// user name in it; `target` are the tokens in its place. Until a User line is read, ssh assumes the local user's name,
+/// which is no reason to refuse.
+pub(crate) fn refusals(settings: &Settings, target: &str) -> String {
+    let local = as_pattern(&settings.local_user).map(|name| format!(",!{name}")).unwrap_or_default();
+    let proxy = refusal(settings, target);
+    let mut out = String::new();
+    for position in 0..LONGEST_USER {
+        let patterns: Vec<String> = user_patterns(position).map(|pattern| format!("!{pattern}")).collect();
+        let _ = write!(out, "Match user \"*,{}{local}\"\n{proxy}", patterns.join(","));
+    }
+    let _ = write!(out, "Match user \"{}{local}\"\n{proxy}", too_long());
+    out
+}
+
+fn refusal(settings: &Settings, target: &str) -> String {
+    format!("    ProxyCommand {} proxy --refused-user -- {target}\n", program(settings))
+}
+
+/// Criteria of a Match line that hold for `i-` and exactly 8 or 17 hexadecimal digits. `originalhost` ignores case.
+pub(super) fn exact_id() -> String {
+    let mut criteria = Vec::new();
+    for position in 0..ID_LENGTHS[1] {
+        let patterns: Vec<String> = ID_LENGTHS
+            .into_iter()
+            .flat_map(|length| {
+                let has_position = position < length;
+                let digits = if has_position { HEX } else { "?" };
+                digits.chars().map(move |c| {
+                    let (before, after) =
+                        if has_position { (position, length - position - 1) } else { (0, length - 1) };
+                    format!("i-{}{c}{}", "?".repeat(before), "?".repeat(after))
+                })
+            })
+            .collect();
+        criteria.push(format!("originalhost \"{}\"", patterns.join(",")));
+    }
+    criteria.join(" ")
+}
+
+/// The `ProxyCommand` of an id. Included in a Host block, which respects case.
+pub(super) fn id_proxy(settings: &Settings) -> String {
+    let id = exact_id();
+    let user = safe_user(Some(&settings.local_user));
+    let program = program(settings);
+    format!(
+        "Match {id} {user}\n    ProxyCommand {program} proxy -- %k %h %p '%r'\nMatch {id}\n{}",
+        refusal(settings, "%k %h %p")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::own_config::lines;
+    use crate::pattern::matches_list;
+
+    /// Whether all criteria of a Match line hold for this user name and this host.
+    fn holds(line: &str, user: &str, host: &str) -> bool {
+        let line = lines(line.as_bytes()).remove(0);
+        line.arguments.chunks(2).all(|criterion| {
+            let value = if criterion[0] == "user" { user } else { host };
+            matches_list(criterion[1].split(','), value)
+        })
+    }
+
+    fn is_refused(user: &str, local: &str) -> bool {
+        let settings = Settings { local_user: local.to_owned(), ..crate::render::tests::settings() };
+        let text = refusals(&settings, "%n");
+        assert!(!text.contains("%r"));
+        text.lines().filter(|line| line.starts_with("Match ")).any(|line| holds(line, user, ""))
+    }
+
+    #[test]
+    fn a_name_is_refused_unless_each_character_is_permitted_and_it_is_short_enough() {
+        let longest = "a".repeat(32);
+        let criteria = format!("Match {}", safe_user(None));
+        for user in ["a", "ec2-user", "a.b@c_d", "x$", longest.as_str()] {
+            assert!(!is_refused(user, "alice") && holds(&criteria, user, ""), "{user:?}");
+        }
+        let late = format!("{longest}\nid");
+        let last = format!("{}\n", &longest[1..]);
+        for user in ["", "\n", "a\nid\nb", "a\n", "\na", "a\r", "a'b", "a\"b", "a\\b", "a b", "a\tb", "*", &late, &last]
+        {
+            assert!(is_refused(user, "alice") || user.is_empty(), "{user:?}");
+            assert!(!holds(&criteria, user, ""), "{user:?}");
+        }
+    }
+
+    #[test]
+    fn the_local_user_is_refused_by_none_of_the_lines() {
+        for local in ["CORP\\alice", "alice smith", "a-very-long-name-of-somebody@corp.example.com"] {
+            let criteria = format!("Match {}", safe_user(Some(local)));
+            assert!(!is_refused(local, local) && holds(&criteria, local, ""), "{local}");
+            assert!(holds(&criteria, "ec2-user", "") && !holds(&criteria, "a\nb", ""), "{local}");
+            assert!(is_refused(&format!("{local}\nid"), local), "{local}");
+            assert!(!holds(&criteria, &format!("{local}\nid"), ""), "{local}");
+        }
+        assert!(is_refused("o'brien", "o'brien"), "it cannot be quoted");
+    }
+
+    #[test]
+    fn an_id_has_hexadecimal_digits_and_nothing_else() {
+        let criteria = format!("Match {}", exact_id());
+        for id in ["i-0abc12de", "i-0abc12def34567890"] {
+            assert!(holds(&criteria, "", id), "{id}");
+        }
+        for id in [
+            "i-0abc12d",
+            "i-0abc12de0",
+            "i-0abc\n2de",
+            "i-\ntouch x",
+            "i-0abc12def3456789\n",
+            "i-0abc12d=",
+            "i-0abc12d*",
+            "j-0abc12de",
+        ] {
+            assert!(!holds(&criteria, "", id), "{id:?}");
+        }
+    }
+}
