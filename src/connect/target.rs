@@ -12,12 +12,15 @@ use crate::domain::diagnosis::Cause;
 use crate::domain::fleet::Host;
 use crate::domain::identity::Identity;
 use crate::domain::ids::{InstanceId, OsUser};
+use crate::domain::intent;
 use crate::domain::names::Shared;
 use crate::domain::source::{AddressKind, KeyType};
 use crate::error::{Error, Kind, Result};
 use crate::store::config;
 use crate::store::index::Index;
 use crate::store::paths::Paths;
+use crate::sys::caller;
+use crate::ui;
 
 /// What the command line says of where an instance is.
 #[derive(Debug, Clone, Default)]
@@ -250,6 +253,15 @@ fn locate(program: &Program, id: &InstanceId, patience: Duration) -> Result<(Str
             let patience = patience.as_secs_f32();
             Err(Error::new(Kind::Unavailable, format!("AWS did not say within {patience} s where {id} is")))
         }
+    }
+}
+
+/// Prints nothing from here on if the calling ssh prints nothing (`-q`, `LogLevel QUIET`): by its command line, or by
+/// the configuration that sync has read for the host.
+pub fn follow_log_level(host: Option<&Host>) {
+    let on_command_line = caller::argv().as_deref().filter(|argv| intent::is_ssh(argv)).and_then(intent::is_quiet);
+    if on_command_line.unwrap_or_else(|| host.is_some_and(|host| host.quiet)) {
+        ui::silence();
     }
 }
 
