@@ -56,7 +56,7 @@ pub fn run(context: &Context, args: &cli::Proxy) -> Result<Exit> {
                 let left = target.time_left();
                 let patience =
                     if failed.heard == Heard::Nothing { left.min(SUCCESSOR_PATIENCE) } else { SUCCESSOR_PATIENCE };
-                Failed { error: with_successor(context, &program, &known, failed.error, patience), ..failed }
+                Failed { error: with_successor(context, &program, &known, failed.error, patience), ..*failed }
             }
         },
         Err(error) => return Ok(refuse(error)),

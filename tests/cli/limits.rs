@@ -124,7 +124,7 @@ fn a_proxy_ends_after_its_input_although_the_remote_does_not_read() {
     };
     // Until the socket, the proxy and the pipe are all full.
     while writable(&stdin) {
-        let _ = stdin.write(&[0; 65536]);
+        let _ = stdin.write(&[0; 16 * 1024]);
     }
     assert!(child.try_wait().unwrap().is_none());
     let before = ticks(&child);

@@ -132,6 +132,7 @@ struct Refused {
 }
 
 /// The loop's state.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about one connection")]
 struct Opening<'a> {
     target: &'a Target,
     paths: &'a Paths,
@@ -170,7 +171,12 @@ struct Opening<'a> {
 /// # Errors
 ///
 /// [`Failed`], within the target's patience as long as the server has not spoken.
-pub fn open(target: &Target, early: Early, paths: &Paths, program: &Program) -> std::result::Result<Opened, Failed> {
+pub fn open(
+    target: &Target,
+    early: Early,
+    paths: &Paths,
+    program: &Program,
+) -> std::result::Result<Opened, Box<Failed>> {
     let now = Instant::now();
     let mut opening = Opening {
         target,
@@ -197,7 +203,9 @@ pub fn open(target: &Target, early: Early, paths: &Paths, program: &Program) -> 
         renewed: now,
         repeated: false,
     };
-    opening.run(early).map_err(|error| Failed { heard: opening.heard(), error, pending: opening.to_client.take() })
+    opening
+        .run(early)
+        .map_err(|error| Box::new(Failed { heard: opening.heard(), error, pending: opening.to_client.take() }))
 }
 
 impl Opening<'_> {

@@ -111,7 +111,7 @@ impl Opening<'_> {
 
     pub(super) fn unreachable(&self) -> Error {
         let Target { host, port, job, patience, .. } = self.target;
-        let (mut what, hint) = match (&self.refused, &self.attempt) {
+        let (what, hint) = match (&self.refused, &self.attempt) {
             (Some(refused), None) => (refused.what.clone(), refused.hint),
             (_, Some(attempt)) => {
                 let limit = self.target.limit.map_or(*patience, |limit| limit.min(*patience));
@@ -123,11 +123,9 @@ impl Opening<'_> {
             }
             _ => (format!("no address is known for {host}"), None),
         };
-        if self.attempts > 1 {
-            what.push_str(&format!(" ({} attempts)", self.attempts));
-        }
+        let attempts = if self.attempts > 1 { format!(" ({} attempts)", self.attempts) } else { String::new() };
         let vpn = || format!("are you on the VPN, and does its security group allow port {port} from here?");
-        Error::new(Kind::Unreachable, format!("{} is unreachable: {what}", job.name()))
+        Error::new(Kind::Unreachable, format!("{} is unreachable: {what}{attempts}", job.name()))
             .hint(hint.map_or_else(vpn, str::to_owned))
     }
 
