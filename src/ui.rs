@@ -38,6 +38,12 @@ pub fn silence() {
     SILENT.store(true, Ordering::Relaxed);
 }
 
+/// Whether nothing is printed, not even an error.
+#[must_use]
+pub fn is_silent() -> bool {
+    SILENT.load(Ordering::Relaxed)
+}
+
 /// Whether only errors are said.
 #[must_use]
 pub fn is_quiet() -> bool {

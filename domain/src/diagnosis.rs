@@ -123,6 +123,8 @@ causes! {
         "are you on the VPN, and is there a route to its subnet?"
     AddressRefused "address-refused": "the instance's address refuses the connection";
         "check that sshd runs on it, and its port"
+    ServerRefuses "server-refuses": "the instance's sshd refuses the client: a penalty, or too many connections";
+        "wait some minutes; see PerSourcePenalties and MaxStartups of its sshd_config"
     NotSsh "not-ssh": "what answers at the address does not speak SSH"; "check the port (tag ssh-eic:port)"
     UserRefused "user-refused": "EC2 Instance Connect does not take the OS user or the key";
         "check user in config.toml and the tag ssh-eic:user"

@@ -109,6 +109,12 @@ pub struct Host {
     /// The ConnectTimeout that the user's own config gives this host, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connect_timeout: Option<u32>,
+    /// The `ConnectionAttempts` that the user's own config gives this host, if more than one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection_attempts: Option<u32>,
+    /// The user's own config gives this host `LogLevel QUIET`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub quiet: bool,
     /// The availability zone.
     #[serde(default)]
     pub az: String,
@@ -184,6 +190,8 @@ pub mod samples {
             state: "running".to_owned(),
             hook_pushes: false,
             connect_timeout: None,
+            connection_attempts: None,
+            quiet: false,
             az: String::new(),
             vpc: String::new(),
             image: String::new(),

@@ -9,8 +9,11 @@
 /// RFC 4253 section 12.
 const SSH_MSG_DISCONNECT: u8 = 1;
 const SSH_MSG_NEWKEYS: u8 = 21;
-/// RFC 4253 section 11.1: `SSH_DISCONNECT_BY_APPLICATION`.
-const BY_APPLICATION: u32 = 11;
+/// RFC 4253 section 7: the numbers 30 to 49 belong to the key exchange method.
+const KEY_EXCHANGE: std::ops::RangeInclusive<u8> = 30..=49;
+/// RFC 4253 section 11.1: `SSH_DISCONNECT_SERVICE_NOT_AVAILABLE`. `OpenSSH`'s client prints the message whatever the
+/// reason; npm's ssh2 hides that of `BY_APPLICATION` (11), and asyncssh has an exception for this one.
+const SERVICE_NOT_AVAILABLE: u32 = 7;
 
 /// Longest packet body in bytes; OpenSSH's `PACKET_MAX_SIZE` (packet.h) is the same.
 const LONGEST_PACKET: usize = 256 * 1024;
@@ -19,6 +22,8 @@ const LONGEST_PACKET: usize = 256 * 1024;
 const LONGEST_GREETING: usize = 64 * 1024;
 /// ssh prints at most this many bytes of a DISCONNECT's message (packet.c).
 pub const LONGEST_MESSAGE: usize = 400;
+/// Characters of a server's line that an error message quotes.
+const LONGEST_QUOTE: usize = 80;
 
 /// The version line that the proxy speaks when there is no server to speak for itself.
 pub const OUR_VERSION: &[u8] = b"SSH-2.0-ssh-eic\r\n";
@@ -43,7 +48,10 @@ pub struct Direction {
     /// Bytes of an incomplete line or packet; after `NewKeys` or `Opaque` everything that is held.
     held: Vec<u8>,
     greeting: usize,
+    /// The last complete line before the version line that is not blank.
+    last_line: Vec<u8>,
     version_passed: bool,
+    key_exchange_seen: bool,
 }
 
 impl Default for Direction {
@@ -56,7 +64,14 @@ impl Direction {
     /// A direction on which nothing has been seen.
     #[must_use]
     pub fn new() -> Self {
-        Self { phase: Phase::Greeting, held: Vec::new(), greeting: 0, version_passed: false }
+        Self {
+            phase: Phase::Greeting,
+            held: Vec::new(),
+            greeting: 0,
+            last_line: Vec::new(),
+            version_passed: false,
+            key_exchange_seen: false,
+        }
     }
 
     /// Where the direction stands after the bytes read so far.
@@ -69,6 +84,26 @@ impl Direction {
     #[must_use]
     pub fn version_passed(&self) -> bool {
         self.version_passed
+    }
+
+    /// Whether a packet of the key exchange itself has passed. NEWKEYS before one is a protocol error, after which the
+    /// other side would wait for a reply that never comes.
+    #[must_use]
+    pub fn key_exchange_seen(&self) -> bool {
+        self.key_exchange_seen
+    }
+
+    /// The last line that was sent in place of a version line, or the incomplete one behind it; empty if there is none.
+    /// `sshd` sends one line and closes when it refuses a client.
+    #[must_use]
+    pub fn text_before_version(&self) -> String {
+        let is_text = |line: &[u8]| !line.trim_ascii().is_empty();
+        let line = match self.phase {
+            Phase::Greeting if is_text(&self.held) => &self.held,
+            _ => &self.last_line,
+        };
+        let start = &line.trim_ascii()[..line.trim_ascii().len().min(LONGEST_MESSAGE)];
+        one_line(&String::from_utf8_lossy(start)).chars().take(LONGEST_QUOTE).collect()
     }
 
     /// Takes bytes as they came and returns those that may pass now: whole lines and whole packets.
@@ -112,6 +147,8 @@ impl Direction {
         } else if line.starts_with(b"SSH-") || self.greeting + line.len() > LONGEST_GREETING {
             self.phase = Phase::Opaque;
             return None;
+        } else if !line.trim_ascii().is_empty() {
+            self.last_line = line.to_vec();
         }
         self.greeting += line.len();
         Some(line.len())
@@ -130,6 +167,7 @@ impl Direction {
             self.phase = Phase::NewKeys;
             return None;
         }
+        self.key_exchange_seen |= KEY_EXCHANGE.contains(&packet[5]);
         Some(packet.len())
     }
 }
@@ -141,7 +179,7 @@ impl Direction {
 pub fn disconnect(message: &str) -> Vec<u8> {
     let line = one_line(message);
     let mut payload = vec![SSH_MSG_DISCONNECT];
-    payload.extend_from_slice(&BY_APPLICATION.to_be_bytes());
+    payload.extend_from_slice(&SERVICE_NOT_AVAILABLE.to_be_bytes());
     payload.extend_from_slice(&wire_length(line.len()));
     payload.extend_from_slice(line.as_bytes());
     payload.extend_from_slice(&0_u32.to_be_bytes());
@@ -223,6 +261,7 @@ mod tests {
             let length = u32::from_be_bytes(packet[..4].try_into().unwrap()) as usize;
             prop_assert_eq!(packet.len(), 4 + length);
             prop_assert!(packet[4] >= 4);
+            prop_assert_eq!(&packet[5..10], &[SSH_MSG_DISCONNECT, 0, 0, 0, 7]);
             let text = u32::from_be_bytes(packet[10..14].try_into().unwrap()) as usize;
             prop_assert!(text <= LONGEST_MESSAGE);
             prop_assert!(packet[14..14 + text].iter().all(|b| (b' '..=b'~').contains(b)));
@@ -245,6 +284,36 @@ mod tests {
             assert!(direction.read(&length.to_be_bytes()).is_empty());
             assert_eq!(direction.phase(), Phase::Opaque, "{length}");
             assert!(direction.read(b"anything").is_empty());
+        }
+    }
+
+    #[test]
+    fn the_line_of_a_server_that_refuses_the_client_is_kept() {
+        let table: [(&[u8], &str); 5] = [
+            (b"Not allowed at this time\r\n", "Not allowed at this time"),
+            (b"Exceeded MaxStartups", "Exceeded MaxStartups"),
+            (b"notice\r\nlast \x1b[31m\r\n\r\n", "last ?[31m"),
+            (b"", ""),
+            (b"SSH-2.0-x\r\n", ""),
+        ];
+        for (bytes, text) in table {
+            let mut direction = Direction::new();
+            direction.read(bytes);
+            assert_eq!(direction.text_before_version(), text);
+        }
+        let mut long = Direction::new();
+        long.read(&[b'x'; 5000]);
+        assert_eq!(long.text_before_version(), "x".repeat(LONGEST_QUOTE));
+    }
+
+    #[test]
+    fn newkeys_without_a_key_exchange_can_be_told_from_one_after_it() {
+        for (stream, seen) in
+            [(SERVER, true), (CLIENT, true), (b"SSH-2.0-x\r\n\0\0\0\x0c\x0a\x15\0\0\0\0\0\0\0\0\0\0", false)]
+        {
+            let mut direction = Direction::new();
+            direction.read(stream);
+            assert_eq!((direction.phase(), direction.key_exchange_seen()), (Phase::NewKeys, seen));
         }
     }
 

@@ -86,13 +86,44 @@ fn of_options(options: Vec<(u8, Vec<u8>)>) -> Intent {
 /// The `ConnectTimeout` on the command line of the calling ssh, if it gives one.
 #[must_use]
 pub fn connect_timeout(argv: &[Vec<u8>]) -> Option<Duration> {
-    options(argv)
-        .into_iter()
-        .filter(|(flag, _)| *flag == b'o')
-        .filter_map(|(_, value)| keyword(&value))
-        .find(|(key, _)| key == "connecttimeout")
-        .and_then(|(_, value)| duration::seconds(&value))
-        .map(Duration::from_secs)
+    config_option(argv, "connecttimeout").and_then(|value| duration::seconds(&value)).map(Duration::from_secs)
+}
+
+/// The `ConnectionAttempts` on the command line of the calling ssh, if it gives them.
+#[must_use]
+pub fn connection_attempts(argv: &[Vec<u8>]) -> Option<u32> {
+    config_option(argv, "connectionattempts").and_then(|value| value.parse().ok()).filter(|&attempts| attempts > 0)
+}
+
+/// Whether the calling ssh prints nothing, not even errors (`-q`, `LogLevel=QUIET`); none if its command line does not
+/// say. As in ssh.c the last of `-q` and `-v` wins, and the first `LogLevel` counts only where neither stands before it.
+#[must_use]
+pub fn is_quiet(argv: &[Vec<u8>]) -> Option<bool> {
+    let mut quiet = None;
+    for (flag, value) in options(argv) {
+        match flag {
+            b'q' => quiet = Some(true),
+            b'v' => quiet = Some(false),
+            b'o' if quiet.is_none() => {
+                quiet = keyword(&value).filter(|(key, _)| key == "loglevel").map(|(_, level)| is_quiet_level(&level));
+            }
+            _ => {}
+        }
+    }
+    quiet
+}
+
+/// Whether ssh prints no errors at this `LogLevel`. SILENT is another name of QUIET, and what `ssh -G` prints for it
+/// (log.c).
+#[must_use]
+pub fn is_quiet_level(level: &str) -> bool {
+    level.eq_ignore_ascii_case("quiet") || level.eq_ignore_ascii_case("silent")
+}
+
+/// The first value that `-o` gives a keyword (in lower case).
+fn config_option(argv: &[Vec<u8>], wanted: &str) -> Option<String> {
+    let values = options(argv).into_iter().filter(|(flag, _)| *flag == b'o');
+    values.filter_map(|(_, value)| keyword(&value)).find(|(key, _)| key == wanted).map(|(_, value)| value)
 }
 
 fn master_at(path: &str) -> Master {
@@ -258,6 +289,40 @@ mod tests {
             assert_eq!(&of_caller(&argv(line)), expected, "{line}");
         }
         assert_eq!(of_caller(&[]), Intent::Unknown);
+    }
+
+    #[test]
+    fn connection_attempts_are_the_first_ones_given() {
+        let table = [
+            ("ssh prod-web-1", None),
+            ("ssh -o ConnectionAttempts=5 -oConnectionAttempts=9 prod-web-1", Some(5)),
+            ("ssh prod-web-1 -oconnectionattempts_3 true", Some(3)),
+            ("ssh prod-web-1 echo -o ConnectionAttempts=5", None),
+            ("ssh -o ConnectionAttempts=0 prod-web-1", None),
+        ];
+        for (line, expected) in table {
+            assert_eq!(connection_attempts(&argv(line)), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_quiet_client_is_recognised() {
+        let table = [
+            ("ssh prod-web-1", None),
+            ("ssh -q prod-web-1", Some(true)),
+            ("ssh -Nq prod-web-1", Some(true)),
+            ("ssh -v -q prod-web-1", Some(true)),
+            ("ssh -q -v prod-web-1", Some(false)),
+            ("ssh -o LogLevel=QUIET prod-web-1", Some(true)),
+            ("ssh -ologlevel_quiet -o LogLevel=INFO prod-web-1", Some(true)),
+            ("ssh -o LogLevel=Silent prod-web-1", Some(true)),
+            ("ssh -o LogLevel=ERROR prod-web-1", Some(false)),
+            ("ssh -o LogLevel=ERROR -q prod-web-1", Some(true)),
+            ("ssh prod-web-1 grep -q x", None),
+        ];
+        for (line, expected) in table {
+            assert_eq!(is_quiet(&argv(line)), expected, "{line}");
+        }
     }
 
     #[test]

@@ -87,6 +87,43 @@ pub enum Greeting {
     Other(String),
 }
 
+/// Why an sshd sends one line in place of its version and closes (`drop_connection` in sshd.c).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// `Not allowed at this time`, from 9.8.
+    Penalty,
+    /// `Exceeded MaxStartups`; older versions close without a line.
+    TooManyConnections,
+}
+
+impl Refusal {
+    /// Reads the line.
+    #[must_use]
+    pub fn of(line: &str) -> Option<Self> {
+        match line.trim() {
+            "Not allowed at this time" => Some(Self::Penalty),
+            "Exceeded MaxStartups" => Some(Self::TooManyConnections),
+            _ => None,
+        }
+    }
+
+    /// The cause, and what to do about it.
+    #[must_use]
+    pub fn hint(self) -> &'static str {
+        match self {
+            Self::Penalty => {
+                "its sshd refuses your address for a while after failed logins (PerSourcePenalties): wait some minutes, or add your network to its PerSourcePenaltyExemptList"
+            }
+            Self::TooManyConnections => {
+                "its sshd has too many connections that have not logged in yet (MaxStartups, PerSourceMaxStartups): try again in a moment, or raise the limit"
+            }
+        }
+    }
+}
+
+/// The hint for a server that accepts a connection and closes it without a line.
+pub const CLOSED_AT_ONCE: &str = "its sshd may have too many connections that have not logged in yet (MaxStartups), or it is still starting: try again in a moment";
+
 /// Bytes of a greeting that are looked at.
 pub const LONGEST_GREETING: usize = 16 * 1024;
 
@@ -140,6 +177,13 @@ mod tests {
         for (code, said, meant) in table {
             assert_eq!(login(code, said), meant, "{said}");
         }
+    }
+
+    #[test]
+    fn the_lines_of_an_sshd_that_refuses_a_client_are_known() {
+        assert_eq!(Refusal::of("Not allowed at this time\r\n"), Some(Refusal::Penalty));
+        assert_eq!(Refusal::of("Exceeded MaxStartups"), Some(Refusal::TooManyConnections));
+        assert_eq!(Refusal::of("HTTP/1.1 400"), None);
     }
 
     #[test]

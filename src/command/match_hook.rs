@@ -3,7 +3,6 @@
 //! Warm, it reads the index and the caller's command line, looks at one key, and ends. It pushes only where the proxy
 //! will not run. It prints nothing on stdout, never prompts, and takes 35 s at the very most.
 
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -21,7 +20,7 @@ use crate::store::files;
 use crate::store::index::Index;
 use crate::store::keys;
 use crate::store::paths::Paths;
-use crate::sys::{caller, clock, environment};
+use crate::sys::{caller, clock, descriptors, environment};
 
 /// The longest that the hook may take with everything: ssh waits for us without a limit of its own.
 const PATIENCE: Duration = Duration::from_secs(34);
@@ -38,6 +37,15 @@ pub fn run(context: &Context, alias: &str, user: Option<&str>, make_key: Option<
     if environment::variable(environment::HOOK_OFF).is_some() {
         return Ok(Exit::default());
     }
+    let exit = prepare(context, alias, user, make_key);
+    if !matches!(exit, Ok(Exit { error: None, .. })) {
+        target::follow_log_level(None);
+    }
+    exit
+}
+
+/// Does what the connection needs.
+fn prepare(context: &Context, alias: &str, user: Option<&str>, make_key: Option<KeyType>) -> Result<Exit> {
     let start = Instant::now();
     let paths = &context.paths;
     let index = Index::open(&paths.index())?;
@@ -61,6 +69,9 @@ pub fn run(context: &Context, alias: &str, user: Option<&str>, make_key: Option<
             keys::hand_out(paths, &id, clock::now()).and_then(|()| push_now(context, start, host.as_ref(), &id, user))
         }
     };
+    if done.is_err() {
+        target::follow_log_level(host.as_ref());
+    }
     Ok(Exit { code: 0, error: done.err() })
 }
 
@@ -97,7 +108,8 @@ fn lay_out(paths: &Paths, id: &InstanceId, key_type: KeyType) -> Result<()> {
     paths.known_hosts().iter().try_for_each(|path| files::make_if_absent(path))
 }
 
-/// Whether a master answers at the control path. One that has died leaves its socket behind, so it is asked.
+/// Whether a master listens at the control path. One that has ended leaves its socket behind, so the file alone does not
+/// count; one that is too busy to accept does, since ssh will wait for it.
 fn reuses_master(
     paths: &Paths,
     connection: &Connection,
@@ -114,7 +126,7 @@ fn reuses_master(
             paths.control_socket(id, port, user)
         }
     };
-    UnixStream::connect(path).is_ok()
+    descriptors::has_listener(&path)
 }
 
 /// Pushes in a child that is ended when its time is over, whatever it waits for.

@@ -1,6 +1,5 @@
 //! `ssh-eic proxy`: the ProxyCommand. Bytes in, bytes out, nothing else on stdout.
 
-use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::cli;
@@ -9,7 +8,7 @@ use crate::connect::dial::Attempt;
 use crate::connect::last_words::{self, Failed, Heard};
 use crate::connect::opening::{self, Early, Opened, Target};
 use crate::connect::push;
-use crate::connect::relay;
+use crate::connect::relay::Relay;
 use crate::connect::target::{self, Known, Place};
 use crate::connect::worker::{Program, Request};
 use crate::domain::identity::{Identity, Role, SsoRole};
@@ -20,6 +19,7 @@ use crate::error::{Error, Kind, Result};
 use crate::store::files;
 use crate::store::index::{Index, UntoldMove};
 use crate::store::keys;
+use crate::sys::descriptors::{self, NonBlockingStdout};
 use crate::sys::{caller, clock, detach, signals};
 use crate::ui;
 
@@ -39,22 +39,24 @@ pub fn run(context: &Context, args: &cli::Proxy) -> Result<Exit> {
     if args.in_band && !caller::argv().as_deref().is_some_and(intent::is_ssh) {
         ui::silence();
     }
+    target::follow_log_level(None);
+    let _stdout = NonBlockingStdout::new();
     let program = context.program()?;
     let early = begin_early(context, args, &program);
     let failed = match prepare(context, args, &program, start) {
         Ok((target, known)) => match opening::open(&target, early, &context.paths, &program) {
             Ok(Opened::Gone) => return Ok(Exit::default()),
-            Ok(Opened::Session { stream, moved }) => {
+            Ok(Opened::Session { stream, to_client, to_server, moved }) => {
                 refresh(context, &program, &known, moved);
                 drop((known, program));
-                return carry(context, &stream, &target.job.id);
+                return carry(context, Relay::new(stream, to_client, to_server), &target.job.id);
             }
             Err(failed) => {
                 // Once a server has spoken, ssh's own time limit is over; until then our words have to come before it.
-                let left = target.patience.saturating_sub(start.elapsed());
+                let left = target.time_left();
                 let patience =
                     if failed.heard == Heard::Nothing { left.min(SUCCESSOR_PATIENCE) } else { SUCCESSOR_PATIENCE };
-                Failed { error: with_successor(context, &program, &known, failed.error, patience), ..failed }
+                Failed { error: with_successor(context, &program, &known, failed.error, patience), ..*failed }
             }
         },
         Err(error) => return Ok(refuse(error)),
@@ -79,10 +81,11 @@ fn begin_early(context: &Context, args: &cli::Proxy, program: &Program) -> Early
     Early { dialled, worker }
 }
 
-/// Tells, on stderr and in-band, why the proxy cannot even begin.
+/// Reports, on stderr and in-band, why the proxy cannot even begin.
 #[must_use]
 pub fn refuse(error: Error) -> Exit {
-    end(&Failed { error, heard: Heard::Nothing })
+    target::follow_log_level(None);
+    end(&Failed { error, heard: Heard::Nothing, pending: Vec::new() })
 }
 
 fn end(failed: &Failed) -> Exit {
@@ -110,6 +113,7 @@ fn prepare(context: &Context, args: &cli::Proxy, program: &Program, start: Insta
         }));
     };
     let known = Known::read(&context.paths, &id)?;
+    target::follow_log_level(known.host.as_ref());
     tell_moves(&known, &id);
     // Where no sync has been, there is no folder for the sockets of masters either.
     if known.index.is_none() {
@@ -127,12 +131,12 @@ fn prepare(context: &Context, args: &cli::Proxy, program: &Program, start: Insta
         address: args.address,
         key_type: args.key_type,
     };
-    let patience = patience(&known);
+    let Timeouts { patience, limit, attempts } = timeouts(&known);
     let (job, address) = target::job(&context.paths, &known, program, &id, user, &place, patience)?;
     // An id typed instead of an alias: the index knows where it is.
     let indexed = known.host.as_ref().and_then(|host| host.address.clone()).filter(|_| args.host == args.instance);
     let host = indexed.unwrap_or_else(|| args.host.clone());
-    Ok((Target { host, port: args.port, address, job, start, patience }, known))
+    Ok((Target { host, port: args.port, address, job, start, patience, limit, attempts }, known))
 }
 
 /// A name that has moved to this instance while nobody was reading.
@@ -166,19 +170,39 @@ fn identity(args: &cli::Proxy) -> Identity {
     Identity { profile: args.profile.clone(), sso, role, account }
 }
 
-/// The smaller of `connect_timeout` and ssh's own ConnectTimeout less a second, so that our words come before ssh's.
-fn patience(known: &Known) -> Duration {
-    let on_command_line = caller::argv().as_deref().and_then(intent::connect_timeout);
-    let configured =
-        known.host.as_ref().and_then(|host| host.connect_timeout).map(|seconds| Duration::from_secs(seconds.into()));
-    let of_ssh = on_command_line.or(configured).filter(|limit| !limit.is_zero());
-    let of_ssh = of_ssh.map(|limit| limit.saturating_sub(Duration::from_secs(1)).max(limit / 2));
-    of_ssh.map_or(known.config.connect_timeout, |limit| limit.min(known.config.connect_timeout))
+/// How long and how often to try to connect.
+struct Timeouts {
+    /// For one attempt.
+    patience: Duration,
+    /// For all attempts together.
+    limit: Option<Duration>,
+    attempts: u32,
 }
 
-fn carry(context: &Context, stream: &TcpStream, id: &InstanceId) -> Result<Exit> {
+/// The calling ssh's `ConnectTimeout` and `ConnectionAttempts`, from its command line or as sync has read them, and our
+/// own `connect_timeout` for each attempt.
+///
+/// ssh applies its timeout to a proxy as a whole, so that all attempts have to fit into it, less a second for our error
+/// to come before ssh's.
+fn timeouts(known: &Known) -> Timeouts {
+    let argv = caller::argv();
+    let (argv, host) = (argv.as_deref(), known.host.as_ref());
+    let configured = || host.and_then(|host| host.connect_timeout).map(|seconds| Duration::from_secs(seconds.into()));
+    let of_ssh = argv.and_then(intent::connect_timeout).or_else(configured).filter(|limit| !limit.is_zero());
+    let limit = of_ssh.map(|limit| limit.saturating_sub(Duration::from_secs(1)).max(limit / 2));
+    let patience = known.config.connect_timeout;
+    let attempts =
+        argv.and_then(intent::connection_attempts).or_else(|| host.and_then(|host| host.connection_attempts));
+    Timeouts { patience: limit.map_or(patience, |limit| limit.min(patience)), limit, attempts: attempts.unwrap_or(1) }
+}
+
+fn carry(context: &Context, relay: Relay, id: &InstanceId) -> Result<Exit> {
+    // Whoever captures ssh's stderr waits for its last writer, and a session in the background (ssh -f) may last for
+    // days. Nothing is printed any more.
+    let _ = descriptors::give_up_stderr();
     let retire = || keys::retire(&context.paths, id, clock::now()).ok().flatten().map(Duration::from_millis);
-    relay::run(stream, retire)
+    relay
+        .run(retire)
         .map(|()| Exit::default())
         .map_err(|error| Error::new(Kind::Bug, "the connection could not be carried on").because(error))
 }

@@ -3,7 +3,6 @@
 //! Only what has a name of ours is removed, never a folder with whatever is in it.
 
 use std::fs;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use crate::cli;
@@ -13,6 +12,7 @@ use crate::domain::render::FILES;
 use crate::error::{Result, reason};
 use crate::store::paths::Paths;
 use crate::store::{credentials, ssh_config, writers};
+use crate::sys::descriptors;
 use crate::ui;
 
 /// Runs it.
@@ -109,7 +109,7 @@ fn remove_sockets(folder: &Path) -> usize {
     let mut open = 0;
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let is_ours = entry.file_name().to_string_lossy().starts_with("i-");
-        if is_ours && UnixStream::connect(entry.path()).is_ok() {
+        if is_ours && descriptors::has_listener(&entry.path()) {
             open += 1;
         } else if is_ours {
             remove(&entry.path());

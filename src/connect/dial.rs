@@ -1,4 +1,4 @@
-//! One attempt to reach an address: a TCP connection that does not block while it comes up.
+//! One attempt to reach an address: a TCP connection that never blocks, neither while it comes up nor afterwards.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -47,7 +47,6 @@ impl Attempt {
             }
             Err(error) => return Err(error.into()),
         }
-        stream.set_nonblocking(false)?;
         Ok(Self { stream, address, connecting: false })
     }
 
@@ -61,7 +60,7 @@ impl Attempt {
             return Err(error);
         }
         self.connecting = false;
-        self.stream.set_nonblocking(false)
+        Ok(())
     }
 }
 

@@ -7,6 +7,7 @@ pub mod dial;
 pub mod last_words;
 pub mod opening;
 pub mod push;
+pub mod queue;
 pub mod relay;
 pub mod target;
 pub mod worker;

@@ -12,12 +12,15 @@ use crate::domain::diagnosis::Cause;
 use crate::domain::fleet::Host;
 use crate::domain::identity::Identity;
 use crate::domain::ids::{InstanceId, OsUser};
+use crate::domain::intent;
 use crate::domain::names::Shared;
 use crate::domain::source::{AddressKind, KeyType};
 use crate::error::{Error, Kind, Result};
 use crate::store::config;
 use crate::store::index::Index;
 use crate::store::paths::Paths;
+use crate::sys::caller;
+use crate::ui;
 
 /// What the command line says of where an instance is.
 #[derive(Debug, Clone, Default)]
@@ -258,6 +261,15 @@ fn locate(program: &Program, id: &InstanceId, patience: Duration) -> Result<(Str
 pub fn refused_user(host: &str) -> Error {
     Error::new(Kind::Usage, format!("{host}: EC2 Instance Connect does not accept this user name"))
         .hint("user names have letters, digits and @._-, 32 at most")
+}
+
+/// Prints nothing from here on if the calling ssh prints nothing (`-q`, `LogLevel QUIET`): by its command line, or by
+/// the configuration that sync has read for the host.
+pub fn follow_log_level(host: Option<&Host>) {
+    let on_command_line = caller::argv().as_deref().filter(|argv| intent::is_ssh(argv)).and_then(intent::is_quiet);
+    if on_command_line.unwrap_or_else(|| host.is_some_and(|host| host.quiet)) {
+        ui::silence();
+    }
 }
 
 /// The user that ssh handed over, if it is one that can be pushed for.

@@ -133,6 +133,9 @@ impl Program {
         }
         // A group of its own: the keyboard's Ctrl-C is not for it.
         command.arg("worker").stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
+        if ui::is_silent() {
+            command.stderr(Stdio::null());
+        }
         let mut child = command.spawn().map_err(fail)?;
         match (child.stdin.take(), child.stdout.take()) {
             (Some(stdin), Some(stdout)) => Ok(Waiting(Worker { child, stdin, stdout, answer: Vec::new() })),

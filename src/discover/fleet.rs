@@ -242,6 +242,8 @@ fn host(plan: &Plan<'_>, source: &Source, sighting: Sighting, before: Option<&Kn
         state: instance.state,
         hook_pushes: false,
         connect_timeout: None,
+        connection_attempts: None,
+        quiet: false,
         az: instance.az,
         vpc: instance.vpc,
         image: instance.image,

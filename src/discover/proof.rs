@@ -15,6 +15,7 @@ use crate::domain::config::Config;
 use crate::domain::digest;
 use crate::domain::duration;
 use crate::domain::fleet::Host;
+use crate::domain::intent;
 use crate::domain::render::{self, Files, OptionSet, Settings};
 use crate::domain::shadow;
 use crate::domain::source::KeyType;
@@ -98,6 +99,8 @@ pub fn prove(claim: &Claim<'_>, hosts: &mut [Host]) -> Result<(Proven, Remarks)>
         if let Some(finding) = set.and_then(|set| sets.get(&set)) {
             host.hook_pushes = finding.overridden;
             host.connect_timeout = finding.connect_timeout;
+            host.connection_attempts = finding.connection_attempts;
+            host.quiet = finding.quiet;
         }
     }
     Ok((Proven { generated, surroundings, sets }, remarks))
@@ -322,6 +325,8 @@ fn check(host: &Host, resolved: &Resolved, claim: &Claim<'_>) -> Result<Answer> 
     let finding = Finding {
         overridden: !is_our_proxy(resolved, claim),
         connect_timeout: timeout.and_then(|seconds| u32::try_from(seconds).ok()),
+        connection_attempts: first(resolved, "connectionattempts").parse().ok().filter(|&attempts| attempts > 1),
+        quiet: intent::is_quiet_level(first(resolved, "loglevel")),
     };
     Ok((finding, leaks(host, resolved, claim)))
 }

@@ -14,7 +14,7 @@ use crate::domain::diagnosis::{Cause, Finding};
 use crate::domain::handshake::OUR_VERSION;
 use crate::domain::ingress;
 use crate::domain::source::AddressKind;
-use crate::domain::ssh_words::{self, Greeting, LONGEST_GREETING};
+use crate::domain::ssh_words::{self, Greeting, LONGEST_GREETING, Refusal};
 use crate::error::{Error, Kind, Result, reason};
 
 /// How long somebody else's address is listened to.
@@ -26,9 +26,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 enum Heard {
     Ssh(String),
     Other(String),
+    /// Its sshd refuses the client: its line and the cause.
+    ServerRefuses(String, Refusal),
     /// It said nothing in time, or there is no way there.
     Silent(String),
     Refused(String),
+    /// It closed the connection without a line.
+    Closed,
 }
 
 /// It answers, with SSH.
@@ -67,6 +71,14 @@ pub(super) fn reachable(case: &Case<'_>) -> Result<Vec<Finding>> {
         Heard::Ssh(version) => {
             Finding::ok("address", format!("{place} says {version} after {} ms", start.elapsed().as_millis()))
         }
+        Heard::ServerRefuses(line, refusal) => {
+            Finding::problem("address", Cause::ServerRefuses, format!("{place} refused the connection: {line:?}"))
+                .fix(refusal.hint())
+        }
+        Heard::Closed => {
+            let words = format!("{place} closed the connection before it sent a version");
+            Finding::problem("address", Cause::ServerRefuses, words).fix(ssh_words::CLOSED_AT_ONCE)
+        }
         Heard::Other(line) => {
             Finding::problem("address", Cause::NotSsh, format!("{place} does not speak SSH, it says {line:?}")).fix(
                 format!("is {port} the port of its sshd? The tag ssh-eic:port, or port in config.toml, sets another"),
@@ -99,6 +111,7 @@ fn listen(ip: IpAddr, port: u16, patience: Duration) -> Heard {
     };
     let _ = stream.write_all(OUR_VERSION);
     let (mut said, mut block) = (Vec::new(), [0; 4096]);
+    let mut was_reset = false;
     loop {
         let _ = stream.set_read_timeout(Some(left()));
         let whole = match stream.read(&mut block) {
@@ -114,15 +127,24 @@ fn listen(ip: IpAddr, port: u16, patience: Duration) -> Heard {
                     patience.as_secs_f32()
                 ));
             }
-            Err(_) => true,
+            Err(_) => {
+                was_reset = true;
+                true
+            }
         };
         match ssh_words::greeting(&said, whole) {
             Greeting::Incomplete => {}
             Greeting::Ssh(version) => return Heard::Ssh(version),
-            Greeting::Other(_) if said.is_empty() => {
-                return Heard::Refused("it closed the connection before it said anything".to_owned());
+            Greeting::Other(_) if was_reset && said.is_empty() => {
+                return Heard::Refused("it reset the connection before it sent a version".to_owned());
             }
-            Greeting::Other(line) => return Heard::Other(line),
+            Greeting::Other(_) if said.trim_ascii().is_empty() => return Heard::Closed,
+            Greeting::Other(line) => {
+                return match Refusal::of(&line) {
+                    Some(refusal) => Heard::ServerRefuses(line, refusal),
+                    None => Heard::Other(line),
+                };
+            }
         }
     }
 }

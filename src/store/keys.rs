@@ -13,6 +13,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, UNIX_EPOCH};
 
 use ssh_key::{Algorithm, HashAlg, PrivateKey};
+use zeroize::Zeroizing;
 
 use crate::domain::freshness::{self, milliseconds};
 use crate::domain::ids::InstanceId;
@@ -216,8 +217,9 @@ fn remove(path: &Path) -> Result<()> {
 
 /// A file that is no key (cut short by a power failure) is as good as none: ssh could not have read it either.
 fn read(path: &Path) -> Result<Option<PublicKey>> {
-    let Some(bytes) = files::read(path)? else { return Ok(None) };
-    let Ok(private) = PrivateKey::from_openssh(bytes) else { return Ok(None) };
+    // Wiped as the key itself is: the memory of a proxy lives as long as its session.
+    let Some(bytes) = files::read(path)?.map(Zeroizing::new) else { return Ok(None) };
+    let Ok(private) = PrivateKey::from_openssh(&bytes) else { return Ok(None) };
     if private.algorithm() == Algorithm::Ed25519 && KeyType::Ed25519.refused().is_some() {
         // Left by another build; ssh could not use it.
         return Ok(None);

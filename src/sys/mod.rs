@@ -2,6 +2,7 @@
 
 pub mod caller;
 pub mod clock;
+pub mod descriptors;
 pub mod detach;
 pub mod environment;
 pub mod limited;

@@ -8,18 +8,21 @@
 //! Beside it: finding the instance (`reach`) and waiting (`waiting`). Not here: what a packet is (`domain::handshake`), talking to AWS (`connect::worker`), the bytes afterwards (`relay`).
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{IpAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use rustix::event::PollFlags;
 use rustix::stdio::stdin;
 
 use crate::connect::dial::Attempt;
 use crate::connect::last_words::{Failed, Heard};
 use crate::connect::push::{self, Job};
-use crate::connect::relay;
+use crate::connect::queue::Queue;
+use crate::connect::relay::{GONE, hung_up};
 use crate::connect::worker::{Answer, Program, Request, Waiting, Worker};
 use crate::domain::handshake::{Direction, Phase};
 use crate::domain::source::AddressKind;
+use crate::domain::ssh_words::{self, Refusal};
 use crate::error::{Error, Kind, Result, reason};
 use crate::store::keys;
 use crate::store::paths::Paths;
@@ -39,6 +42,13 @@ const WORKER_SLACK: Duration = Duration::from_secs(5);
 const RENEW_LEASE: Duration = Duration::from_mins(1);
 /// Most that a client may send before the server speaks; it is sent again if the address changes.
 const LONGEST_EARLY: usize = 64 * 1024;
+/// The client is not read while so many bytes wait for the server.
+const LONGEST_QUEUE: usize = 64 * 1024;
+/// As OpenSSH between two of its `ConnectionAttempts`.
+const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(1);
+/// From the server's version line to the client's NEWKEYS, with the time at the host key prompt. sshd itself waits 120 s
+/// unless its LoginGraceTime is changed.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// Where to, and with what.
 #[derive(Debug)]
@@ -51,10 +61,23 @@ pub struct Target {
     pub address: AddressKind,
     /// The push: instance, user, identity.
     pub job: Job,
-    /// When the attempt began.
+    /// When the opening began.
     pub start: Instant,
-    /// How long it may take until the server's first word.
+    /// How long one attempt may take until the server's version line.
     pub patience: Duration,
+    /// How long all attempts together may take: less than the time after which ssh gives up on us.
+    pub limit: Option<Duration>,
+    /// How often a connection that fails is begun: `ConnectionAttempts`.
+    pub attempts: u32,
+}
+
+impl Target {
+    /// What is left of the time until ssh gives up, or until our own timeouts are over.
+    #[must_use]
+    pub fn time_left(&self) -> Duration {
+        let limit = self.limit.unwrap_or_else(|| self.patience.saturating_mul(self.attempts));
+        limit.saturating_sub(self.start.elapsed())
+    }
 }
 
 /// What can be begun before everything is known, since it hardly ever turns out to be in vain.
@@ -71,8 +94,12 @@ pub struct Early {
 pub enum Opened {
     /// Everything that was held has been passed on.
     Session {
-        /// The connection.
+        /// The connection, non-blocking.
         stream: TcpStream,
+        /// What the client gets first.
+        to_client: Queue,
+        /// What the server gets first.
+        to_server: Queue,
         /// The instance had another address than the one that ssh was told.
         moved: bool,
     },
@@ -95,7 +122,17 @@ enum Enquiry {
     Answered,
 }
 
+/// Why there is no connection at the moment.
+#[derive(Debug)]
+struct Refused {
+    /// In words, the address included.
+    what: String,
+    /// Replaces the usual hint.
+    hint: Option<&'static str>,
+}
+
 /// The loop's state.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about one connection")]
 struct Opening<'a> {
     target: &'a Target,
     paths: &'a Paths,
@@ -103,14 +140,26 @@ struct Opening<'a> {
     client: Direction,
     server: Direction,
     early: Vec<u8>,
+    to_client: Queue,
+    to_server: Queue,
+    /// The far end of a direction that is held has gone: it is not waited for any more.
+    client_closed: bool,
+    server_closed: bool,
     attempt: Option<Attempt>,
+    /// When the present attempt began, and how many have.
+    attempt_start: Instant,
+    attempts: u32,
+    /// When the next attempt begins, and where to.
+    retry: Option<(Instant, IpAddr)>,
+    /// When the server's version line came.
+    spoke: Option<Instant>,
     resolving: Option<Worker>,
     /// Have answered, and are waited for when nobody waits for us any more.
     done: Vec<Worker>,
     push: Push,
     enquiry: Enquiry,
     /// Why the last attempt failed, to be told once AWS has nothing better.
-    refused: Option<String>,
+    refused: Option<Refused>,
     moved: bool,
     renewed: Instant,
     /// A push was repeated because a prompt took long: once is enough, whatever the window.
@@ -122,7 +171,12 @@ struct Opening<'a> {
 /// # Errors
 ///
 /// [`Failed`], within the target's patience as long as the server has not spoken.
-pub fn open(target: &Target, early: Early, paths: &Paths, program: &Program) -> std::result::Result<Opened, Failed> {
+pub fn open(
+    target: &Target,
+    early: Early,
+    paths: &Paths,
+    program: &Program,
+) -> std::result::Result<Opened, Box<Failed>> {
     let now = Instant::now();
     let mut opening = Opening {
         target,
@@ -131,7 +185,15 @@ pub fn open(target: &Target, early: Early, paths: &Paths, program: &Program) -> 
         client: Direction::new(),
         server: Direction::new(),
         early: Vec::new(),
+        to_client: Queue::new(),
+        to_server: Queue::new(),
+        client_closed: false,
+        server_closed: false,
         attempt: None,
+        attempt_start: target.start,
+        attempts: 1,
+        retry: None,
+        spoke: None,
         resolving: None,
         done: Vec::new(),
         push: Push::Landed(0),
@@ -141,7 +203,9 @@ pub fn open(target: &Target, early: Early, paths: &Paths, program: &Program) -> 
         renewed: now,
         repeated: false,
     };
-    opening.run(early).map_err(|error| Failed { heard: opening.heard(), error })
+    opening
+        .run(early)
+        .map_err(|error| Box::new(Failed { heard: opening.heard(), error, pending: opening.to_client.take() }))
 }
 
 impl Opening<'_> {
@@ -205,7 +269,11 @@ impl Opening<'_> {
         if happened.client && self.client_writes()? {
             return Ok(Some(Opened::Gone));
         }
-        if happened.socket && self.socket_ready()? {
+        if !happened.socket.is_empty() && self.socket_ready(happened.socket)? {
+            return Ok(Some(Opened::Gone));
+        }
+        self.flush_to_server();
+        if self.to_client.flush_to_stdout().is_err() {
             return Ok(Some(Opened::Gone));
         }
         self.alarms()?;
@@ -221,8 +289,15 @@ impl Opening<'_> {
         if let Push::Running { since, .. } = self.push {
             next = next.min(since + PUSH_PATIENCE + WORKER_SLACK);
         }
-        if !self.server_spoke() {
-            next = next.min(self.target.start + self.target.patience);
+        if let Some(spoke) = self.spoke {
+            if !self.client_ready() {
+                next = next.min(spoke + HANDSHAKE_TIMEOUT);
+            }
+        } else {
+            next = next.min(self.attempt_deadline());
+            if let Some((at, _)) = self.retry {
+                next = next.min(at);
+            }
             if matches!(self.enquiry, Enquiry::NotYet) {
                 next = next.min(self.target.start + ENQUIRE_AFTER);
             }
@@ -240,17 +315,19 @@ impl Opening<'_> {
         {
             return Err(push::too_late(&self.target.job));
         }
-        if self.server_spoke() {
-            return Ok(());
+        if let Some(spoke) = self.spoke {
+            return if spoke.elapsed() >= HANDSHAKE_TIMEOUT && !self.client_ready() {
+                Err(self.handshake_failed(format!("did not finish within {} min", HANDSHAKE_TIMEOUT.as_secs() / 60)))
+            } else {
+                Ok(())
+            };
         }
-        let stuck = self.attempt.is_none() && self.resolving.is_none();
-        if stuck && matches!(self.enquiry, Enquiry::Answered) || self.target.start.elapsed() >= self.target.patience {
-            return Err(self.unreachable());
-        }
-        if stuck || self.target.start.elapsed() >= ENQUIRE_AFTER {
-            self.enquire()?;
-        }
-        Ok(())
+        self.connection_alarms()
+    }
+
+    fn handshake_failed(&self, what: impl std::fmt::Display) -> Error {
+        Error::new(Kind::Unreachable, format!("the SSH handshake with {} {what}", self.target.job.name()))
+            .hint("try again; ssh -v shows how far it comes")
     }
 
     fn push_answers(&mut self) -> Result<()> {
@@ -273,7 +350,10 @@ impl Opening<'_> {
             // ssh has hung up on a handshake that was waiting for the push.
             Phase::NewKeys => return Ok(true),
             // Whatever this is may say all it has to say and close: that is still to be passed on.
-            Phase::Opaque => return Ok(false),
+            Phase::Opaque => {
+                self.client_closed = true;
+                return Ok(false);
+            }
             Phase::Greeting | Phase::Packets => {}
         }
         let mut block = [0; 16 * 1024];
@@ -287,44 +367,53 @@ impl Opening<'_> {
         if !self.server_spoke() {
             self.early.extend_from_slice(&pass);
         }
-        if let Some(attempt) = self.attempt.as_mut().filter(|attempt| !attempt.connecting) {
-            // A broken connection shows on its reading side, with what the server still had to say.
-            let _ = attempt.stream.write_all(&pass);
+        if self.attempt.is_some() {
+            self.to_server.push(&pass);
         }
         Ok(false)
     }
 
-    /// Goes on with the connection. True: the server went away after it had spoken, which is ssh's to report.
-    fn socket_ready(&mut self) -> Result<bool> {
+    fn flush_to_server(&mut self) {
+        let Some(attempt) = self.attempt.as_mut().filter(|attempt| !attempt.connecting) else { return };
+        if self.to_server.flush(|bytes| attempt.stream.write(bytes)).is_err() {
+            // A broken connection shows on its reading side, with what the server has sent before.
+            self.to_server.clear();
+        }
+    }
+
+    /// Goes on with the connection. True: the server went away after its version line, which ssh reports.
+    fn socket_ready(&mut self, ready: PollFlags) -> Result<bool> {
+        let is_held = self.server_held();
         let Some(attempt) = &mut self.attempt else { return Ok(false) };
         if attempt.connecting {
-            match attempt.finish().and_then(|()| attempt.stream.write_all(&self.early)) {
-                Ok(()) => {}
-                Err(error) => self.attempt_failed(&reason(&error)),
+            if let Err(error) = attempt.finish() {
+                self.attempt_failed(&reason(&error));
             }
             return Ok(false);
         }
+        let has_closed = ready.intersects(GONE | hung_up());
         match self.server.phase() {
+            _ if is_held && !has_closed => return Ok(false),
             // The server has given up on a handshake that somebody's prompt, or the push, held up.
             Phase::NewKeys => return Ok(true),
-            Phase::Opaque => return Ok(false),
+            Phase::Opaque => {
+                self.server_closed = true;
+                return Ok(false);
+            }
             Phase::Greeting | Phase::Packets => {}
+        }
+        if !self.to_client.is_empty() {
+            return Ok(false);
         }
         let mut block = [0; 16 * 1024];
         match attempt.stream.read(&mut block) {
             Ok(0) if self.server_spoke() => Ok(true),
             Ok(0) => {
-                self.attempt_failed("closed the connection before it said anything");
+                self.closed_by_server();
                 Ok(false)
             }
-            Ok(count) => {
-                let pass = self.server.read(&block[..count]);
-                if self.server_spoke() {
-                    self.early = Vec::new();
-                }
-                relay::write_all(&pass).map(|()| false).or(Ok(true))
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
+            Ok(count) => self.server_writes(&block[..count]).map(|()| false),
+            Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => Ok(false),
             Err(_) if self.server_spoke() => Ok(true),
             Err(error) => {
                 self.attempt_failed(&reason(&error));
@@ -333,10 +422,32 @@ impl Opening<'_> {
         }
     }
 
-    fn attempt_failed(&mut self, why: &str) {
-        if let Some(attempt) = self.attempt.take() {
-            self.refused = Some(format!("{} port {}: {why}", attempt.address.ip(), attempt.address.port()));
+    fn server_writes(&mut self, bytes: &[u8]) -> Result<()> {
+        let pass = self.server.read(bytes);
+        if self.server_spoke() {
+            self.early = Vec::new();
+            self.spoke.get_or_insert_with(Instant::now);
         }
+        self.to_client.push(&pass);
+        if self.server.phase() == Phase::NewKeys && !self.server.key_exchange_seen() {
+            // Held until the client is ready, which it never would be without the server's reply.
+            return Err(self.handshake_failed("failed: the server sent NEWKEYS before the key exchange"));
+        }
+        Ok(())
+    }
+
+    /// The server closed the connection before its version line.
+    fn closed_by_server(&mut self) {
+        let Some(attempt) = self.attempt.take() else { return };
+        let place = format!("{} port {}", attempt.address.ip(), attempt.address.port());
+        let line = self.server.text_before_version();
+        self.refused = Some(if line.is_empty() {
+            let what = format!("{place} closed the connection before it sent a version");
+            Refused { what, hint: Some(ssh_words::CLOSED_AT_ONCE) }
+        } else {
+            let what = format!("{place} refused the connection: {line:?}");
+            Refused { what, hint: Refusal::of(&line).map(Refusal::hint) }
+        });
     }
 
     /// The client has answered every prompt, or speaks something that we do not read.
@@ -365,12 +476,14 @@ impl Opening<'_> {
 
     fn release(&mut self) -> Opened {
         let Some(attempt) = self.attempt.take() else { return Opened::Gone };
-        let mut stream = attempt.stream;
-        let told = relay::write_all(&self.server.release());
-        if told.is_err() || stream.write_all(&self.client.release()).is_err() {
-            return Opened::Gone;
+        self.to_client.push(&self.server.release());
+        self.to_server.push(&self.client.release());
+        Opened::Session {
+            stream: attempt.stream,
+            to_client: std::mem::take(&mut self.to_client),
+            to_server: std::mem::take(&mut self.to_server),
+            moved: self.moved,
         }
-        Opened::Session { stream, moved: self.moved }
     }
 
     fn heard(&self) -> Heard {

@@ -5,8 +5,8 @@ use std::os::fd::AsFd;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::stdio::{stdin, stdout};
 
-use super::{Enquiry, LONGEST_EARLY, Opening, Push};
-use crate::connect::relay;
+use super::{Enquiry, LONGEST_EARLY, LONGEST_QUEUE, Opening, Push};
+use crate::connect::relay::{self, GONE, hung_up};
 use crate::domain::handshake::Phase;
 use crate::error::{Error, Kind, Result};
 
@@ -15,42 +15,28 @@ use crate::error::{Error, Kind, Result};
 pub(super) struct Happened {
     pub(super) reader_gone: bool,
     pub(super) client: bool,
-    pub(super) socket: bool,
+    pub(super) socket: PollFlags,
     pub(super) push: bool,
     pub(super) enquiry: bool,
     pub(super) resolving: bool,
 }
 
-/// The far end of a connection that is not read at the moment has closed its side.
-#[cfg(target_os = "linux")]
-fn hung_up() -> PollFlags {
-    PollFlags::RDHUP
-}
-
-/// Elsewhere only the end of both sides is told.
-#[cfg(not(target_os = "linux"))]
-fn hung_up() -> PollFlags {
-    PollFlags::empty()
-}
-
 impl Opening<'_> {
     /// Waits on everything that is under way. None: interrupted by a signal.
     pub(super) fn wait(&self) -> Result<Option<Happened>> {
-        // A held direction is not read; only its far end's going away is asked for (an empty set of events).
-        let client_held = matches!(self.client.phase(), Phase::NewKeys | Phase::Opaque);
-        let client = if client_held || self.early.len() >= LONGEST_EARLY { PollFlags::empty() } else { PollFlags::IN };
-        let socket = self.attempt.as_ref().map(|attempt| {
-            let events = if attempt.connecting { PollFlags::OUT } else { PollFlags::IN };
-            (&attempt.stream, if self.server_held() { hung_up() } else { events })
-        });
+        let when = |condition: bool, flags: PollFlags| if condition { flags } else { PollFlags::empty() };
         let mut fds = Vec::with_capacity(6);
         let mut add = |fd| {
             fds.push(fd);
             fds.len() - 1
         };
-        let on_stdout = add(PollFd::from_borrowed_fd(stdout(), PollFlags::empty()));
-        let on_client = add(PollFd::from_borrowed_fd(stdin(), client));
-        let on_socket = socket.map(|(stream, events)| add(PollFd::from_borrowed_fd(stream.as_fd(), events)));
+        // Without events poll(2) still reports a reader that has gone.
+        let on_stdout = add(PollFd::from_borrowed_fd(stdout(), when(!self.to_client.is_empty(), PollFlags::OUT)));
+        let on_client = self.client_events().map(|events| add(PollFd::from_borrowed_fd(stdin(), events)));
+        let on_socket = match (&self.attempt, self.socket_events()) {
+            (Some(attempt), Some(events)) => Some(add(PollFd::from_borrowed_fd(attempt.stream.as_fd(), events))),
+            _ => None,
+        };
         let on_push = match &self.push {
             Push::Running { worker, .. } => Some(add(PollFd::from_borrowed_fd(worker.fd(), PollFlags::IN))),
             Push::Landed(_) => None,
@@ -68,12 +54,41 @@ impl Opening<'_> {
         }
         let happened = |at: Option<usize>| at.is_some_and(|at| !fds[at].revents().is_empty());
         Ok(Some(Happened {
-            reader_gone: happened(Some(on_stdout)),
-            client: happened(Some(on_client)),
-            socket: happened(on_socket),
+            reader_gone: fds[on_stdout].revents().intersects(GONE),
+            client: happened(on_client),
+            socket: on_socket.map_or(PollFlags::empty(), |at| fds[at].revents()),
             push: happened(on_push),
             enquiry: happened(on_enquiry),
             resolving: happened(on_resolving),
         }))
+    }
+
+    /// What to wait for on stdin; none: it is left out, since a hang-up is reported again and again, whatever is asked
+    /// for.
+    fn client_events(&self) -> Option<PollFlags> {
+        match self.client.phase() {
+            _ if self.client_closed => None,
+            // A held direction is not read; only its hang-up is waited for.
+            Phase::NewKeys | Phase::Opaque => Some(PollFlags::empty()),
+            _ if self.early.len() >= LONGEST_EARLY || self.to_server.len() >= LONGEST_QUEUE => None,
+            Phase::Greeting | Phase::Packets => Some(PollFlags::IN),
+        }
+    }
+
+    /// The same for the connection.
+    fn socket_events(&self) -> Option<PollFlags> {
+        let attempt = self.attempt.as_ref()?;
+        if attempt.connecting {
+            return Some(PollFlags::OUT);
+        }
+        let output = if self.to_server.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
+        if self.server_closed {
+            return None;
+        }
+        if self.server_held() {
+            return Some(output | hung_up());
+        }
+        let input = if self.to_client.is_empty() { PollFlags::IN } else { PollFlags::empty() };
+        Some(output | input).filter(|events| !events.is_empty())
     }
 }

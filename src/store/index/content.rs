@@ -90,6 +90,12 @@ pub struct Finding {
     /// The ConnectTimeout that applies, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connect_timeout: Option<u32>,
+    /// The `ConnectionAttempts` that apply, if more than one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection_attempts: Option<u32>,
+    /// `LogLevel QUIET` applies.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub quiet: bool,
 }
 
 /// What the next sync has to know of a host: a tenth of it.

@@ -55,6 +55,14 @@ fn an_address_that_refuses_or_speaks_something_else_is_named() {
     doctor(&world, &["prod-web-1"]).problem("address-refused", &["10.0.3.7 port 22: ", "check that sshd runs"]);
     world.add(Instance::new("closed").address("10.0.7.2").port(2222).network(Network::Refuse));
     doctor(&world, &["closed"]).problem("address-refused", &["10.0.7.2 port 2222: connection refused", "port 2222"]);
+    for (name, line, words) in [
+        ("penalty", "Not allowed at this time\r\n", "PerSourcePenalties"),
+        ("full", "Exceeded MaxStartups\r\n", "MaxStartups"),
+        ("closes", "\r\n", "MaxStartups"),
+    ] {
+        world.add(Instance::new(name).greeting(line));
+        doctor(&world, &[name]).problem("server-refuses", &["port 22 ", words]);
+    }
     let hostile = "HTTP/1.1 400 \u{1b}[2J\u{7}Bad\r\nok       login       yes\r\n";
     world.add(Instance::new("web").address("10.0.7.3").greeting(hostile));
     let found = doctor(&world, &["web"]);

@@ -76,6 +76,8 @@ pub enum Network {
     Blackhole,
     /// Accepts and never sends a byte.
     Silent,
+    /// Accepts, sends the greeting if there is one, keeps the connection open and never reads a byte.
+    Deaf,
     /// On another network: whoever else has the address is played instead (overlapping VPCs). In the loopback form it
     /// takes no port, so there can be any number of such instances.
     Away,
@@ -150,6 +152,8 @@ pub struct Instance {
     pub instance_connect: bool,
     /// What it says on its port instead of playing sshd, and hangs up.
     pub greeting: String,
+    /// How many connections are reset before anything is sent; the ones after these are served as usual.
+    pub refuse_first: u32,
 }
 
 impl Default for Instance {
@@ -179,6 +183,7 @@ impl Default for Instance {
             security_groups: vec![SecurityGroup::default().id],
             instance_connect: true,
             greeting: String::new(),
+            refuse_first: 0,
         }
     }
 }
@@ -264,6 +269,13 @@ impl Instance {
     #[must_use]
     pub fn network(mut self, network: Network) -> Self {
         self.network = network;
+        self
+    }
+
+    /// Resets so many connections first.
+    #[must_use]
+    pub fn refuse_first(mut self, connections: u32) -> Self {
+        self.refuse_first = connections;
         self
     }
 

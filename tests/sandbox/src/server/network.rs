@@ -145,7 +145,7 @@ fn socket_address(instance: &Instance) -> Option<SocketAddr> {
 }
 
 fn wanted_listeners(form: Form, instances: &[Arc<Instance>]) -> BTreeMap<Purpose, SocketAddr> {
-    let answering = instances.iter().filter(|i| matches!(i.network, Network::Ok | Network::Silent));
+    let answering = instances.iter().filter(|i| matches!(i.network, Network::Ok | Network::Silent | Network::Deaf));
     match form {
         Form::Loopback => {
             answering.filter_map(|i| Some((Purpose::Instance(i.id.clone()), socket_address(i)?))).collect()
@@ -210,15 +210,17 @@ impl Acceptor {
 /// Plays whoever lives at the connection's local address.
 fn play(world: &World, purpose: &Purpose, stream: TcpStream) {
     let instance = {
-        let state = world.lock();
+        let mut state = world.lock();
         let found = match (purpose, stream.local_addr()) {
             (Purpose::Instance(id), _) => state.fleet.get(id),
             (Purpose::Port(port), Ok(local)) => state.at(local.ip().to_canonical(), *port),
             (Purpose::Port(_), Err(_)) => None,
         };
-        found.filter(|i| i.state == State::Running || i.network != Network::Ok).cloned()
+        let found = found.filter(|i| i.state == State::Running || i.network != Network::Ok).cloned();
+        found.filter(|instance| !state.refuses_connection(instance))
     };
     let result = match instance {
+        Some(instance) if instance.network == Network::Deaf => keep_open(&stream, &instance.greeting),
         Some(instance) if !instance.greeting.is_empty() => greet(&stream, &instance.greeting),
         Some(instance) if instance.network == Network::Ok => sshd::play(world, &instance, stream),
         Some(instance) if matches!(instance.network, Network::Silent | Network::Blackhole) => hold(&stream),
@@ -235,6 +237,13 @@ fn greet(mut stream: &TcpStream, greeting: &str) -> io::Result<()> {
     stream.shutdown(std::net::Shutdown::Write)?;
     // Closed with bytes unread it would be reset.
     hold(stream)
+}
+
+/// Sends the greeting and reads nothing, for longer than any test runs.
+fn keep_open(mut stream: &TcpStream, greeting: &str) -> io::Result<()> {
+    stream.write_all(greeting.as_bytes())?;
+    std::thread::sleep(Duration::from_mins(10));
+    Ok(())
 }
 
 /// Reads to the end and says nothing.

@@ -56,8 +56,20 @@ pub(crate) struct State {
     pub(super) tunnel_clock: u64,
     /// Pings that tests have asked of every open tunnel.
     pub(super) tunnel_pings: u64,
+    /// How many connections were reset, by instance.
+    refused: HashMap<String, u32>,
     serial: u64,
     requests: u64,
+}
+
+impl State {
+    /// Counts one more connection to an instance; whether it is to be reset.
+    pub(super) fn refuses_connection(&mut self, instance: &Instance) -> bool {
+        let refused = self.refused.entry(instance.id.clone()).or_default();
+        let refuse = *refused < instance.refuse_first;
+        *refused += u32::from(refuse);
+        refuse
+    }
 }
 
 impl World {
