@@ -11,4 +11,5 @@ pub mod public_key;
 pub mod pushes;
 pub mod reach;
 pub mod ssh_config;
+pub mod trusted;
 pub mod writers;
