@@ -111,7 +111,13 @@ fn reuses_master(
         Master::Ours => {
             let Some(user) = user.filter(|user| OsUser::parse(user).is_some()) else { return false };
             let port = connection.port.or(host.map(|host| host.port)).unwrap_or(22);
-            paths.control_socket(id, port, user)
+            let path = paths.control_socket(id, port, user);
+            // A socket that another user could have put there is no master.
+            let folder = path.parent().and_then(|folder| Some((folder, folder.metadata().ok()?)));
+            if !folder.is_some_and(|(folder, metadata)| files::check_trusted(folder, &metadata).is_ok()) {
+                return false;
+            }
+            path
         }
     };
     UnixStream::connect(path).is_ok()

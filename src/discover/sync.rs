@@ -22,7 +22,7 @@ use crate::store::index::{self, Content, Header, Index, SourceRecord, UntoldMove
 use crate::store::paths::Paths;
 use crate::store::reach::Reach;
 use crate::store::ssh_config::{self, Planned};
-use crate::store::{credentials, files, keys, writers};
+use crate::store::{credentials, files, keys, known_hosts, writers};
 use crate::sys::{clock, ssh_client};
 use crate::ui;
 
@@ -333,6 +333,14 @@ impl<'a> Work<'a> {
         }
         if let Err(error) = credentials::sweep(&paths.credentials(), DAY) {
             ui::verbose(|| format!("cannot read {}: {error}", paths.credentials().display()));
+        }
+        let terminated = &self.found.terminated;
+        for path in paths.known_hosts() {
+            if !terminated.is_empty()
+                && let Err(error) = known_hosts::remove(&path, &|id| terminated.contains(id))
+            {
+                ui::verbose(|| error.message);
+            }
         }
         writers::sweep_temporaries(paths, false);
     }

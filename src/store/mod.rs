@@ -6,6 +6,7 @@ pub mod files;
 pub mod images;
 pub mod index;
 pub mod keys;
+pub mod known_hosts;
 pub mod paths;
 pub mod public_key;
 pub mod pushes;
