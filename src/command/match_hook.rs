@@ -114,7 +114,7 @@ fn reuses_master(
             let path = paths.control_socket(id, port, user);
             // A socket that another user could have put there is no master.
             let folder = path.parent().and_then(|folder| Some((folder, folder.metadata().ok()?)));
-            if !folder.is_some_and(|(folder, metadata)| files::check_trusted(folder, &metadata).is_ok()) {
+            if folder.is_none_or(|(folder, metadata)| files::check_trusted(folder, &metadata).is_err()) {
                 return false;
             }
             path

@@ -1,4 +1,4 @@
-//! Removing entries of terminated instances from our known_hosts files, which ssh appends to at any time and without a
+//! Removing entries of terminated instances from our `known_hosts` files, which ssh appends to at any time and without a
 //! lock.
 
 use std::fs;
@@ -78,7 +78,7 @@ fn without(text: &[u8], gone: &dyn Fn(&InstanceId) -> bool) -> (Vec<u8>, usize) 
     (kept, removed)
 }
 
-/// Whether all names of a line (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT") are instances that are gone.
+/// Whether all names of a line (sshd(8), `SSH_KNOWN_HOSTS FILE FORMAT`) are instances that are gone.
 fn is_of(line: &[u8], gone: &dyn Fn(&InstanceId) -> bool) -> bool {
     let Ok(line) = str::from_utf8(line) else { return false };
     // A marker in front (@revoked, @cert-authority) is a person's own line.

@@ -72,9 +72,8 @@ impl Failure {
 }
 
 fn open_in_folder(path: &Path, flags: OFlags) -> std::result::Result<File, Failure> {
-    let (folder, name) = match (path.parent(), path.file_name()) {
-        (Some(folder), Some(name)) => (folder, name),
-        _ => return Err(Failure::Io(Errno::INVAL)),
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(Failure::Io(Errno::INVAL));
     };
     let opened = rustix::fs::open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
     let opened = File::from(opened.map_err(Failure::Io)?);

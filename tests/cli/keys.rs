@@ -184,7 +184,8 @@ fn on_a_file_system_without_locks_a_key_in_use_is_not_replaced() {
         assert!(std::env::var_os("CI").is_none(), "CI has to run as root on Linux with strace(1)");
         return;
     }
-    let config = world.read(".config/ssh-eic/config.toml").replace("\n[[source]]\n", "\n[[source]]\nkey_type = \"rsa\"\n");
+    let config =
+        world.read(".config/ssh-eic/config.toml").replace("\n[[source]]\n", "\n[[source]]\nkey_type = \"rsa\"\n");
     world.write(".config/ssh-eic/config.toml", &config);
     world.eic(&["sync"]).ok();
     // Each ends only when another one makes a key as well, so that both find none and both have made one.
