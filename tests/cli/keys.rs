@@ -188,11 +188,14 @@ fn on_a_file_system_without_locks_a_key_in_use_is_not_replaced() {
         world.read(".config/ssh-eic/config.toml").replace("\n[[source]]\n", "\n[[source]]\nkey_type = \"rsa\"\n");
     world.write(".config/ssh-eic/config.toml", &config);
     world.eic(&["sync"]).ok();
-    // Each ends only when another one makes a key as well, so that both find none and both have made one.
+    // Both make a key because neither finds one. The first one ends when the other one has started as well, the second
+    // one when the key of the first one is on the instance.
     world.write(
         "bin/ssh-keygen",
         "#!/bin/bash\n/usr/bin/ssh-keygen \"$@\" || exit\ntouch ~/made.$$\n\
-         for n in $(seq 3000); do [ \"$(ls ~ | grep -c ^made)\" -ge 2 ] && exit; sleep 0.1; done; exit 1\n",
+         until [ \"$(ls ~ | grep -c ^made)\" -ge 2 ]; do sleep 0.1; done\n\
+         mkdir ~/first 2>/dev/null && exit\n\
+         until ls ~/.ssh/eic/keys/*.push 2>/dev/null; do sleep 0.1; done\n",
     );
     world.sh("chmod +x bin/ssh-keygen").ok();
     let script = "export PATH=~/bin:$PATH; ssh prod-web-1 echo in & ssh prod-web-1 echo in & wait";
