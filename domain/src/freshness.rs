@@ -12,6 +12,11 @@ use crate::ids::OsUser;
 
 /// A key is in use for this long after it was made, handed out, pushed or leased, in milliseconds.
 pub const KEY_IN_USE: u64 = 180_000;
+/// A key that is older than this is replaced at the first pause in its use, in milliseconds: a day.
+pub const KEY_MAX_AGE: u64 = 24 * 60 * 60 * 1000;
+/// As [`KEY_IN_USE`], for a key that has reached [`KEY_MAX_AGE`], in milliseconds. Longer than a pushed key is accepted
+/// ([`KEY_LIVES`]), and than the interval at which a proxy that is connecting renews its lease.
+pub const OLD_KEY_IN_USE: u64 = 90_000;
 /// A push counts for this long from the moment its request was sent, in milliseconds; 15 s remain for the login.
 pub const PUSH_WINDOW: u64 = 45_000;
 /// A pushed key lives this long on the instance, in milliseconds (EC2 User Guide, EC2 Instance Connect).
@@ -19,10 +24,24 @@ pub const KEY_LIVES: u64 = 60_000;
 /// A failed push is shared for this long with processes that waited for it, in milliseconds.
 pub const FAILURE_SHARED: u64 = 2_000;
 
-/// Whether a key last touched at `touched` is in use. A time in the future counts as just now.
+/// Whether something that happened at `then` is less than `limit` old. A time in the future comes from a wrong clock and
+/// counts as old: it would otherwise seem recent until that time has passed.
 #[must_use]
-pub fn key_in_use(touched: u64, now: u64) -> bool {
-    now.saturating_sub(touched) < KEY_IN_USE
+pub fn is_younger(then: u64, now: u64, limit: u64) -> bool {
+    then <= now && now - then < limit
+}
+
+/// How long a key that was made at `made` stays in use after each use, in milliseconds.
+#[must_use]
+pub fn key_window(made: u64, now: u64) -> u64 {
+    if is_younger(made, now, KEY_MAX_AGE) { KEY_IN_USE } else { OLD_KEY_IN_USE }
+}
+
+/// Whether a key last touched at `touched` is in use, according to its [`key_window`]. A time in the future counts as
+/// now: a key that may be in use has to stay.
+#[must_use]
+pub fn key_in_use(touched: u64, window: u64, now: u64) -> bool {
+    now.saturating_sub(touched) < window
 }
 
 /// Milliseconds since 1970.
@@ -47,7 +66,7 @@ impl Stamp {
     /// Whether this push still counts for `key` and `user`. One from the future does not.
     #[must_use]
     pub fn is_fresh(&self, key: &str, user: &OsUser, now: u64, window: u64) -> bool {
-        self.key == key && &self.user == user && self.sent <= now && now - self.sent < window
+        self.key == key && &self.user == user && is_younger(self.sent, now, window)
     }
 }
 
@@ -70,9 +89,25 @@ mod tests {
 
     #[test]
     fn a_key_is_in_use_for_three_minutes() {
-        assert!(key_in_use(5_000, 5_000));
-        assert!(key_in_use(5_000, 184_999));
-        assert!(!key_in_use(5_000, 185_000));
-        assert!(key_in_use(9_000, 5_000), "a clock that was set back");
+        let in_use = |touched, now| key_in_use(touched, key_window(4_000, now), now);
+        assert!(in_use(5_000, 5_000));
+        assert!(in_use(5_000, 184_999));
+        assert!(!in_use(5_000, 185_000));
+        assert!(in_use(9_000, 5_000), "a clock that was set back");
+    }
+
+    #[test]
+    fn a_key_of_a_day_is_in_use_for_a_shorter_time() {
+        let made = 1_000_000;
+        assert_eq!(key_window(made, made + KEY_MAX_AGE - 1), KEY_IN_USE);
+        assert_eq!(key_window(made, made + KEY_MAX_AGE), OLD_KEY_IN_USE);
+        assert_eq!(key_window(made, made - 1), OLD_KEY_IN_USE, "made in the future: its age is unknown");
+        const { assert!(OLD_KEY_IN_USE > KEY_LIVES) };
+    }
+
+    #[test]
+    fn what_is_dated_in_the_future_is_not_recent() {
+        assert!(is_younger(5, 5, 1) && is_younger(5, 14, 10));
+        assert!(!is_younger(5, 15, 10) && !is_younger(6, 5, 10));
     }
 }

@@ -123,7 +123,13 @@ fn reuses_master(
         Master::Ours => {
             let Some(user) = user.filter(|user| OsUser::parse(user).is_some()) else { return false };
             let port = connection.port.or(host.map(|host| host.port)).unwrap_or(22);
-            paths.control_socket(id, port, user)
+            let path = paths.control_socket(id, port, user);
+            // A socket that another user could have put there is no master.
+            let folder = path.parent().and_then(|folder| Some((folder, folder.metadata().ok()?)));
+            if folder.is_none_or(|(folder, metadata)| files::check_trusted(folder, &metadata).is_err()) {
+                return false;
+            }
+            path
         }
     };
     descriptors::has_listener(&path)

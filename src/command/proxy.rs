@@ -11,6 +11,7 @@ use crate::connect::push;
 use crate::connect::relay::Relay;
 use crate::connect::target::{self, Known, Place};
 use crate::connect::worker::{Program, Request};
+use crate::domain::freshness;
 use crate::domain::identity::{Identity, Role, SsoRole};
 use crate::domain::ids::{InstanceId, OsUser};
 use crate::domain::intent;
@@ -143,7 +144,7 @@ fn prepare(context: &Context, args: &cli::Proxy, program: &Program, start: Insta
 fn tell_moves(known: &Known, id: &InstanceId) {
     let told = known.index.as_ref().and_then(|index| index.untold(id).ok()).unwrap_or_default();
     for UntoldMove { name, was, at } in told {
-        if clock::now().saturating_sub(at) < A_DAY {
+        if freshness::is_younger(at, clock::now(), A_DAY) {
             ui::warning(&format!("{name} was {} ({}) and is {id} since the last refresh", was.id, was.account));
         }
     }
@@ -212,7 +213,7 @@ fn refresh(context: &Context, program: &Program, known: &Known, moved: bool) {
     let Some(index) = &known.index else { return };
     let now = clock::now();
     let age = index.header.refresh.map(|seconds| seconds * 1000);
-    let old = age.is_some_and(|limit| now.saturating_sub(index.header.tried) >= limit);
+    let old = age.is_some_and(|limit| !freshness::is_younger(index.header.tried, now, limit));
     let stamp = context.paths.refresh_stamp();
     if !(moved || old) || !detach::due(&stamp, now, AT_MOST_EVERY.min(age.unwrap_or(AT_MOST_EVERY))).unwrap_or(false) {
         return;

@@ -4,7 +4,6 @@
 //! finds the stamp of the one before, or its failure, which is shared for two seconds. Requests of all processes of the
 //! user go through one queue, and throttling slows them all.
 
-use std::fs::File;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -21,7 +20,7 @@ use crate::domain::identity::Identity;
 use crate::domain::ids::{InstanceId, OsUser};
 use crate::domain::source::KeyType;
 use crate::error::{Error, Kind, Result};
-use crate::store::files;
+use crate::store::files::{self, Lock};
 use crate::store::keys::{self, PublicKey};
 use crate::store::paths::Paths;
 use crate::store::pushes::{self, Entry, Outcome};
@@ -118,7 +117,7 @@ pub fn ensure(paths: &Paths, job: &Job, deadline: Instant) -> Result<u64> {
             return Ok(stamp.sent);
         }
         Some(Outcome::Failed { at, error })
-            if at >= waiting_since && clock::now().saturating_sub(at) < freshness::FAILURE_SHARED =>
+            if at >= waiting_since && freshness::is_younger(at, clock::now(), freshness::FAILURE_SHARED) =>
         {
             return Err(error);
         }
@@ -156,15 +155,13 @@ pub fn too_late(job: &Job) -> Error {
         .hint("try again in a moment; -v shows what AWS says")
 }
 
-/// The push lock. On a file system without locks the file alone, which then keeps nobody out.
-fn lock(paths: &Paths, job: &Job, deadline: Instant) -> Result<File> {
-    let path = paths.push_lock(&job.id, &job.user);
-    let file = files::open_lock(&path).map_err(|error| Error::file("open", &path, &error))?;
-    if files::wait_for(&file, deadline.saturating_duration_since(Instant::now())) {
-        return Ok(file);
-    }
-    Err(Error::new(Kind::Unavailable, format!("another process is still pushing the key for {}", job.label))
-        .hint("try again in a moment"))
+/// The push lock. On a file system without locks it does not keep other processes out.
+fn lock(paths: &Paths, job: &Job, deadline: Instant) -> Result<Lock> {
+    let timeout = deadline.saturating_duration_since(Instant::now());
+    files::lock(&paths.push_lock(&job.id, &job.user), timeout)?.ok_or_else(|| {
+        Error::new(Kind::Unavailable, format!("another process is still pushing the key for {}", job.label))
+            .hint("try again in a moment")
+    })
 }
 
 /// Returns when the request that succeeded was sent, in milliseconds since 1970.

@@ -1,7 +1,7 @@
 //! Looking at the whole fleet: ask AWS, keep what could not be asked, give names. Nothing is written but the cache of
 //! images.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::discover::failures::Failed;
 use crate::discover::fleet::{self, Fleet, Plan};
@@ -57,6 +57,8 @@ pub struct Found {
     pub untold: BTreeMap<InstanceId, Vec<UntoldMove>>,
     /// The hosts of the last index.
     pub old: Vec<Known>,
+    /// Instances of the last index that were terminated since.
+    pub terminated: HashSet<InstanceId>,
 }
 
 /// Looks.
@@ -73,6 +75,7 @@ pub fn look(look: &Look<'_>) -> Result<Found> {
     let mut survey = ask(look, &old.sources, &images, now)?;
     ui::trace(|| "AWS has answered".to_owned());
     let mut notes = learn(&mut images, &mut survey, look, &old.hosts, now);
+    let terminated = terminated(&survey, &old.hosts, *index);
     let Sorted { sightings, unseen, failed } = sorted(&mut survey, &mut notes);
     // Whole hosts are read only where some are kept.
     let mut kept = Vec::new();
@@ -104,7 +107,7 @@ pub fn look(look: &Look<'_>) -> Result<Found> {
     let fleet = fleet::build(&plan, sightings, kept);
     ui::trace(|| format!("named {} hosts", fleet.hosts.len()));
     let records = records(survey, &old.sources);
-    Ok(Found { fleet, records, failed, notes, proven: old.proven, untold: old.untold, old: old.hosts })
+    Ok(Found { fleet, records, failed, notes, proven: old.proven, untold: old.untold, old: old.hosts, terminated })
 }
 
 fn ask(look: &Look<'_>, records: &[SourceRecord], images: &Images, now: u64) -> Result<Survey> {
@@ -196,6 +199,27 @@ fn learn(images: &mut Images, survey: &mut Survey, look: &Look<'_>, old: &[Known
         format!("{} ({words})", error.message)
     };
     survey.images_failed.iter().map(told).collect()
+}
+
+/// Instances of the last index that no longer exist: the source that had them got a complete answer from the same account
+/// and region, without filters, and no source lists them. An instance that only left a filter is not terminated.
+fn terminated(survey: &Survey, old: &[Known], index: Option<&Index>) -> HashSet<InstanceId> {
+    let Some(index) = index else { return HashSet::new() };
+    let sightings = survey.seen.iter().flat_map(|seen| seen.found.iter().flatten());
+    let existing: HashSet<&InstanceId> = sightings.map(|sighting| &sighting.instance.id).collect();
+    let missing = old.iter().map(|host| &host.id).filter(|id| !existing.contains(id));
+    let was_all_seen = |host: &Host| {
+        let Some(at) = survey.sources.iter().position(|source| source.name == host.source) else { return false };
+        survey.sources[at].tags.is_empty()
+            && survey.accounts.get(&host.source) == Some(&host.account)
+            && survey
+                .seen
+                .iter()
+                .any(|seen| seen.source == at && seen.region.as_ref() == Some(&host.region) && seen.found.is_ok())
+    };
+    let was_terminated =
+        |id: &InstanceId| index.host(id.as_str()).ok().flatten().is_some_and(|host| was_all_seen(&host));
+    missing.filter(|id| was_terminated(id)).cloned().collect()
 }
 
 /// Hosts of a source that was not asked, or gave no answer, stay as they were.

@@ -13,6 +13,7 @@ use crate::discover::survey::{self, Found, Look};
 use crate::discover::tell;
 use crate::domain::config::Config;
 use crate::domain::fleet::Host;
+use crate::domain::freshness;
 use crate::domain::ids::{InstanceId, OsUser};
 use crate::domain::render::{self, Files, Settings};
 use crate::domain::standalone;
@@ -21,7 +22,7 @@ use crate::store::index::{self, Content, Header, Index, SourceRecord, UntoldMove
 use crate::store::paths::Paths;
 use crate::store::reach::Reach;
 use crate::store::ssh_config::{self, Planned};
-use crate::store::{credentials, files, keys, writers};
+use crate::store::{credentials, files, keys, known_hosts, writers};
 use crate::sys::{clock, ssh_client};
 use crate::ui;
 
@@ -88,7 +89,7 @@ pub fn run(run: &Run<'_>) -> Result<Report> {
     if run.occasion.is_unasked() && !paths.index().exists() {
         return Ok(Report { skipped: Some(REMOVED), ..Report::default() });
     }
-    let Some(_lock) = writers::lock(paths, run.occasion == Occasion::Background)? else {
+    let Some(lock) = writers::lock(paths, run.occasion == Occasion::Background)? else {
         return Ok(Report { skipped: Some("another sync is running"), ..Report::default() });
     };
     let old = Index::open(&paths.index())?;
@@ -96,7 +97,7 @@ pub fn run(run: &Run<'_>) -> Result<Report> {
         return Ok(Report { skipped: Some(REMOVED), ..Report::default() });
     }
     if let (Some(limit), Some(old)) = (run.if_older_than, &old)
-        && clock::now().saturating_sub(old.header.synced) < limit
+        && freshness::is_younger(old.header.synced, clock::now(), limit)
         && old.header.made_from == config.digest
     {
         return Ok(Report {
@@ -110,6 +111,9 @@ pub fn run(run: &Run<'_>) -> Result<Report> {
     let mut work = Work::look(run, old.as_ref(), true)?;
     work.plan()?;
     ui::trace(|| "rendered".to_owned());
+    if writers::is_exclusive(&lock) {
+        files::remove_trial_folders(&paths.eic);
+    }
     let trial = files::trial_folder(&paths.eic)?;
     let remarks = work.prove(trial.path())?;
     drop(trial);
@@ -333,6 +337,14 @@ impl<'a> Work<'a> {
         }
         if let Err(error) = credentials::sweep(&paths.credentials(), DAY) {
             ui::verbose(|| format!("cannot read {}: {error}", paths.credentials().display()));
+        }
+        let terminated = &self.found.terminated;
+        for path in paths.known_hosts() {
+            if !terminated.is_empty()
+                && let Err(error) = known_hosts::remove(&path, &|id| terminated.contains(id))
+            {
+                ui::verbose(|| error.message);
+            }
         }
         writers::sweep_temporaries(paths, false);
     }

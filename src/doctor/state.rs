@@ -37,7 +37,12 @@ pub(super) fn index(case: &Case<'_>) -> Result<Vec<Finding>> {
         let words = format!("{} lines of {} cannot be read", content.damaged, case.paths.index().display());
         return Ok(vec![Finding::problem("index", Cause::IndexDamaged, words)]);
     }
-    let age = clock::now().saturating_sub(index.header.synced);
+    let now = clock::now();
+    let age = now.saturating_sub(index.header.synced);
+    if index.header.synced > now {
+        let words = format!("{} hosts, the last complete sync has a time in the future", content.hosts.len());
+        return Ok(vec![Finding::note("index", Cause::IndexOld, words)]);
+    }
     let words = format!("{} hosts, the last complete sync is {} ago", content.hosts.len(), passed(age / 1000));
     Ok(vec![if age >= OLD {
         Finding::note("index", Cause::IndexOld, words)

@@ -15,8 +15,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::store::files;
 use crate::store::paths::Paths;
+use crate::store::{files, trusted};
 
 /// Credentials as they are kept.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,9 +55,7 @@ impl Entry {
     /// What is there, unless somebody else could have put it there.
     #[must_use]
     pub fn read(&self) -> Option<Kept> {
-        let metadata = fs::symlink_metadata(&self.path).ok().filter(fs::Metadata::is_file)?;
-        files::check_trusted(&self.path, &metadata).ok()?;
-        serde_json::from_slice(&fs::read(&self.path).ok()?).ok()
+        serde_json::from_slice(&trusted::read(&self.path).ok()??).ok()
     }
 
     /// Keeps them.

@@ -9,10 +9,13 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use rustix::fs::OFlags;
 
 use crate::domain::diagnosis::Cause;
 use crate::error::{Error, Kind, Result};
+use crate::store::trusted;
 
 /// Reads a file; none where there is none.
 ///
@@ -48,12 +51,18 @@ pub fn check_trusted(path: &Path, metadata: &fs::Metadata) -> Result<()> {
         .cause(Cause::FileWritable))
 }
 
-/// Makes a folder (and those above it) that only its owner can enter.
+/// Makes a folder (and those above it) that only its owner can enter, if it does not exist.
 ///
 /// # Errors
 ///
-/// Names the folder.
+/// Names the folder, also if it exists and can be changed by others.
 pub fn make_private_folder(path: &Path) -> Result<()> {
+    make_folder(path)?;
+    let metadata = fs::metadata(path).map_err(|error| Error::file("look at", path, &error))?;
+    check_trusted(path, &metadata)
+}
+
+fn make_folder(path: &Path) -> Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|e| Error::file("make", path, &e))
 }
 
@@ -111,16 +120,50 @@ pub fn overwrite(path: &Path, mode: u32, write: &mut dyn FnMut(&mut dyn Write) -
     Ok(())
 }
 
-/// Where a symlink leads in the end, also to a file that does not exist yet.
+/// Where a symlink leads in the end, also to a file that does not exist yet. A link of another user is not followed.
 fn target_of(path: &Path) -> Result<PathBuf> {
+    let own = rustix::process::geteuid().as_raw();
     let mut target = path.to_owned();
     for _ in 0..40 {
-        match fs::read_link(&target) {
-            Ok(link) => target = target.parent().unwrap_or(Path::new("/")).join(link),
-            Err(_) => return Ok(target),
+        let Ok(link) = fs::read_link(&target) else { return Ok(target) };
+        let owner = fs::symlink_metadata(&target).map_err(|error| Error::file("look at", &target, &error))?.uid();
+        if owner != own && owner != 0 {
+            let what = format!("{} is a symbolic link of another user (user id {owner})", target.display());
+            return Err(Error::new(Kind::File, what)
+                .hint(format!("remove it: rm {}", target.display()))
+                .cause(Cause::FileWritable));
         }
+        target = target.parent().unwrap_or(Path::new("/")).join(link);
     }
     Err(Error::file("follow", path, &io::Error::other("too many symbolic links")))
+}
+
+/// Puts the file `from` in the place of `to` only if nothing is there; whether it did.
+///
+/// # Errors
+///
+/// The bare I/O error of a file system that has neither links nor such a rename and cannot make the file either.
+pub fn place_new(from: &Path, to: &Path) -> io::Result<bool> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    let exists = |error: &io::Error| error.kind() == io::ErrorKind::AlreadyExists;
+    match fs::hard_link(from, to) {
+        Ok(()) => return Ok(true),
+        Err(error) if exists(&error) => return Ok(false),
+        Err(_) => {}
+    }
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE).map_err(io::Error::from) {
+        Ok(()) => return Ok(true),
+        Err(error) if exists(&error) => return Ok(false),
+        Err(_) => {}
+    }
+    let metadata = fs::metadata(from)?;
+    match OpenOptions::new().write(true).create_new(true).mode(metadata.mode() & 0o777).open(to) {
+        Ok(mut file) => {
+            file.write_all(&fs::read(from)?).and_then(|()| file.set_modified(metadata.modified()?)).map(|()| true)
+        }
+        Err(error) if exists(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Makes an empty file that only its owner can read, where there is none.
@@ -129,8 +172,10 @@ fn target_of(path: &Path) -> Result<PathBuf> {
 ///
 /// Names the path.
 pub fn make_if_absent(path: &Path) -> Result<()> {
-    let made = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
-    made.map(drop).map_err(|error| Error::file("make", path, &error))
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(Error::file("make", path, &error)),
+        _ => Ok(()),
+    }
 }
 
 /// Like [`replace`] for small records that cost nothing if a power cut loses them: not synced.
@@ -153,9 +198,9 @@ pub fn replace_record(path: &Path, content: &[u8]) -> Result<()> {
 ///
 /// Names the parent.
 pub fn trial_folder(parent: &Path) -> Result<tempfile::TempDir> {
-    make_private_folder(parent)?;
+    make_folder(parent)?;
     tempfile::Builder::new()
-        .prefix(".ssh-eic-trial-")
+        .prefix(TRIAL)
         // By itself it would follow the umask, and a group could then put another config in.
         .permissions(fs::Permissions::from_mode(0o700))
         .tempdir_in(parent)
@@ -165,14 +210,17 @@ pub fn trial_folder(parent: &Path) -> Result<tempfile::TempDir> {
 /// How old a temporary of ours has to be, so that none is taken away from a process that is writing it.
 const LEFT_OVER: Duration = Duration::from_hours(1);
 
-/// Removes temporaries of processes that were killed; under `all` also young ones, for who holds the lock of all
-/// writers. Folders only where everything is `ours`.
+/// Removes temporary files of processes that were killed; with `all` also recent ones, which only the process that holds
+/// the lock of all writers may do. Folders only if `ours`: the folder contains nothing of the user's.
 pub fn sweep_temporaries(folder: &Path, ours: bool, all: bool) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let Ok(metadata) = entry.metadata() else { continue };
-        let passed = metadata.modified().ok().and_then(|time| time.elapsed().ok());
-        let old = passed.is_some_and(|passed| passed > LEFT_OVER);
-        if (old || all) && is_temporary(&entry.file_name().to_string_lossy()) {
+        // A time that is far in the future comes from a wrong clock, not from a process that is writing.
+        let is_old = metadata.modified().is_ok_and(|time| match time.elapsed() {
+            Ok(passed) => passed > LEFT_OVER,
+            Err(ahead) => ahead.duration() > LEFT_OVER,
+        });
+        if (is_old || all) && is_temporary(&entry.file_name().to_string_lossy()) {
             if metadata.is_file() {
                 let _ = fs::remove_file(entry.path());
             } else if ours && metadata.is_dir() {
@@ -181,6 +229,21 @@ pub fn sweep_temporaries(folder: &Path, ours: bool, all: bool) {
         }
     }
 }
+
+/// Removes the trial folders in `folder` that a killed process left behind, whatever their age. Only for the process that
+/// holds the lock under which they are made.
+pub fn remove_trial_folders(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if is_folder && name.starts_with(TRIAL) && is_temporary(&name) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// How the names of trial folders begin.
+const TRIAL: &str = ".ssh-eic-trial-";
 
 /// Our prefix and the six random characters of tempfile.
 fn is_temporary(name: &str) -> bool {
@@ -195,9 +258,44 @@ fn is_temporary(name: &str) -> bool {
 ///
 /// The bare I/O error: the caller knows what the lock is for.
 pub fn open_lock(path: &Path) -> io::Result<File> {
-    // No link of somebody else's leads anywhere: one of these files is written, too.
-    let no_link = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(no_link).open(path)
+    trusted::open_or_make(path, OFlags::empty()).map_err(|error| io::Error::other(error.message))
+}
+
+/// A lock file that this process has locked.
+#[derive(Debug)]
+pub struct Lock {
+    /// The open file; dropping it releases the lock.
+    pub file: File,
+    /// Whether other processes are kept out: not on a file system without locks.
+    pub is_exclusive: bool,
+}
+
+/// Locks a file, which is made if it does not exist; none if that takes longer than `timeout`.
+///
+/// A lock file that another process removed while this one waited for it keeps out no one, so it is opened again.
+///
+/// # Errors
+///
+/// [`Kind::File`] if the file or its folder cannot be trusted or opened.
+pub fn lock(path: &Path, timeout: Duration) -> Result<Option<Lock>> {
+    let start = Instant::now();
+    loop {
+        let file = trusted::open_or_make(path, OFlags::empty())?;
+        match acquire(&file, timeout.saturating_sub(start.elapsed())) {
+            Acquired::TimedOut => return Ok(None),
+            Acquired::Unsupported => return Ok(Some(Lock { file, is_exclusive: false })),
+            Acquired::Locked if is_still_there(&file, path) => return Ok(Some(Lock { file, is_exclusive: true })),
+            Acquired::Locked => {}
+        }
+    }
+}
+
+/// Removes a lock file unless another process holds it. One that waits for it sees that it is gone (see [`lock`]).
+pub fn remove_lock(path: &Path) {
+    let Ok(Some(file)) = trusted::open(path) else { return };
+    if matches!(acquire(&file, Duration::ZERO), Acquired::Locked) && is_still_there(&file, path) {
+        let _ = fs::remove_file(path);
+    }
 }
 
 /// Whether the path still leads to this open file: somebody may have removed it meanwhile.
@@ -210,25 +308,44 @@ pub fn is_still_there(file: &File, path: &Path) -> bool {
 }
 
 /// Whether the lock was taken in time; a file system without locks counts as taken.
-///
-/// Whoever has to wait waits in the kernel, in the order of arrival: two hundred that look again every few milliseconds
-/// take the processor from the one that has the lock.
 #[must_use]
 pub fn wait_for(file: &File, patience: Duration) -> bool {
+    !matches!(acquire(file, patience), Acquired::TimedOut)
+}
+
+/// How waiting for a lock ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acquired {
+    /// This process has it.
+    Locked,
+    /// Another process still has it.
+    TimedOut,
+    /// The file system has no locks.
+    Unsupported,
+}
+
+/// Locks an open file.
+///
+/// A process that has to wait does so in the kernel, in the order of arrival: two hundred that try again every few
+/// milliseconds take the processor from the one that has the lock.
+#[must_use]
+pub fn acquire(file: &File, timeout: Duration) -> Acquired {
     match file.try_lock() {
-        Ok(()) | Err(fs::TryLockError::Error(_)) => return true,
-        Err(fs::TryLockError::WouldBlock) if patience.is_zero() => return false,
+        Ok(()) => return Acquired::Locked,
+        Err(fs::TryLockError::Error(_)) => return Acquired::Unsupported,
+        Err(fs::TryLockError::WouldBlock) if timeout.is_zero() => return Acquired::TimedOut,
         Err(fs::TryLockError::WouldBlock) => {}
     }
     // flock(2) has no time limit, so a thread waits, with a second descriptor of the same open file: what it takes, this
     // one has, until both are closed.
-    let Ok(same) = file.try_clone() else { return false };
+    let Ok(same) = file.try_clone() else { return Acquired::TimedOut };
     let (sender, receiver) = mpsc::channel();
     let waiting = thread::Builder::new().stack_size(64 * 1024).spawn(move || {
         let _ = same.lock();
         sender.send(())
     });
-    waiting.is_ok() && receiver.recv_timeout(patience).is_ok()
+    let is_locked = waiting.is_ok() && receiver.recv_timeout(timeout).is_ok();
+    if is_locked { Acquired::Locked } else { Acquired::TimedOut }
 }
 
 #[cfg(test)]

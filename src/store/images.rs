@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::image::Image;
 use crate::error::Result;
-use crate::store::files;
+use crate::store::{files, trusted};
 
 /// How long AWS's having no such image is believed, in milliseconds: a day. One that was deregistered stays away.
 const ABSENT: u64 = 24 * 60 * 60 * 1000;
@@ -23,10 +23,10 @@ pub struct Images {
 }
 
 impl Images {
-    /// Reads them; what cannot be read is as good as nothing.
+    /// Reads them; a file that cannot be read, or that another user could have written, counts as absent.
     #[must_use]
     pub fn read(path: &Path) -> Self {
-        let bytes = files::read(path).ok().flatten().unwrap_or_default();
+        let bytes = trusted::read(path).ok().flatten().unwrap_or_default();
         serde_json::from_slice(&bytes).unwrap_or_default()
     }
 

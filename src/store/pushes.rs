@@ -4,18 +4,20 @@
 //! Not here: deciding whether to push and pushing (`connect::push`).
 
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::freshness::Stamp;
 use crate::domain::ids::{InstanceId, OsUser};
 use crate::error::{Error, Result};
-use crate::store::files;
+use crate::store::files::{self, Acquired};
 use crate::store::paths::Paths;
+use crate::store::trusted;
 
 /// How the last push for an instance and user ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,7 +37,7 @@ pub enum Outcome {
 /// The last outcome; none where there is no record or none that can be read.
 #[must_use]
 pub fn last(paths: &Paths, id: &InstanceId, user: &OsUser) -> Option<Outcome> {
-    let bytes = files::read(&paths.push_stamp(id, user)).ok()??;
+    let bytes = trusted::read(&paths.push_stamp(id, user)).ok()??;
     serde_json::from_slice(&bytes).ok()
 }
 
@@ -66,7 +68,7 @@ struct Rate {
     slowed: u64,
 }
 
-/// Slowest rate that throttling can lead to, pushes a second.
+/// Slowest rate that throttling can lead to, pushes a second; a slower one is used only if it is configured.
 const SLOWEST: f64 = 0.5;
 /// What a push that succeeds gives back of a lowered rate, in pushes a second.
 const RECOVERY: f64 = 0.5;
@@ -79,7 +81,7 @@ const LONGEST_QUEUE: u64 = 600_000;
 pub fn take_place(paths: &Paths, limit: f64, now: u64, patience: Duration) -> Option<Duration> {
     let mut place = None;
     with_rate(paths, |shared| {
-        let rate = shared.lowered.unwrap_or(limit).min(limit);
+        let rate = shared.lowered.unwrap_or(limit).clamp(slowest(limit), limit);
         let (at_once, window) = window(rate);
         let ahead = shared.sent.last().map_or(0, |last| last.saturating_sub(now));
         let explained = (shared.sent.len() / at_once) as u64 * window + window;
@@ -100,11 +102,19 @@ pub fn take_place(paths: &Paths, limit: f64, now: u64, patience: Duration) -> Op
     place
 }
 
+fn slowest(limit: f64) -> f64 {
+    SLOWEST.min(limit)
+}
+
 /// `rate` a second as so many within so many milliseconds.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0.5 and 1000 by the checks above")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "between 0.1 and 1000, by `push_rate`'s check"
+)]
 fn window(rate: f64) -> (usize, u64) {
-    let at_once = rate.max(SLOWEST).ceil();
-    (at_once as usize, (at_once * 1000.0 / rate.max(SLOWEST)) as u64)
+    let at_once = rate.ceil();
+    (at_once as usize, (at_once * 1000.0 / rate) as u64)
 }
 
 /// AWS throttled a push that was sent at `sent`: everybody goes at half the rate. A refusal of one that was under way
@@ -113,7 +123,7 @@ pub fn slow_down(paths: &Paths, limit: f64, sent: u64, now: u64) {
     with_rate(paths, |shared| {
         if sent > shared.slowed || shared.slowed > now {
             shared.slowed = now;
-            shared.lowered = Some((shared.lowered.unwrap_or(limit).min(limit) / 2.0).max(SLOWEST));
+            shared.lowered = Some((shared.lowered.unwrap_or(limit).min(limit) / 2.0).max(slowest(limit)));
         }
     });
 }
@@ -136,18 +146,20 @@ pub fn recover(paths: &Paths, limit: f64) {
 /// a rename over an old file makes ext4 write it out first (`auto_da_alloc`). One that was cut short is as good as none.
 fn with_rate(paths: &Paths, change: impl FnOnce(&mut Rate)) {
     let path = paths.push_rate();
-    let file = files::make_private_folder(&paths.state).ok().and_then(|()| files::open_lock(&path).ok());
-    let held = file.filter(|file| files::wait_for(file, Duration::from_secs(2)));
+    let held = files::make_private_folder(&paths.state).ok().and_then(|()| files::lock(&path, LOCK_TIMEOUT).ok()?);
     let mut shared = read_rate(&path);
     change(&mut shared);
-    if let Some(file) = held {
+    if let Some(files::Lock { file, .. }) = held {
         let record = serde_json::to_vec(&shared).unwrap_or_default();
         let _ = file.write_all_at(&record, 0).and_then(|()| file.set_len(record.len() as u64));
     }
 }
 
+/// How long to wait for a lock that others hold for moments.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
+
 fn read_rate(path: &Path) -> Rate {
-    files::read(path).ok().flatten().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+    trusted::read(path).ok().flatten().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
 }
 
 /// One line of the push log.
@@ -182,20 +194,33 @@ const LONGEST_LOG: u64 = 1 << 20;
 ///
 /// [`crate::error::Kind::File`] naming the log.
 pub fn log(paths: &Paths, entry: &Entry<'_>) -> Result<()> {
-    let path = paths.push_log();
     files::make_private_folder(&paths.state)?;
-    append(&path, entry).map_err(|error| Error::file("write", &path, &error))
+    let mut line = serde_json::to_vec(entry).unwrap_or_default();
+    line.push(b'\n');
+    append(&paths.push_log(), &line, LONGEST_LOG)
 }
 
-fn append(path: &Path, entry: &Entry<'_>) -> std::io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt;
-    if fs::metadata(path).is_ok_and(|metadata| metadata.len() >= LONGEST_LOG) {
-        fs::rename(path, path.with_extension("jsonl.1"))?;
+/// Adds a line to the log, which is rotated first if it has `longest` bytes.
+///
+/// The log is its own lock: one process at a time looks at the length and renames, and a process that waited for the lock
+/// of a log that was rotated meanwhile opens the new one. Without the lock (none on this file system, or not in time) the
+/// line is written and nothing is rotated.
+fn append(path: &Path, line: &[u8], longest: u64) -> Result<()> {
+    let fail = |error: io::Error| Error::file("write", path, &error);
+    loop {
+        let mut file = trusted::open_or_make(path, OFlags::APPEND)?;
+        if matches!(files::acquire(&file, LOCK_TIMEOUT), Acquired::Locked) {
+            if !files::is_still_there(&file, path) {
+                continue;
+            }
+            if file.metadata().map_err(fail)?.len() >= longest {
+                fs::rename(path, path.with_extension("jsonl.1")).map_err(fail)?;
+                continue;
+            }
+        }
+        // One write in append mode: lines of processes at the same time do not mix.
+        return file.write_all(line).map_err(fail);
     }
-    let mut line = serde_json::to_vec(entry)?;
-    line.push(b'\n');
-    // One write in append mode: lines of processes at the same time do not mix.
-    fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path)?.write_all(&line)
 }
 
 #[cfg(test)]
@@ -239,6 +264,57 @@ mod tests {
             assert_eq!(place(999), None);
         }
         assert_eq!(place(1000), Some(Duration::from_secs(1)), "the second place, whoever gave up before");
+    }
+
+    #[test]
+    fn a_rate_below_one_in_two_seconds_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = Paths::new(&Environment { home: Some(dir.path().to_owned()), ..Environment::default() }).unwrap();
+        let now = 1_000_000;
+        let wait = |now| take_place(&paths, 0.1, now, Duration::MAX).expect("a place").as_secs();
+        assert_eq!((wait(now), wait(now), wait(now)), (0, 10, 20));
+        slow_down(&paths, 0.1, now + 1, now + 2);
+        assert_eq!(wait(now + 3), 29, "throttling makes it no slower, and no faster");
+        recover(&paths, 0.1);
+        assert_eq!(wait(now + 3), 39);
+    }
+
+    #[test]
+    fn a_log_that_many_rotate_at_once_loses_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pushes.jsonl");
+        // Rotated once: the second half of the lines goes to the new file.
+        let line = |thread: usize, n: usize| format!("{thread:02}-{n:03}\n");
+        let (threads, each) = (16, 50);
+        let longest = (threads * each / 2 * line(0, 0).len()) as u64;
+        std::thread::scope(|scope| {
+            for thread in 0..threads {
+                let path = &path;
+                scope.spawn(move || {
+                    for n in 0..each {
+                        append(path, line(thread, n).as_bytes(), longest).unwrap();
+                    }
+                });
+            }
+        });
+        let text = |path: &Path| fs::read_to_string(path).unwrap();
+        let (old, new) = (text(&path.with_extension("jsonl.1")), text(&path));
+        assert_eq!(old.len() as u64, longest, "rotated too early or too late");
+        let mut lines: Vec<&str> = old.lines().chain(new.lines()).collect();
+        lines.sort_unstable();
+        lines.dedup();
+        assert_eq!(lines.len(), threads * each);
+    }
+
+    #[test]
+    fn a_log_that_is_a_link_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, victim) = (dir.path().join("pushes.jsonl"), dir.path().join("victim"));
+        fs::write(&victim, "content").unwrap();
+        std::os::unix::fs::symlink(&victim, &path).unwrap();
+        let error = append(&path, b"line\n", LONGEST_LOG).unwrap_err();
+        assert!(error.message.contains("is a symbolic link"), "{}", error.message);
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "content");
     }
 
     #[test]

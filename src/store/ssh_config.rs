@@ -15,8 +15,8 @@ use crate::domain::own_config;
 use crate::domain::render::{self, Files};
 use crate::domain::splice::{self, Edit, Part, Trouble};
 use crate::error::{Error, Kind, Result};
-use crate::store::files;
 use crate::store::paths::Paths;
+use crate::store::{files, trusted};
 
 /// The user's config as it is and as it shall be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,7 +148,7 @@ const CONFIG: &str = "config";
 const FOLDER: &str = "folder";
 
 fn noted_absent(paths: &Paths) -> Result<Vec<String>> {
-    let text = files::read(&paths.created())?.unwrap_or_default();
+    let text = trusted::read(&paths.created())?.unwrap_or_default();
     Ok(String::from_utf8_lossy(&text).lines().map(str::to_owned).collect())
 }
 

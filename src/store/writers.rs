@@ -4,9 +4,11 @@ use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rustix::fs::OFlags;
+
 use crate::error::{Error, Kind, Result};
-use crate::store::files;
 use crate::store::paths::Paths;
+use crate::store::{files, trusted};
 use crate::ui;
 
 /// How long a sync waits for another one before it says so.
@@ -23,7 +25,7 @@ pub fn lock(paths: &Paths, give_way: bool) -> Result<Option<File>> {
     let start = Instant::now();
     let mut said = false;
     while start.elapsed() < LOCK_PATIENCE {
-        let file = files::open_lock(&path).map_err(|error| Error::file("open", &path, &error))?;
+        let file = trusted::open_or_make(&path, OFlags::empty())?;
         if !files::wait_for(&file, Duration::ZERO) {
             if give_way {
                 return Ok(None);
@@ -41,6 +43,13 @@ pub fn lock(paths: &Paths, give_way: bool) -> Result<Option<File>> {
     }
     Err(Error::new(Kind::File, format!("another sync holds {} and does not go on", path.display()))
         .hint("look for a stopped ssh-eic sync (ps -o pid,stat,args), and end it"))
+}
+
+/// Whether that lock keeps other processes out: not on a file system without locks.
+#[must_use]
+pub fn is_exclusive(lock: &File) -> bool {
+    // Locking it once more through the same descriptor changes nothing.
+    lock.try_lock().is_ok()
 }
 
 /// Removes temporaries of killed processes wherever we write.

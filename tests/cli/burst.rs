@@ -1,10 +1,11 @@
 //! One push for any number of connections, and its failures shared.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use sandbox::{Instance, Switches, Throttle};
 
-use crate::world::{World, can_have_namespaces, finish, spawn};
+use crate::world::{World, can_have_namespaces, finish, spawn, wait_until};
 
 #[test]
 fn a_first_connection_pushes_once_and_a_burst_pushes_no_more() {
@@ -22,6 +23,7 @@ fn a_first_connection_pushes_once_and_a_burst_pushes_no_more() {
 #[serial_test::file_serial(many_processes)]
 fn sixty_at_once_push_once() {
     let world = World::new();
+    world.without_hurry();
     let start = Instant::now();
     let children: Vec<_> = (0..60).map(|_| spawn(&mut world.ssh_command(&["prod-web-1", "true"]))).collect();
     for child in children {
@@ -38,12 +40,21 @@ fn a_refusal_is_shared_by_those_who_waited_for_it() {
         .sandbox
         .switches(Switches {
             deny: Some(vec!["SendSSHPublicKey".to_owned()]),
-            latency_ms: [("SendSSHPublicKey".to_owned(), 4000)].into(),
+            hold: Some(vec!["SendSSHPublicKey".to_owned()]),
             ..Switches::default()
         })
         .unwrap();
     let start = Instant::now();
     let children: Vec<_> = (0..10).map(|_| spawn(&mut world.ssh_command(&["prod-web-1", "true"]))).collect();
+    // Refused only when all of them wait for the one that pushes.
+    let wait_for_push = |process: &Path| {
+        let files = std::fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+        files.filter_map(|file| file.path().read_link().ok()).any(|file| file.to_string_lossy().ends_with(".push-lock"))
+    };
+    wait_until("not all of them came as far as the push", || {
+        world.processes().iter().filter(|(process, _)| wait_for_push(process)).count() == 10
+    });
+    world.sandbox.switches(Switches { hold: Some(Vec::new()), ..Switches::default() }).unwrap();
     for child in children {
         finish(child, "ssh prod-web-1 true".to_owned(), start)
             .fails_with(255)
@@ -76,24 +87,22 @@ fn a_push_that_takes_long_is_waited_for() {
     let world = World::new();
     world
         .sandbox
-        .switches(Switches { latency_ms: [("SendSSHPublicKey".to_owned(), 3000)].into(), ..Switches::default() })
+        .switches(Switches { latency_ms: [("SendSSHPublicKey".to_owned(), 6000)].into(), ..Switches::default() })
         .unwrap();
-    let story = world.ssh(&["-o", "ConnectTimeout=2", "prod-web-1", "true"]);
+    let story = world.ssh(&["-o", "ConnectTimeout=5", "prod-web-1", "true"]);
     story.ok();
-    assert!(story.took >= Duration::from_secs(3), "{story}");
+    assert!(story.took >= Duration::from_secs(6), "{story}");
 }
 
-/// prod-web-1 and prod-web-2, many-0 to many-19, and AWS that allows so many pushes a second, if there is a limit.
-fn twenty_more(rate_per_s: Option<f64>) -> World {
+/// prod-web-1 and prod-web-2, many-0 to many-19, and AWS that throttles the first so many pushes to each of the twenty.
+fn twenty_more(times: u32) -> World {
     let world = World::new();
     let many = (0..20).map(|n| Instance::new(&format!("many-{n}")).address(format!("10.0.8.{n}"))).collect();
-    world.sandbox.add_many(many).unwrap();
-    world.eic(&["sync"]).ok();
-    if let Some(rate_per_s) = rate_per_s {
-        let throttle = [("SendSSHPublicKey".to_owned(), Throttle { rate_per_s, burst: rate_per_s, times: 0 })].into();
-        world.sandbox.switches(Switches { throttle, ..Switches::default() }).unwrap();
-    }
-    world.sandbox.clear_calls().unwrap();
+    let ids = world.sandbox.add_many(many).unwrap();
+    world.without_hurry();
+    let limit = |id: String| (format!("SendSSHPublicKey@{id}"), Throttle { times, ..Throttle::default() });
+    let throttle = ids.into_iter().map(limit).collect();
+    world.sandbox.switches(Switches { throttle, ..Switches::default() }).unwrap();
     world
 }
 
@@ -117,10 +126,9 @@ fn more_first_connections_than_aws_allows_all_get_in() {
     if !can_have_namespaces() {
         return;
     }
-    // A quarter of what we would send: the rate has to come down, and nobody may give up.
-    let (well, refused) = all_at_once(&twenty_more(Some(5.0)), 1);
-    assert_eq!(well, 20);
-    assert!(refused > 0, "nothing was throttled, so that this shows nothing");
+    // Each is refused twice, so that the rate has to come down, and none may give up.
+    let world = twenty_more(2);
+    assert_eq!(all_at_once(&world, 1), (20, 40));
 }
 
 #[test]
@@ -129,8 +137,6 @@ fn two_connections_to_each_of_twenty_at_once_push_twenty_times() {
     if !can_have_namespaces() {
         return;
     }
-    assert_eq!(all_at_once(&twenty_more(None), 2), (20, 0));
-    let (well, refused) = all_at_once(&twenty_more(Some(5.0)), 2);
-    assert_eq!(well, 20, "throttled as well");
-    assert!(refused > 0, "nothing was throttled, so that this shows nothing");
+    assert_eq!(all_at_once(&twenty_more(0), 2), (20, 0));
+    assert_eq!(all_at_once(&twenty_more(1), 2), (20, 20), "throttled as well");
 }

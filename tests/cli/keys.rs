@@ -1,10 +1,12 @@
 //! The life of a key: made, kept while in use, removed, never shared across instances or users.
 
 use std::fs;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use sandbox::Switches;
 
-use crate::world::{World, can_have_namespaces};
+use crate::world::{World, can_have_namespaces, finish, spawn, wait_until};
 
 fn pushed_key(world: &World) -> String {
     world.pushes().pop().expect("a push").params["SSHPublicKey"].as_str().expect("a key").to_owned()
@@ -96,8 +98,8 @@ fn user(world: &World) -> String {
 #[test]
 fn who_takes_longer_at_the_host_key_prompt_than_a_key_lives_still_gets_in() {
     let world = World::new();
-    world.sandbox.switches(Switches { key_ttl_s: Some(3.0), ..Switches::default() }).unwrap();
-    world.write("answer", "#!/bin/sh\nsleep 5\necho yes\n");
+    let go = world.home().join("go");
+    world.write("answer", &format!("#!/bin/sh\nuntil [ -e {} ]; do sleep 0.1; done\necho yes\n", go.display()));
     world.sh("chmod +x answer").ok();
     let mut command = world.ssh_command(&["-o", "StrictHostKeyChecking=ask", "prod-web-1", "echo $SSH_EIC_INSTANCE"]);
     command
@@ -105,10 +107,16 @@ fn who_takes_longer_at_the_host_key_prompt_than_a_key_lives_still_gets_in() {
         .env("SSH_ASKPASS_REQUIRE", "force")
         .env("DISPLAY", ":0")
         .env("SSH_EIC_PUSH_WINDOW", "2000");
-    let story = crate::world::run(command);
+    let start = Instant::now();
+    let child = spawn(command.stdin(Stdio::null()));
+    wait_until("nothing was pushed", || !world.pushes().is_empty());
+    std::thread::sleep(Duration::from_millis(2100));
+    world.sandbox.expire_keys().unwrap();
+    world.write("go", "");
+    let story = finish(child, "ssh prod-web-1".to_owned(), start);
     assert_eq!(story.ok(), format!("{}\n", world.web1), "{story}");
-    assert!(story.took.as_secs() >= 5, "{story}");
-    assert_eq!(world.pushes().len(), 2, "once in parallel, once at the release");
+    // On a machine that needs two seconds for the rest the window ends once more.
+    assert!(world.pushes().len() >= 2, "once in parallel, once at the release");
 }
 
 #[test]
@@ -159,4 +167,60 @@ fn a_living_proxy_removes_the_key_when_its_use_is_over_and_sync_removes_what_is_
     world.eic(&["sync"]).ok();
     assert!(!world.home().join(key(&world.web1)).exists(), "out of use and kept by sync");
     assert!(world.home().join(key(&world.web2)).exists(), "in use and removed by sync");
+}
+
+/// Runs a shell script in which flock(2) fails as on a file system without locks.
+fn without_locks(world: &World, script: &str) -> crate::world::Story {
+    let mut command = world.sandbox.command("strace");
+    command.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=flock", "-e", "inject=flock:error=ENOSYS"]);
+    command.args(["bash", "-c", script]);
+    crate::world::run(command)
+}
+
+#[test]
+fn on_a_file_system_without_locks_a_key_in_use_is_not_replaced() {
+    let world = World::new();
+    if !can_have_namespaces() || world.run("strace", &["-o", "/dev/null", "true"]).code != Some(0) {
+        assert!(std::env::var_os("CI").is_none(), "CI has to run as root on Linux with strace(1)");
+        return;
+    }
+    let config =
+        world.read(".config/ssh-eic/config.toml").replace("\n[[source]]\n", "\n[[source]]\nkey_type = \"rsa\"\n");
+    world.write(".config/ssh-eic/config.toml", &config);
+    world.eic(&["sync"]).ok();
+    // Both make a key because neither finds one. The first one ends when the other one has started as well, the second
+    // one when the key of the first one is on the instance.
+    world.write(
+        "bin/ssh-keygen",
+        "#!/bin/bash\n/usr/bin/ssh-keygen \"$@\" || exit\ntouch ~/made.$$\n\
+         until [ \"$(ls ~ | grep -c ^made)\" -ge 2 ]; do sleep 0.1; done\n\
+         mkdir ~/first 2>/dev/null && exit\n\
+         until ls ~/.ssh/eic/keys/*.push 2>/dev/null; do sleep 0.1; done\n",
+    );
+    world.sh("chmod +x bin/ssh-keygen").ok();
+    let script = "export PATH=~/bin:$PATH; ssh prod-web-1 echo in & ssh prod-web-1 echo in & wait";
+    let story = without_locks(&world, script);
+    assert_eq!(story.ok(), "in\nin\n", "{story}");
+    let made = fs::read_dir(world.home()).unwrap().flatten();
+    assert_eq!(made.filter(|entry| entry.file_name().to_string_lossy().starts_with("made.")).count(), 2);
+    let mut keys: Vec<String> = world.pushes().iter().map(|push| push.params["SSHPublicKey"].to_string()).collect();
+    keys.dedup();
+    assert_eq!(keys.len(), 1, "{:#?}", world.pushes());
+}
+
+#[test]
+fn a_key_that_is_used_every_three_minutes_is_replaced_after_a_day() {
+    let world = World::new();
+    world.ssh(&["prod-web-1", "true"]).ok();
+    let first = pushed_key(&world);
+    let key = format!(".ssh/eic/keys/{}", world.web1);
+    // The lock's time says when the key was made.
+    world.age(&format!("{key}.lock"), 24 * 3600 - 600);
+    world.age(&key, 170);
+    world.ssh(&["prod-web-1", "true"]).ok();
+    assert_eq!(pushed_key(&world), first, "younger than a day");
+    world.age(&format!("{key}.lock"), 24 * 3600);
+    world.age(&key, 170);
+    world.ssh(&["prod-web-1", "true"]).ok();
+    assert_ne!(pushed_key(&world), first, "as old as a day");
 }

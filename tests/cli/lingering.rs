@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use sandbox::{Instance, Network, Switches};
 
-use crate::world::{World, can_have_namespaces, finish, spawn};
+use crate::world::{World, can_have_namespaces, finish, spawn, wait_until};
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -40,19 +40,17 @@ fn whoever_captures_stderr_is_not_kept_waiting() {
     world.write(".config/ssh-eic/config.toml", &config);
     world.eic(&["sync"]).ok();
     std::thread::sleep(Duration::from_millis(1100));
-    let latency_ms = [("DescribeInstances".to_owned(), 20_000)].into();
-    world.sandbox.switches(Switches { latency_ms, ..Switches::default() }).unwrap();
+    let hold = Some(vec!["DescribeInstances".to_owned()]);
+    world.sandbox.switches(Switches { hold, ..Switches::default() }).unwrap();
     world.sandbox.clear_calls().unwrap();
     let ssh = if can_have_namespaces() { "ssh" } else { "ssh -F ~/.ssh/config" };
     let story = world.sh(&format!("x=$({ssh} prod-web-1 true 2>&1); echo done"));
-    // The sync that this connection starts in the background would keep whoever shares its stderr for long.
-    story.within(Duration::from_secs(10));
+    // The sync that this connection starts in the background gets no answer, so that a process that shares its stderr
+    // would wait for ever.
     assert_eq!(story.ok(), "done\n");
-    let start = Instant::now();
-    while !world.sandbox.calls().unwrap().iter().any(|call| call.action == "GetCallerIdentity") {
-        assert!(start.elapsed() < Duration::from_secs(20), "no sync was started");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    let has_asked = || world.sandbox.calls().unwrap().iter().any(|call| call.action == "GetCallerIdentity");
+    wait_until("no sync was started", has_asked);
+    world.sandbox.reset_switches().unwrap();
 }
 
 #[test]
@@ -78,11 +76,7 @@ fn after_ssh_was_killed_in_the_midst_of_a_push_or_a_connect_nothing_is_left() {
     }
     for host in if can_have_namespaces() { vec!["prod-web-1", "lost"] } else { vec!["prod-web-1"] } {
         let child = spawn(&mut world.ssh_command(&[host, "true"]));
-        let start = Instant::now();
-        while !world.survivors().iter().any(|line| line.contains("worker")) {
-            assert!(start.elapsed() < SOON, "no push was begun");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        wait_until("no push was begun", || world.survivors().iter().any(|line| line.contains("worker")));
         signal(&child, "KILL");
         finish(child, format!("ssh {host}, killed"), Instant::now());
         world.nothing_lingers(SOON);
@@ -105,7 +99,14 @@ fn a_long_wait_for_the_client_costs_no_processor_time() {
         let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
         fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
     };
-    std::thread::sleep(Duration::from_secs(3));
+    // Until it has started and pushed, however long that takes.
+    wait_until("nothing was pushed", || !world.pushes().is_empty());
+    let mut last = None;
+    wait_until("it needs the processor all the time", || {
+        std::thread::sleep(Duration::from_secs(1));
+        let now = ticks();
+        last.replace(now) == Some(now)
+    });
     let before = ticks();
     std::thread::sleep(Duration::from_secs(3));
     assert!(ticks() <= before + 5, "{} ticks of processor time in three idle seconds", ticks() - before);
@@ -122,7 +123,7 @@ fn a_ctrl_c_ends_the_command_and_not_the_shared_master() {
     // A terminal's foreground group: the first ssh becomes the master and leaves its proxy in this group.
     let script = "set -m
         (ssh -o ControlMaster=auto -o ControlPersist=60 prod-web-1 true; ssh prod-web-1 sleep 30) &
-        for n in $(seq 100); do ssh -O check prod-web-1 2>/dev/null && break; sleep 0.1; done
+        for n in $(seq 1000); do ssh -O check prod-web-1 2>/dev/null && break; sleep 0.1; done
         sleep 1; kill -TSTP -- -$!; sleep 0.3
         ssh prod-web-1 'echo not stopped'
         kill -CONT -- -$!; kill -INT -- -$!; kill -QUIT -- -$!; wait $!

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::world::{World, can_have_namespaces};
+use crate::world::{World, can_have_namespaces, wait_until};
 
 #[test]
 fn it_works_with_no_index_and_no_config() {
@@ -52,7 +52,7 @@ fn what_does_not_speak_ssh_passes_only_after_the_push() {
         "python3 -c \"import socket\ns=socket.socket(); s.setsockopt(1,2,1); s.bind(('10.9.9.9',{port})); s.listen(1)\nc,_=s.accept(); c.sendall(b'SSH-1.5-other\\\\nhello\\\\n'); c.close()\""
     );
     let script = format!(
-        "{server} & for n in $(seq 50); do ss -tln | grep -q :{port} && break; sleep 0.1; done
+        "{server} & for n in $(seq 1000); do ss -tln | grep -q :{port} && break; sleep 0.1; done
          sleep 3 | ssh-eic proxy {} 10.9.9.9 {port} ec2-user --region eu-west-1 --source prod",
         world.web1
     );
@@ -79,11 +79,41 @@ fn an_old_index_is_refreshed_in_the_background_after_a_connection() {
     world.sandbox.add(sandbox::Instance::new("prod-new").address("10.0.3.50")).unwrap();
     std::thread::sleep(std::time::Duration::from_millis(1100));
     world.ssh(&["prod-web-1", "true"]).ok();
-    let start = std::time::Instant::now();
-    while !world.eic(&["list", "--names"]).ok().contains("prod-new") {
-        assert!(start.elapsed() < std::time::Duration::from_secs(20), "no refresh");
-        std::thread::sleep(std::time::Duration::from_millis(100));
+    wait_until("no refresh", || world.eic(&["list", "--names"]).ok().contains("prod-new"));
+}
+
+#[test]
+fn a_sync_under_a_wrong_clock_does_not_stop_later_syncs_in_the_background() {
+    let world = World::new();
+    world.sandbox.add(sandbox::Instance::new("prod-new").address("10.0.3.50")).unwrap();
+    let index = world.read(".local/state/ssh-eic/index");
+    let (header, rest) = index.split_once('\n').unwrap();
+    let mut header: serde_json::Value = serde_json::from_str(header).unwrap();
+    for time in ["synced", "tried"] {
+        header[time] = (header[time].as_u64().unwrap() + 365 * 24 * 3_600_000).into();
     }
+    world.write(".local/state/ssh-eic/index", &format!("{header}\n{rest}"));
+    world.ssh(&["prod-web-1", "true"]).ok();
+    wait_until("no refresh", || world.eic(&["list", "--names"]).ok().contains("prod-new"));
+}
+
+#[test]
+fn what_another_user_could_have_put_into_the_state_folder_is_not_followed() {
+    let world = World::new();
+    let state = world.home().join(".local/state/ssh-eic");
+    world.write("victim", "content\n");
+    for name in ["pushes.jsonl", "refresh", "push-rate"] {
+        let _ = std::fs::remove_file(state.join(name));
+        std::os::unix::fs::symlink(world.home().join("victim"), state.join(name)).unwrap();
+    }
+    let config = world.read(".config/ssh-eic/config.toml").replace("[sync]", "[sync]\nrefresh = \"1s\"");
+    world.write(".config/ssh-eic/config.toml", &config);
+    world.eic(&["sync"]).ok();
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    assert_eq!(world.ssh(&["prod-web-1", "echo $SSH_EIC_INSTANCE"]).ok(), format!("{}\n", world.web1));
+    assert_eq!(world.read("victim"), "content\n");
+    world.sh("chmod 777 .local/state/ssh-eic").ok();
+    world.eic(&["list"]).fails_with(9).says("/.local/state/ssh-eic can be changed by others");
 }
 
 #[test]

@@ -96,5 +96,5 @@ fn what_aws_says_of_it_is_told_in_its_words() {
     world.sandbox.switches(sandbox::Switches { deny, ..Default::default() }).unwrap();
     let story = world.eic(&["push", "prod-web-1"]);
     story.fails_with(6).says("AWS denies ec2-instance-connect:SendSSHPublicKey");
-    assert!(story.took < Duration::from_secs(10), "{story}");
+    story.within(Duration::from_secs(10));
 }

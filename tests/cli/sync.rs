@@ -338,3 +338,68 @@ fn a_sync_that_is_ended_by_a_signal_leaves_no_process_behind() {
         is_gone_soon(&world);
     }
 }
+
+#[test]
+fn entries_of_terminated_instances_are_removed_from_known_hosts_and_no_others() {
+    let world = World::new();
+    for host in ["prod-web-1", "prod-web-2"] {
+        world.ssh(&[host, "true"]).ok();
+    }
+    let unknown = "i-0123456789abcdef0 ssh-ed25519 AAAA\n";
+    world.write(".ssh/eic/known_hosts", &(world.read(".ssh/eic/known_hosts") + unknown));
+    world.write(".ssh/eic/known_hosts.console", &format!("{} ssh-ed25519 AAAA\n{unknown}", world.web1));
+    let before = world.read(".ssh/eic/known_hosts");
+    assert!(before.contains(&world.web1) && before.contains(&world.web2), "{before}");
+    // Stopped: it still exists. Not answered: nothing is known of it.
+    let state = |state| Change { state: Some(state), ..Change::default() };
+    world.sandbox.update(&world.web1, state(State::Stopped)).unwrap();
+    world.eic(&["sync"]).ok();
+    world.sandbox.update(&world.web1, state(State::Terminated)).unwrap();
+    world
+        .sandbox
+        .switches(Switches { deny: Some(vec!["DescribeInstances".to_owned()]), ..Switches::default() })
+        .unwrap();
+    world.eic(&["sync"]);
+    assert_eq!(world.read(".ssh/eic/known_hosts"), before);
+    world.sandbox.reset_switches().unwrap();
+    world.eic(&["sync"]).ok();
+    let kept: String = before.split_inclusive('\n').filter(|line| !line.starts_with(&world.web1)).collect();
+    assert_eq!(world.read(".ssh/eic/known_hosts"), kept);
+    assert_eq!(world.read(".ssh/eic/known_hosts.console"), unknown);
+}
+
+#[test]
+fn images_that_another_user_could_have_written_set_no_user() {
+    let world = World::bare();
+    let mut instance = Instance::new("imaged").address("10.0.5.9");
+    instance.image = sandbox::UBUNTU.to_owned();
+    world.sandbox.add(instance).unwrap();
+    world.eic(&["init", "--profile", "prod", "--region", "eu-west-1"]).ok();
+    let user = || {
+        let json: serde_json::Value = serde_json::from_str(world.eic(&["list", "--json", "imaged"]).ok()).unwrap();
+        json[0]["user"].as_str().unwrap().to_owned()
+    };
+    let before = user();
+    let path = ".cache/ssh-eic/images.json";
+    let forged = world.read(path).replace("ubuntu", "al2023-ami").replace("099720109477", "137112412989");
+    assert_ne!(forged, world.read(path));
+    world.write(path, &forged);
+    world.sh(&format!("chmod 666 {path}")).ok();
+    world.eic(&["sync"]).ok();
+    assert_eq!(user(), before);
+}
+
+#[test]
+fn a_trial_folder_of_a_killed_sync_is_removed_by_the_next_one() {
+    let world = World::new();
+    world.write(".ssh/eic/.ssh-eic-trial-abcDEF/hosts", "");
+    // Also by one that fails later.
+    let config = world.read(".ssh/config");
+    world.write(".ssh/config", &format!("{config}Nonsense here\n"));
+    world.eic(&["sync"]);
+    assert!(!world.eic_folder().join(".ssh-eic-trial-abcDEF").exists());
+    world.write(".ssh/eic/trial-of-mine", "");
+    world.write(".ssh/config", &config);
+    world.eic(&["sync"]).ok();
+    assert!(world.eic_folder().join("trial-of-mine").exists());
+}

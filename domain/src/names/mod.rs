@@ -354,11 +354,13 @@ pub fn memory(outcome: &Outcome, wishes: &[Wish], is_listed: &dyn Fn(&str) -> bo
         }
     }
     for (name, holder) in past {
-        let fresh = now.saturating_sub(holder.seen) < MEMORY;
+        // A time in the future counts as now, so that a wrong clock neither forgets a name nor keeps it for ever.
+        let last_seen = holder.seen.min(now);
+        let fresh = now - last_seen < MEMORY;
         if fresh && !is_listed(name) && !memory.contains_key(name) {
             // One that waits to be accepted is not forgotten meanwhile.
             let waits = matches!(outcome.shared.get(name), Some((_, Shared::Waits { .. })));
-            let seen = if waits { now } else { holder.seen };
+            let seen = if waits { now } else { last_seen };
             memory.insert(name.clone(), Holder { seen, ..holder.clone() });
         }
     }

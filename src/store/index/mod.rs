@@ -22,7 +22,7 @@ use crate::domain::fleet::Host;
 use crate::domain::ids::InstanceId;
 use crate::domain::names::{Holder, Shared};
 use crate::error::{Error, Kind, Result};
-use crate::store::files;
+use crate::store::{files, trusted};
 
 mod content;
 #[cfg(test)]
@@ -90,14 +90,8 @@ impl Index {
     /// [`Kind::File`] if it is there and cannot be read.
     pub fn open(path: &Path) -> Result<Option<Self>> {
         let fail = |error: io::Error| Error::file("read", path, &error);
-        let file = match File::open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(fail(error)),
-        };
-        let metadata = file.metadata().map_err(fail)?;
-        files::check_trusted(path, &metadata)?;
-        let length = metadata.len();
+        let Some(file) = trusted::open(path)? else { return Ok(None) };
+        let length = file.metadata().map_err(fail)?.len();
         let Some(line) = line_at(&file, 0, length).map_err(fail)? else { return Ok(None) };
         let header = serde_json::from_slice::<Header>(&line).ok().filter(|header| header.version == VERSION);
         Ok(header.map(|header| Self { file, length, first_line: line.len() as u64 + 1, header }))

@@ -59,7 +59,8 @@ pub struct Fail {
     pub times: Option<u32>,
 }
 
-/// A limit set by [`Switches::throttle`]: a token bucket, or simply the next `times` calls.
+/// A limit set by [`Switches::throttle`]: the next `times` calls are refused, whenever they come. The token bucket depends
+/// on the clock: it is for benchmarks and demonstrations, and a test that passes on a busy machine cannot use it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Throttle {
@@ -80,6 +81,8 @@ pub struct Throttle {
 pub struct Switches {
     /// Milliseconds before the answer.
     pub latency_ms: BTreeMap<String, u64>,
+    /// Actions whose calls are not answered until they are taken off this list.
+    pub hold: Option<Vec<String>>,
     /// Actions that IAM denies.
     pub deny: Option<Vec<String>>,
     /// Regions that an organization's policy denies.
@@ -119,6 +122,7 @@ impl Switches {
         self.throttle.extend(new.throttle);
         self.external_ids.extend(new.external_ids);
         let Self { deny, denied_regions, regions, key_ttl_s, clock_skew_s, expired, tunnels, endpoint_page, .. } = new;
+        self.hold = new.hold.or(self.hold.take());
         self.deny = deny.or(self.deny.take());
         self.denied_regions = denied_regions.or(self.denied_regions.take());
         self.regions = regions.or(self.regions.take());
@@ -146,6 +150,7 @@ pub(crate) enum Request {
     Calls,
     ClearCalls,
     Keys { id: String, user: String },
+    ExpireKeys,
     Accept { id: String, user: String, key: String, seconds: f64 },
     AddCredential(Credential),
     AddImage(Image),

@@ -201,6 +201,14 @@ impl Sandbox {
         self.tell(&Request::Switches(Box::new(switches)))
     }
 
+    /// Ends the time of all pushed keys.
+    ///
+    /// # Errors
+    /// If the server is gone.
+    pub fn expire_keys(&self) -> io::Result<()> {
+        self.tell(&Request::ExpireKeys)
+    }
+
     /// Puts all switches back.
     ///
     /// # Errors

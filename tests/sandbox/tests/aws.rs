@@ -226,7 +226,7 @@ fn switches_delay_fail_throttle_and_deny() {
     sandbox.switches(failing(Fail { code: "drop".into(), ..fail })).unwrap();
     assert_eq!((describe().0, describe().0), (0, 200));
 
-    let throttle = Throttle { rate_per_s: 0.001, burst: 2.0, times: 0 };
+    let throttle = Throttle { rate_per_s: 1e-9, burst: 2.0, times: 0 };
     let throttled = Switches { throttle: [("*".into(), throttle)].into(), ..Switches::default() };
     sandbox.switches(throttled).unwrap();
     assert_eq!((describe().0, describe().0), (200, 200));

@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 use common::{forms, key, login, push, said, ssh, start};
 use sandbox::{Change, Form, Instance, Network, State, Switches};
 
+/// Longest that anything may take, on a machine however busy.
+const LIMIT: Duration = Duration::from_mins(2);
+
 #[test]
 fn a_pushed_key_opens_that_instance_for_that_user_until_its_time_is_over() {
     for form in forms() {
@@ -32,7 +35,7 @@ fn a_pushed_key_opens_that_instance_for_that_user_until_its_time_is_over() {
         let pushed = Instant::now();
         push(&sandbox, &web, &user, &public);
         while !sandbox.keys(&web, &user).unwrap().is_empty() {
-            assert!(pushed.elapsed() < Duration::from_secs(1));
+            assert!(pushed.elapsed() < LIMIT, "it is accepted for ever");
             std::thread::sleep(Duration::from_millis(10));
         }
         assert!(pushed.elapsed() >= Duration::from_millis(300), "{:?}", pushed.elapsed());
@@ -96,15 +99,15 @@ fn a_stopped_instance_ends_its_sessions_and_answers_no_more() {
         let (_, public) = key(&sandbox);
         sandbox.accept_key(&id, &user, &public, Duration::from_mins(1)).unwrap();
         std::thread::scope(|scope| {
-            let session = scope.spawn(|| ssh(&sandbox, &id, &user, &[], "echo in; exec sleep 30"));
+            let session = scope.spawn(|| ssh(&sandbox, &id, &user, &[], "echo in; exec sleep 600"));
             let begun = Instant::now();
             while !sandbox.sshd_log(&id).contains("Starting session") {
-                assert!(begun.elapsed() < Duration::from_secs(5), "{}", sandbox.sshd_log(&id));
+                assert!(begun.elapsed() < LIMIT, "{}", sandbox.sshd_log(&id));
                 std::thread::sleep(Duration::from_millis(10));
             }
             sandbox.update(&id, Change { state: Some(State::Stopped), ..Change::default() }).unwrap();
             assert_eq!(session.join().unwrap().status.code(), Some(255));
-            assert!(begun.elapsed() < Duration::from_secs(5), "the session ended with the instance");
+            assert!(begun.elapsed() < 2 * LIMIT, "the session ended with the instance");
         });
         let output = ssh(&sandbox, &id, &user, &["-o", "ConnectTimeout=2"], "echo in");
         assert!(!said(&output).contains("timed out"), "{}", said(&output));

@@ -33,6 +33,9 @@ pub(super) fn pass(context: &Context<'_>, service: Service, action: &str) -> Res
     if delay > 0 {
         std::thread::sleep(Duration::from_millis(delay));
     }
+    while context.world.lock().switches.hold.iter().flatten().any(|key| means(context, key, action)) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
     let mut guard = context.world.lock();
     let state = &mut *guard;
     for (key, fail) in &mut state.switches.fail {

@@ -68,6 +68,7 @@ fn answer(world: &Arc<World>, request: Request) -> io::Result<Response> {
         Request::Calls => return Ok(Response::Calls(world.lock().calls.clone())),
         Request::ClearCalls => world.lock().calls.clear(),
         Request::Keys { id, user } => return Ok(Response::Keys(world.keys.of(&id, &user))),
+        Request::ExpireKeys => world.keys.expire_all()?,
         Request::Accept { id, user, key, seconds } => {
             let time = Duration::try_from_secs_f64(seconds).map_err(io::Error::other)?;
             world.keys.push(&id, &user, &key, time)?;

@@ -43,6 +43,12 @@ impl Keys {
         keys.into_iter().flatten().map(|(_, key)| key.clone()).collect()
     }
 
+    /// Removes all keys, as when their time is over.
+    pub(super) fn expire_all(&self) -> io::Result<()> {
+        let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
+        accepted.drain().try_for_each(|((id, user), _)| write(&self.dir, &id, &user, &[]))
+    }
+
     /// Removes keys whose time is over, for ever.
     fn expire(&self) {
         let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
