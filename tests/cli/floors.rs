@@ -9,7 +9,7 @@ const FLOORS: [&[&str]; 6] = [
     &["command"],
     &["connect", "doctor", "discover"],
     &["cli"],
-    &["aws", "store", "sys"],
+    &["aws", "net", "store", "sys"],
     &["ui", "error"],
     &["domain"],
 ];
