@@ -79,6 +79,12 @@ pub fn key(random: [u8; 16]) -> String {
     Base64::encode_string(&random)
 }
 
+/// The value of `Sec-WebSocket-Accept` that belongs to a key.
+#[must_use]
+pub fn accept(key: &str) -> String {
+    Base64::encode_string(&Sha1::digest(format!("{key}{GUID}")))
+}
+
 /// The upgrade request. None: a header contains a control character.
 #[must_use]
 pub fn request(url: &Url, key: &str, headers: &[(String, String)]) -> Option<Vec<u8>> {
@@ -93,7 +99,7 @@ pub fn request(url: &Url, key: &str, headers: &[(String, String)]) -> Option<Vec
         {
             return None;
         }
-        text.push_str(&format!("{name}: {value}\r\n"));
+        text.extend([name.as_str(), ": ", value.as_str(), "\r\n"]);
     }
     text.push_str("\r\n");
     Some(text.into_bytes())
@@ -131,11 +137,10 @@ pub fn check(response: &Response, key: &str) -> Result<(), Refusal> {
         let value = response.header(name).unwrap_or_default();
         value.split(',').any(|one| one.trim().eq_ignore_ascii_case(wanted))
     };
-    let accept = Base64::encode_string(&Sha1::digest(format!("{key}{GUID}")));
     if response.status != 101 {
         return Err(refusal(response));
     }
-    let accepted = response.header("sec-websocket-accept") == Some(accept.as_str());
+    let accepted = response.header("sec-websocket-accept") == Some(accept(key).as_str());
     if accepted && has("upgrade", "websocket") && has("connection", "upgrade") {
         return Ok(());
     }

@@ -9,6 +9,9 @@ use std::fmt;
 pub const LONGEST_HEADER: usize = 14;
 /// Largest payload of a control frame (section 5.5).
 const LONGEST_CONTROL: usize = 125;
+/// In place of a short length: 16 or 64 bits of length follow (section 5.2).
+const LENGTH_16: u8 = 0x7e;
+const LENGTH_64: u8 = 0x7f;
 /// Close code of a normal end (section 7.4.1).
 pub const NORMAL: u16 = 1000;
 
@@ -183,8 +186,8 @@ impl Decoder {
             let wanted = match self.header.get(1) {
                 None => 2,
                 Some(second) => match second & 0x7f {
-                    126 => 4,
-                    127 => 10,
+                    LENGTH_16 => 4,
+                    LENGTH_64 => 10,
                     _ => 2,
                 },
             };
@@ -246,14 +249,14 @@ pub fn encode(opcode: Opcode, payload: &[u8], mask: [u8; 4], into: &mut Vec<u8>)
     into.push(0x80 | opcode.code());
     let length = payload.len();
     if let Ok(short) = u8::try_from(length)
-        && short < 126
+        && short < LENGTH_16
     {
         into.push(0x80 | short);
     } else if let Ok(medium) = u16::try_from(length) {
-        into.push(0x80 | 126);
+        into.push(0x80 | LENGTH_16);
         into.extend_from_slice(&medium.to_be_bytes());
     } else {
-        into.push(0x80 | 127);
+        into.push(0x80 | LENGTH_64);
         into.extend_from_slice(&(length as u64).to_be_bytes());
     }
     into.extend_from_slice(&mask);

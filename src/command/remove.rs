@@ -85,9 +85,10 @@ fn remove_generated(paths: &Paths) {
         matches!(extension, "json" | "lock") && digest.len() == 32 && digest.bytes().all(|b| b.is_ascii_hexdigit())
     });
     remove_in(&paths.cache, &|name| name == "images.json");
+    remove_in(&paths.tunnel_slots(), &|name| name.starts_with("eice-"));
     // With the lock held, no temporary is anybody's.
     writers::sweep_temporaries(paths, true);
-    for folder in [paths.keys(), paths.credentials(), paths.cache.clone(), paths.eic.clone()] {
+    for folder in [paths.keys(), paths.credentials(), paths.tunnel_slots(), paths.cache.clone(), paths.eic.clone()] {
         remove_if_empty(&folder);
     }
 }

@@ -11,4 +11,5 @@ pub mod public_key;
 pub mod pushes;
 pub mod reach;
 pub mod ssh_config;
+pub mod tunnel_slots;
 pub mod writers;
