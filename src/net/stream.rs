@@ -20,7 +20,8 @@ pub enum State {
     Closed(Closed),
 }
 
-/// A route's byte stream. The loop: `watch` and `deadline` for poll(2), then `advance`, then look at the rest.
+/// A route's byte stream. The loop: `watch` and `deadline` for poll(2), then `advance`, then take what was received and
+/// send; and `advance` once more before the next poll, so that what was sent is under way.
 #[derive(Debug)]
 pub enum Stream {
     /// A direct connection.
@@ -80,7 +81,7 @@ impl Stream {
         }
     }
 
-    /// Removes received bytes, oldest first. Call `advance` afterwards if the queue was full.
+    /// Removes received bytes, oldest first.
     pub fn consume(&mut self, count: usize) {
         match self {
             Self::Tcp(tcp) => tcp.half_mut().incoming.consume(count),

@@ -110,7 +110,12 @@ pub struct Tunnel {
     message: Vec<u8>,
     messages: VecDeque<Message>,
     outgoing: Queue,
+    /// A ping that waits until the peer takes what was sent before.
+    unanswered: Option<Vec<u8>>,
+    /// Nothing more is taken from the caller.
     finishing: bool,
+    /// A close frame follows what is queued.
+    closing: bool,
     close_sent: bool,
     pinged: Instant,
     heard: Instant,
@@ -150,7 +155,9 @@ impl Tunnel {
             message: Vec::new(),
             messages: VecDeque::new(),
             outgoing: Queue::default(),
+            unanswered: None,
             finishing: false,
+            closing: false,
             close_sent: false,
             pinged: now,
             heard: now,
@@ -187,7 +194,8 @@ impl Tunnel {
     /// Adds the descriptor, if there is something to wait for.
     pub fn watch<'a>(&'a self, fds: &mut Vec<PollFd<'a>>) {
         if !matches!(self.state, State::Closed(_)) {
-            self.wire.watch(self.wants_read(), fds);
+            let unframed = self.state == State::Open && !self.outgoing.is_empty();
+            self.wire.watch(self.wants_read(), unframed, fds);
         }
     }
 
@@ -197,7 +205,10 @@ impl Tunnel {
         match (&self.state, self.keep_alive) {
             (State::Closed(_), _) | (State::Open, None) => None,
             (State::Connecting, _) => [Some(self.deadline), self.wire.attempt_deadline()].into_iter().flatten().min(),
-            (State::Open, Some(alive)) => Some((self.pinged + alive.interval).min(self.heard + alive.timeout)),
+            (State::Open, Some(alive)) => {
+                let gone = self.wants_read().then(|| self.heard + alive.timeout);
+                [Some(self.pinged + alive.interval), gone].into_iter().flatten().min()
+            }
         }
     }
 
@@ -299,8 +310,10 @@ impl Tunnel {
         }
         if now >= self.pinged + alive.interval {
             self.pinged = now;
-            self.send_frame(Opcode::Ping, &[]);
-            self.wire.flush();
+            if self.wire.backlog() < HIGH {
+                self.send_frame(Opcode::Ping, &[]);
+                self.wire.flush();
+            }
         }
         Ok(())
     }
@@ -368,7 +381,9 @@ impl Tunnel {
                 }
             },
             Event::Ping(payload) => {
-                self.send_frame(Opcode::Pong, &payload);
+                // RFC 6455 section 5.5.3: only the last ping needs an answer.
+                self.unanswered = Some(payload);
+                self.answer_ping();
                 Ok(())
             }
             Event::Pong(_) => Ok(()),
@@ -433,6 +448,18 @@ impl Tunnel {
             self.wire.send(&self.frame);
             self.wire.flush();
         }
+        self.answer_ping();
+        if self.closing && self.outgoing.is_empty() {
+            self.send_close(websocket::NORMAL, "");
+        }
+    }
+
+    fn answer_ping(&mut self) {
+        if self.wire.backlog() < HIGH
+            && let Some(payload) = self.unanswered.take()
+        {
+            self.send_frame(Opcode::Pong, &payload);
+        }
     }
 
     fn send_frame(&mut self, opcode: Opcode, payload: &[u8]) {
@@ -444,10 +471,10 @@ impl Tunnel {
         self.wire.send(&self.frame);
     }
 
-    /// Not while the queue is full, nor while the peer takes nothing: pongs would pile up.
+    /// Not while the queue of received bytes or messages is full.
     fn wants_read(&self) -> bool {
         let queued: usize = self.messages.iter().map(Message::cost).sum();
-        self.received.room() > 0 && queued < LIMIT && self.wire.backlog() < HIGH
+        self.received.room() > 0 && queued < LIMIT
     }
 
     pub(super) fn received(&self) -> &[u8] {
@@ -459,7 +486,7 @@ impl Tunnel {
     }
 
     pub(super) fn room(&self) -> usize {
-        if self.finishing || self.close_sent { 0 } else { self.outgoing.room() }
+        if self.finishing { 0 } else { self.outgoing.room() }
     }
 
     pub(super) fn send(&mut self, bytes: &[u8]) -> usize {
@@ -481,7 +508,7 @@ impl Tunnel {
 
     /// Sends a whole message. False: it is not open, or the peer does not keep up; try again when it does.
     pub fn send_message(&mut self, message: &Message) -> bool {
-        if self.state != State::Open || self.close_sent || self.wire.backlog() >= HIGH {
+        if self.state != State::Open || self.finishing || self.wire.backlog() >= HIGH {
             return false;
         }
         match message {
@@ -492,10 +519,13 @@ impl Tunnel {
         true
     }
 
-    /// Sends a normal close frame behind everything that was sent. The state becomes [`Closed::Ended`] with the peer's
-    /// answer; the caller limits how long it waits for that.
+    /// Takes no more from the caller, and sends a normal close frame behind everything that was sent. The state becomes
+    /// [`Closed::Ended`] with the peer's answer; the caller limits how long it waits for that.
     pub fn close(&mut self) {
-        self.send_close(websocket::NORMAL, "");
-        self.wire.flush();
+        (self.finishing, self.closing) = (true, true);
+        if self.state == State::Open {
+            self.fill();
+            self.wire.flush();
+        }
     }
 }

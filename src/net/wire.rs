@@ -10,7 +10,7 @@ use crate::net::closed::{Closed, Stage};
 use crate::net::tcp::{BLOCK, Socket};
 use crate::net::tls::{Config, Tls};
 
-/// Above so many bytes that the system has not taken, nothing more is read or queued.
+/// Above so many bytes that the system has not taken, no control frame and no message is queued.
 pub(super) const HIGH: usize = 64 * 1024;
 
 /// What a read came to.
@@ -54,8 +54,8 @@ impl Wire {
         self.socket.deadline()
     }
 
-    pub(super) fn watch<'a>(&'a self, read: bool, fds: &mut Vec<PollFd<'a>>) {
-        self.socket.watch(read, self.backlog() > 0, fds);
+    pub(super) fn watch<'a>(&'a self, read: bool, write: bool, fds: &mut Vec<PollFd<'a>>) {
+        self.socket.watch(read, write || self.backlog() > 0, fds);
     }
 
     /// Bytes that the system has not taken.
@@ -130,6 +130,9 @@ impl Wire {
 
     /// One read; appends what it decrypts to to `plain`.
     pub(super) fn receive(&mut self, stage: Stage, plain: &mut Vec<u8>) -> Result<Received, Closed> {
+        if self.layers.last().is_some_and(Tls::has_ended) {
+            return Ok(Received::End);
+        }
         let mut block = [0; BLOCK];
         let count = match self.socket.read(&mut block) {
             Ok(0) => return Ok(Received::End),
@@ -143,8 +146,7 @@ impl Wire {
         // Also an alert that says why it failed.
         self.pending();
         decrypted.map_err(Closed::Tls)?;
-        let ended = self.layers.last().is_some_and(Tls::has_ended);
-        Ok(if ended && plain.is_empty() { Received::End } else { Received::Bytes })
+        Ok(Received::Bytes)
     }
 
     fn decrypt(&mut self, received: &[u8], plain: &mut Vec<u8>) -> Result<(), rustls::Error> {
