@@ -1,16 +1,16 @@
 //! A websocket over TLS over TCP, or over a proxy's CONNECT: as a byte stream or message by message.
 //!
 //! One thread and no lock: `advance` drains TLS until it would block, and the descriptor is watched for writing only if
-//! TLS has bytes to write. The deframer streams, so that a frame of any length is passed on with bounded memory.
+//! TLS has bytes to write. The decoder streams, so that a frame of any length is passed on with bounded memory.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::net::SocketAddr;
+use std::time::Instant;
 
 use rustix::event::PollFd;
 
-use crate::domain::http_response::{Reader, Response};
-use crate::domain::upgrade::{self, Url};
+use crate::domain::http_response::Reader;
+use crate::domain::upgrade;
 use crate::domain::websocket::{self, Decoder, Event, Opcode, Violation};
 use crate::net::closed::{Closed, Stage};
 use crate::net::proxy::Proxy;
@@ -19,68 +19,13 @@ use crate::net::stream::State;
 use crate::net::tls::Config;
 use crate::net::wire::{HIGH, Received, Wire};
 
+mod opening;
+mod options;
+
+pub use options::{Destination, KeepAlive, Message, Mode, Timeouts};
+
 /// Payload of one frame: with its header one TLS record. The endpoint accepts up to 65,000 bytes.
 const FRAME: usize = 16 * 1024 - websocket::LONGEST_HEADER;
-
-/// Where a tunnel leads.
-#[derive(Debug, Clone)]
-pub struct Destination {
-    /// The websocket's URL; kept out of all output.
-    pub url: Url,
-    /// The proxy on the way, if any.
-    pub proxy: Option<Proxy>,
-    /// The addresses of the first hop: the proxy's, or else the URL's host.
-    pub addresses: Vec<IpAddr>,
-    /// More headers of the upgrade request.
-    pub headers: Vec<(String, String)>,
-}
-
-/// How received messages are passed on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Binary messages are one stream of bytes; a text message is an error.
-    Bytes,
-    /// Whole messages of at most so many bytes; a longer one is an error.
-    Messages {
-        /// Bytes.
-        longest: usize,
-    },
-}
-
-/// Timeouts until the tunnel is open.
-#[derive(Debug, Clone, Copy)]
-pub struct Timeouts {
-    /// For TCP, CONNECT and the TLS handshake together.
-    pub connect: Duration,
-    /// For the response to the upgrade request.
-    pub upgrade: Duration,
-}
-
-/// Pings of our own.
-#[derive(Debug, Clone, Copy)]
-pub struct KeepAlive {
-    /// A ping is sent this often.
-    pub interval: Duration,
-    /// The peer is gone if nothing has arrived for so long.
-    pub timeout: Duration,
-}
-
-/// A whole message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Message {
-    /// Text, not checked to be UTF-8.
-    Text(Vec<u8>),
-    /// Bytes.
-    Binary(Vec<u8>),
-}
-
-impl Message {
-    /// What it takes in the queue: its bytes and about as much as an empty one needs.
-    fn cost(&self) -> usize {
-        let (Self::Text(bytes) | Self::Binary(bytes)) = self;
-        bytes.len() + 64
-    }
-}
 
 #[derive(Debug)]
 enum Phase {
@@ -88,6 +33,16 @@ enum Phase {
     Proxy(Reader),
     Upgrade(Reader),
     Open,
+}
+
+/// Whether more is taken from the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    No,
+    /// Nothing more.
+    Finish,
+    /// Nothing more, and a close frame follows what is queued.
+    Close,
 }
 
 /// A websocket.
@@ -112,10 +67,7 @@ pub struct Tunnel {
     outgoing: Queue,
     /// A ping that waits until the peer takes what was sent before.
     unanswered: Option<Vec<u8>>,
-    /// Nothing more is taken from the caller.
-    finishing: bool,
-    /// A close frame follows what is queued.
-    closing: bool,
+    ending: Ending,
     close_sent: bool,
     pinged: Instant,
     heard: Instant,
@@ -156,8 +108,7 @@ impl Tunnel {
             messages: VecDeque::new(),
             outgoing: Queue::default(),
             unanswered: None,
-            finishing: false,
-            closing: false,
+            ending: Ending::No,
             close_sent: false,
             pinged: now,
             heard: now,
@@ -255,40 +206,6 @@ impl Tunnel {
         self.timers(now)
     }
 
-    /// The connection stands: CONNECT, or TLS at once.
-    fn begin(&mut self) -> Result<(), Closed> {
-        let Destination { url, proxy, .. } = &self.destination;
-        match proxy {
-            Some(proxy) => {
-                if proxy.tls {
-                    self.wire.push_tls(&self.config, &proxy.host)?;
-                }
-                self.wire.send(&proxy.connect_request(&url.host, url.port));
-                self.phase = Phase::Proxy(Reader::of_connect());
-                Ok(())
-            }
-            None => self.begin_tls(),
-        }
-    }
-
-    /// The handshake, and behind it the upgrade request, which TLS keeps until the handshake is done.
-    fn begin_tls(&mut self) -> Result<(), Closed> {
-        let Destination { url, headers, .. } = &self.destination;
-        let request = upgrade::request(url, &self.key, headers).ok_or(Closed::BadRequest)?;
-        self.wire.push_tls(&self.config, &url.host)?;
-        self.wire.send(&request);
-        self.phase = Phase::Upgrade(Reader::of_upgrade());
-        Ok(())
-    }
-
-    /// The upgrade's own timeout runs from the end of the TLS handshake.
-    fn handshake_progress(&mut self, now: Instant) {
-        if !self.handshaken && matches!(self.phase, Phase::Upgrade(_)) && !self.wire.is_handshaking() {
-            self.handshaken = true;
-            self.deadline = now + self.timeouts.upgrade;
-        }
-    }
-
     fn stage(&self) -> Stage {
         match self.phase {
             Phase::Connect => Stage::Connect,
@@ -332,31 +249,6 @@ impl Tunnel {
             self.heard = now;
             self.event(event)?;
         }
-        Ok(())
-    }
-
-    /// `behind` follows the response; what it is as websocket frames goes to `frames`.
-    fn response(
-        &mut self,
-        response: &Response,
-        behind: &[u8],
-        now: Instant,
-        frames: &mut Vec<u8>,
-    ) -> Result<(), Closed> {
-        if matches!(self.phase, Phase::Proxy(_)) {
-            if !(200..300).contains(&response.status) {
-                let name = self.destination.proxy.as_ref().map(Proxy::name).unwrap_or_default();
-                return Err(Closed::Proxy { name, status: response.status });
-            }
-            self.begin_tls()?;
-            // A server speaks TLS only after its client, so that this cannot contain more than the handshake.
-            return self.wire.unread(behind, frames);
-        }
-        upgrade::check(response, &self.key).map_err(|refusal| Closed::Refused(Box::new(refusal)))?;
-        self.phase = Phase::Open;
-        self.state = State::Open;
-        (self.heard, self.pinged) = (now, now);
-        frames.extend_from_slice(behind);
         Ok(())
     }
 
@@ -415,26 +307,6 @@ impl Tunnel {
         }
     }
 
-    /// The connection has ended.
-    fn end(&mut self) -> Closed {
-        let stage = self.stage();
-        match &mut self.phase {
-            Phase::Upgrade(reader) => match reader.end() {
-                Some(response) => Closed::Refused(Box::new(upgrade::refusal(&response))),
-                None => Closed::Cut(stage),
-            },
-            Phase::Proxy(reader) => match reader.end() {
-                Some(response) => {
-                    let name = self.destination.proxy.as_ref().map(Proxy::name).unwrap_or_default();
-                    Closed::Proxy { name, status: response.status }
-                }
-                None => Closed::Cut(stage),
-            },
-            Phase::Open if self.close_sent => Closed::Ended,
-            Phase::Open | Phase::Connect => Closed::Cut(stage),
-        }
-    }
-
     /// Turns queued bytes into frames, as many as TLS and the system keep up with.
     fn fill(&mut self) {
         while self.state == State::Open && !self.close_sent && !self.outgoing.is_empty() && self.wire.backlog() < FRAME
@@ -449,7 +321,7 @@ impl Tunnel {
             self.wire.flush();
         }
         self.answer_ping();
-        if self.closing && self.outgoing.is_empty() {
+        if self.ending == Ending::Close && self.outgoing.is_empty() {
             self.send_close(websocket::NORMAL, "");
         }
     }
@@ -486,7 +358,7 @@ impl Tunnel {
     }
 
     pub(super) fn room(&self) -> usize {
-        if self.finishing { 0 } else { self.outgoing.room() }
+        if self.ending == Ending::No { self.outgoing.room() } else { 0 }
     }
 
     pub(super) fn send(&mut self, bytes: &[u8]) -> usize {
@@ -498,7 +370,9 @@ impl Tunnel {
     }
 
     pub(super) fn finish(&mut self) {
-        self.finishing = true;
+        if self.ending == Ending::No {
+            self.ending = Ending::Finish;
+        }
     }
 
     /// The oldest message received, in [`Mode::Messages`]. Call `advance` once there are none left.
@@ -508,7 +382,7 @@ impl Tunnel {
 
     /// Sends a whole message. False: it is not open, or the peer does not keep up; try again when it does.
     pub fn send_message(&mut self, message: &Message) -> bool {
-        if self.state != State::Open || self.finishing || self.wire.backlog() >= HIGH {
+        if self.state != State::Open || self.ending != Ending::No || self.wire.backlog() >= HIGH {
             return false;
         }
         match message {
@@ -522,7 +396,7 @@ impl Tunnel {
     /// Takes no more from the caller, and sends a normal close frame behind everything that was sent. The state becomes
     /// [`Closed::Ended`] with the peer's answer; the caller limits how long it waits for that.
     pub fn close(&mut self) {
-        (self.finishing, self.closing) = (true, true);
+        self.ending = Ending::Close;
         if self.state == State::Open {
             self.fill();
             self.wire.flush();
