@@ -10,7 +10,7 @@ const DEAD_AFTER: Duration = Duration::from_secs(75);
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
 /// Attempts to resume end so long after the first failure.
-const RESUME_TIMEOUT: Duration = Duration::from_secs(120);
+const RESUME_TIMEOUT: Duration = Duration::from_mins(2);
 /// A connection that lasted this long worked.
 const STABLE_AFTER: Duration = Duration::from_secs(30);
 

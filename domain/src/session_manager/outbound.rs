@@ -31,7 +31,8 @@ struct Sent {
     payload: Box<[u8]>,
     /// When it is sent (again) if nothing acknowledges it.
     due: Duration,
-    first_sent: Option<Duration>,
+    /// When it was sent for the first time.
+    first: Option<Duration>,
     is_repeated: bool,
     is_acknowledged: bool,
 }
@@ -76,7 +77,7 @@ impl Outbound {
             payload_type,
             payload,
             due: now,
-            first_sent: None,
+            first: None,
             is_repeated: false,
             is_acknowledged: false,
         });
@@ -120,13 +121,13 @@ impl Outbound {
         };
         self.pace.sent(now);
         let sent = &mut self.window[at];
-        if sent.first_sent.is_some() {
+        if sent.first.is_some() {
             sent.is_repeated = true;
             if at == 0 {
                 self.round_trip.back_off();
             }
         }
-        sent.first_sent = sent.first_sent.or(Some(now));
+        sent.first = sent.first.or(Some(now));
         sent.due = now + self.round_trip.timeout();
         let sequence = self.first + i64::try_from(at).unwrap_or(i64::MAX);
         Some(Due { sequence, id: sent.id, payload_type: sent.payload_type, payload: &sent.payload })
@@ -143,7 +144,7 @@ impl Outbound {
     pub(super) fn acknowledge(&mut self, sequence: i64, now: Duration) {
         let at = sequence.checked_sub(self.first).and_then(|at| usize::try_from(at).ok());
         let Some(sent) = at.and_then(|at| self.window.get_mut(at)) else { return };
-        let Some(first_sent) = sent.first_sent else { return };
+        let Some(sent_at) = sent.first else { return };
         if sent.is_acknowledged {
             return;
         }
@@ -151,7 +152,7 @@ impl Outbound {
         sent.payload = Box::default();
         self.progress = now;
         if !sent.is_repeated {
-            self.round_trip.sample(now.saturating_sub(first_sent));
+            self.round_trip.sample(now.saturating_sub(sent_at));
         }
         while self.window.front().is_some_and(|sent| sent.is_acknowledged) {
             self.window.pop_front();
