@@ -11,5 +11,6 @@ pub mod network;
 pub mod profiles;
 pub mod push;
 pub mod regions;
+pub mod session_manager;
 pub mod standing;
 mod trust;
