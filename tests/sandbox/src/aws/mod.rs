@@ -23,6 +23,7 @@ use serde_json::Value;
 use crate::control::Call;
 use crate::server::{Reply, Request, World};
 use caller::Caller;
+pub(crate) use ec2::base64;
 use dialect::{Fault, Service};
 
 /// The code of a forced failure that closes the connection instead of answering.

@@ -17,6 +17,7 @@ const MAX_HEADERS: usize = 64;
 /// One request, read whole.
 #[derive(Debug, Default)]
 pub(crate) struct Request {
+    pub(crate) method: String,
     /// Path and query.
     pub(crate) target: String,
     headers: Vec<(String, String)>,
@@ -120,7 +121,7 @@ fn serve(world: &World, mut stream: impl Read + Write) -> io::Result<()> {
 }
 
 /// Reads one request; what follows it stays in the buffer. `None` at the end of the stream.
-fn read(stream: &mut impl Read, buffer: &mut Vec<u8>) -> io::Result<Option<Request>> {
+pub(super) fn read(stream: &mut impl Read, buffer: &mut Vec<u8>) -> io::Result<Option<Request>> {
     loop {
         if let Some((mut request, head)) = parse_head(buffer)? {
             let length = request.header("content-length").map_or(Ok(0), str::parse::<usize>);
@@ -153,6 +154,7 @@ fn parse_head(buffer: &[u8]) -> io::Result<Option<(Request, usize)>> {
     let httparse::Status::Complete(head) = parsed.parse(buffer).map_err(io::Error::other)? else { return Ok(None) };
     let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
     let request = Request {
+        method: text(parsed.method),
         target: text(parsed.path),
         headers: parsed
             .headers

@@ -9,6 +9,7 @@ mod namespace;
 mod network;
 mod sshd;
 mod tls;
+mod websocket;
 mod world;
 
 use std::fs;
