@@ -15,6 +15,7 @@
 //! - `program`: where programs are, and who runs this
 //! - `server`: the server process: state, control socket, network, sshd, key expiry
 //! - `aws`: the AWS protocols: EC2 query, EIC JSON, STS, SSO
+//! - `ssm`: Systems Manager sessions: the gateway and the agent
 //! - `cli`: the command line
 //! - `fleet`: the hosts that `demo` and `hand` have
 //! - `demo`: ssh-eic at work, step by step
@@ -34,6 +35,7 @@ mod options;
 mod program;
 mod sandbox;
 mod server;
+mod ssm;
 mod vpc;
 
 pub use control::{Call, Fail, Switches, Throttle};
@@ -44,4 +46,5 @@ pub use model::{
 };
 pub use options::{Form, Options};
 pub use sandbox::Sandbox;
+pub use ssm::{SsmHandshake, SsmSession, SsmSwitches};
 pub use vpc::{Endpoint, Rule, SecurityGroup};

@@ -8,7 +8,9 @@ mod dialect;
 mod ec2;
 mod eic;
 mod filter;
+mod header_signature;
 mod instances;
+mod ssm;
 mod sso;
 mod sts;
 mod switchboard;
@@ -23,8 +25,9 @@ use serde_json::Value;
 use crate::control::Call;
 use crate::server::{Reply, Request, World};
 use caller::Caller;
-pub(crate) use ec2::base64;
 use dialect::{Fault, Service};
+pub(crate) use ec2::base64;
+pub(crate) use ssm::authorize_data_channel;
 
 /// The code of a forced failure that closes the connection instead of answering.
 const DROP: &str = "drop";
@@ -93,7 +96,8 @@ fn classify(request: &Request) -> (Service, String, Params) {
     }
     if let Some(target) = request.header("x-amz-target") {
         let action = target.rsplit('.').next().unwrap_or_default().to_owned();
-        return (Service::Eic, action, json_members(&request.body));
+        let service = if target.starts_with("AmazonSSM.") { Service::Ssm } else { Service::Eic };
+        return (service, action, json_members(&request.body));
     }
     let params: Params = request.query().into_iter().chain(request.form()).collect();
     let action = params.get("Action").cloned().unwrap_or_default();
@@ -119,6 +123,7 @@ fn perform(context: &Context<'_>, service: Service, action: &str) -> Result<Stri
     match service {
         Service::Ec2 => ec2::perform(context, action),
         Service::Eic => eic::perform(context, action),
+        Service::Ssm => ssm::perform(context, action),
         Service::Sts => sts::perform(context, action),
         Service::Sso | Service::Oidc => sso::perform(context, action),
     }

@@ -26,7 +26,7 @@ const AWS_NAMES: [&str; 4] = [
 ];
 
 /// How the stand-in speaks TLS, and who vouches for it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Tls {
     pub(super) config: Arc<ServerConfig>,
     pub(super) ca: PathBuf,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -13,11 +13,13 @@ use super::fleet::Fleet;
 use super::keys::Keys;
 use super::network::{Acceptor, Net};
 use super::sshd::{Children, Prepared};
+use super::tls::{self, Tls};
 use super::{namespace, sshd};
 use crate::control::{Call, Switches, Throttle};
 use crate::identity::{Credential, SignIn};
 use crate::model::{Change, Image, Instance, Network, State as InstanceState, images};
 use crate::options::Form;
+use crate::ssm::{Sessions, gateway};
 use crate::vpc::{Endpoint, SecurityGroup};
 use crate::{home, program};
 
@@ -31,6 +33,9 @@ pub(crate) struct World {
     pub(super) children: Children,
     pub(super) prepared: Prepared,
     user: String,
+    tls: Mutex<Option<Tls>>,
+    /// For threads that are started by a request.
+    own: OnceLock<Weak<World>>,
     state: Mutex<State>,
 }
 
@@ -46,6 +51,7 @@ pub(crate) struct State {
     pub(crate) calls: Vec<Call>,
     pub(crate) switches: Switches,
     pub(crate) counters: Counters,
+    pub(crate) ssm: Sessions,
     serial: u64,
     requests: u64,
 }
@@ -69,6 +75,8 @@ impl World {
             children: Children::default(),
             prepared: Prepared::default(),
             user: program::user_name()?,
+            tls: Mutex::default(),
+            own: OnceLock::new(),
             state: Mutex::new(state),
         };
         world.net.reconcile(form, &[])?;
@@ -77,6 +85,31 @@ impl World {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The authority and the TLS configuration, made at the first use.
+    pub(super) fn tls(&self) -> io::Result<Tls> {
+        let mut tls = self.tls.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*tls {
+            Some(tls) => Ok(tls.clone()),
+            None => Ok(tls.insert(tls::furnish(&self.dir)?).clone()),
+        }
+    }
+
+    /// Lets requests start threads that hold the world.
+    pub(super) fn set_own(&self, own: &Arc<Self>) {
+        let _ = self.own.set(Arc::downgrade(own));
+    }
+
+    /// Starts the gateway of Systems Manager sessions, once.
+    pub(crate) fn ensure_gateway(&self) -> io::Result<()> {
+        let own = self.own.get().and_then(Weak::upgrade).ok_or_else(|| io::Error::other("the server ends"))?;
+        let config = self.tls()?.config;
+        let mut state = self.lock();
+        if state.ssm.gateway.is_none() {
+            state.ssm.gateway = Some(gateway::listen(&own, config)?);
+        }
+        Ok(())
     }
 
     pub(super) fn add(&self, mut new: Vec<Instance>) -> io::Result<Vec<String>> {
