@@ -31,5 +31,6 @@ mod proxy;
 mod push;
 mod real_world;
 mod remove;
+mod session_manager;
 mod sources;
 mod sync;
