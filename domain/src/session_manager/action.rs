@@ -29,6 +29,8 @@ pub enum Failure {
     UnsupportedSessionType(String),
     /// The agent has acknowledged nothing for five minutes.
     Unacknowledged,
+    /// Two connections in a row were closed before the first message: the token was refused, or there is no agent.
+    Rejected,
     /// The session could not be resumed for two minutes.
     NotResumed,
 }
@@ -41,6 +43,7 @@ impl fmt::Display for Failure {
             Self::UnknownAction(name) => write!(formatter, "the agent requests the unknown action {name}"),
             Self::UnsupportedSessionType(name) => write!(formatter, "the session has the unsupported type {name}"),
             Self::Unacknowledged => formatter.write_str("the agent acknowledged no data for 300 s"),
+            Self::Rejected => formatter.write_str("the gateway closed the data channel before any message"),
             Self::NotResumed => formatter.write_str("the session could not be resumed for 120 s"),
         }
     }

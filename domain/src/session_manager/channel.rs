@@ -9,6 +9,7 @@ use super::inbound::{Control, Inbound, Verdict};
 use super::link::{Link, Need};
 use super::message::{Malformed, Message, MessageType};
 use super::outbound::Outbound;
+use super::phase::Phase;
 use super::uuid::{Uuid, UuidGenerator};
 use super::{content, handshake, payload_type};
 
@@ -22,28 +23,14 @@ const CLOSE_TIMEOUT: Duration = Duration::from_millis(700);
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Without any acknowledgement for this time the session is given up (session-manager-plugin: 3000 repetitions).
 const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_mins(5);
+/// Connections that are closed before the first message of a session; the second has a new token.
+const MOST_REJECTIONS: u32 = 2;
 /// Acknowledgements that wait to be sent.
 const MOST_ACKNOWLEDGEMENTS: usize = 1024;
 /// `TerminateSession` as a flag (amazon-ssm-agent `messageContracts`).
 const FLAG_TERMINATE: [u8; 4] = 2_u32.to_be_bytes();
 /// SYN and FIN.
 const ACKNOWLEDGE_FLAGS: u64 = 3;
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Phase {
-    Handshake,
-    /// The handshake is complete; data waits for the server's first bytes or this time.
-    Settling(Duration),
-    Open,
-    /// The handshake was refused.
-    Refusing {
-        failure: Failure,
-        until: Duration,
-    },
-    /// The flag was sent: waits for the close.
-    Closing(Duration),
-    Ended(End),
-}
 
 /// A session. `now` is the time since any fixed moment; it never goes back.
 #[derive(Debug)]
@@ -61,6 +48,10 @@ pub struct Channel {
     is_paused: bool,
     input_ended: Option<Duration>,
     is_end_reported: bool,
+    /// Whether any message of the session has arrived,
+    has_received: bool,
+    /// and how many connections were closed before that.
+    rejections: u32,
 }
 
 impl Channel {
@@ -81,6 +72,8 @@ impl Channel {
             is_paused: false,
             input_ended: None,
             is_end_reported: false,
+            has_received: false,
+            rejections: 0,
         }
     }
 
@@ -101,6 +94,10 @@ impl Channel {
     /// The websocket ended, with whatever code or error, or a dial or `ResumeSession` failed in a way that may pass.
     pub fn disconnected(&mut self, now: Duration) {
         self.events.retain(|event| !matches!(event, Action::SendText(_)));
+        self.rejections += u32::from(self.link.is_up() && !self.has_received);
+        if self.rejections >= MOST_REJECTIONS {
+            self.end(End::Failed(Failure::Rejected));
+        }
         self.link.disconnected(now);
     }
 
@@ -124,6 +121,7 @@ impl Channel {
     fn dispatch(&mut self, message: &Message<'_>, now: Duration) -> Result<(), Malformed> {
         if message.message_type != MessageType::Unknown {
             self.link.works();
+            self.has_received = true;
         }
         match message.message_type {
             MessageType::OutputStreamData => self.receive_data(message, now)?,

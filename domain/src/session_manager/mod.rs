@@ -20,6 +20,7 @@ mod link;
 mod message;
 mod outbound;
 mod pace;
+mod phase;
 mod round_trip;
 #[cfg(test)]
 mod tests;

@@ -61,7 +61,7 @@ pub struct Target<'a> {
     pub name: &'a str,
 }
 
-/// Starts a session to a port of the instance. It exists from the response on: terminate it if anything fails later.
+/// Starts a session to a port of the instance. It exists from `Ok` on: terminate it if anything fails later.
 ///
 /// # Errors
 ///
@@ -74,9 +74,17 @@ pub async fn start(session: &Session, target: Target<'_>, port: u16) -> Result<D
         "Reason": "ssh-eic",
     });
     let output = call(session, "StartSession", target.name, &input).await?;
-    let channel: DataChannel = parse("StartSession", output)?;
-    check_stream_url(session, &channel.stream_url).map_err(final_failure)?;
-    Ok(channel)
+    let session_id = output["SessionId"].as_str().unwrap_or_default().to_owned();
+    match parse("StartSession", output)
+        .and_then(|channel| check_stream_url(session, &channel.stream_url).map(|()| channel))
+    {
+        Ok(channel) => Ok(channel),
+        Err(error) => {
+            // The session exists and the caller cannot know its id; the first error is the one to report.
+            let _ = terminate(session, &session_id, target.name).await;
+            Err(final_failure(error))
+        }
+    }
 }
 
 /// Gets a new URL and token for a session whose connection was closed.
@@ -89,7 +97,7 @@ pub async fn resume(session: &Session, session_id: &str, name: &str) -> Result<D
     if output["TokenValue"].as_str().unwrap_or_default().is_empty() {
         return Err(final_failure(errors::session_over(name)));
     }
-    let channel: DataChannel = parse("ResumeSession", output)?;
+    let channel: DataChannel = parse("ResumeSession", output).map_err(final_failure)?;
     check_stream_url(session, &channel.stream_url).map_err(final_failure)?;
     Ok(channel)
 }
@@ -160,11 +168,9 @@ fn deserialize(response: &HttpResponse) -> Result<Value, OrchestratorError<Error
     Err(OrchestratorError::operation(ErrorMetadata::builder().code(code).message(message).build()))
 }
 
-fn parse(action: &str, output: Value) -> Result<DataChannel, Failure> {
-    serde_json::from_value(output).map_err(|_| {
-        let message = format!("ssm:{action}: AWS's response could not be read");
-        final_failure(Error::new(Kind::Unavailable, message))
-    })
+fn parse(action: &str, output: Value) -> Result<DataChannel, Error> {
+    serde_json::from_value(output)
+        .map_err(|_| Error::new(Kind::Unavailable, format!("ssm:{action}: AWS's response could not be read")))
 }
 
 fn final_failure(error: Error) -> Failure {

@@ -80,7 +80,7 @@ impl Bridge<'_> {
             Ok(channel) => channel,
             Err(failure) => return Outcome::Refused(failure.error.message),
         };
-        let outcome = self.carry(local, channel.clone());
+        let outcome = self.carry(local, &channel);
         if !matches!(outcome, Outcome::End(End::Closed(_))) {
             let terminated = async { Ok(session_manager::terminate(self.session, &channel.session_id, "web").await) };
             client::run(terminated).expect("a runtime").expect("terminated");
@@ -88,10 +88,10 @@ impl Bridge<'_> {
         outcome
     }
 
-    fn carry(&mut self, mut local: &TcpStream, data_channel: DataChannel) -> Outcome {
+    fn carry(&mut self, mut local: &TcpStream, data_channel: &DataChannel) -> Outcome {
         let begun = Instant::now();
         let mut channel = Channel::new([7; 32], 1_795_568_400_000, Duration::ZERO);
-        let mut socket = match dial(self.session, &data_channel, self.ca) {
+        let mut socket = match dial(self.session, data_channel, self.ca) {
             Ok(socket) => Some(socket),
             Err(outcome) => return outcome,
         };

@@ -195,6 +195,7 @@ fn each_refusal_and_end_has_its_own_error() {
             Outcome::Refused("web: the Systems Manager agent is not connected in eu-west-1".into()),
         ),
         (SsmSwitches { refuse_upgrade: Some(403), ..SsmSwitches::default() }, Outcome::Upgrade(403)),
+        (SsmSwitches { reject_token: true, ..SsmSwitches::default() }, ended(End::Failed(Failure::Rejected))),
         (
             SsmSwitches { handshake: SsmHandshake::Encryption, ..SsmSwitches::default() },
             ended(End::Failed(Failure::EncryptionRequested)),

@@ -69,6 +69,21 @@ fn the_first_message_is_open_data_channel_with_the_same_client_id_after_a_resume
 }
 
 #[test]
+fn a_refused_token_ends_the_session_at_the_second_close() {
+    let mut channel = open();
+    actions(&mut channel, at(0));
+    channel.disconnected(at(10));
+    assert_eq!(channel.next_action(at(110)), Some(Action::Resume));
+    // An attempt that fails is no refusal.
+    channel.disconnected(at(120));
+    assert_eq!(channel.next_action(at(320)), Some(Action::Resume));
+    channel.connected("another", at(330));
+    actions(&mut channel, at(330));
+    channel.disconnected(at(340));
+    assert_eq!(actions(&mut channel, at(340)), [Action::End(End::Failed(Failure::Rejected))]);
+}
+
+#[test]
 fn no_data_before_the_handshake_is_complete_and_the_servers_first_bytes() {
     let mut channel = open();
     assert_eq!(channel.send(b"SSH-2.0-x\r\n"), 11);

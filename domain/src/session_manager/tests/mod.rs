@@ -108,12 +108,14 @@ prop_compose! {
         seed in any::<u64>(),
         sizes in (0..60_000_usize, 1..60_000_usize),
         connect_time in 0..1500_u64,
-        breaks in proptest::collection::vec(1..8000_u64, 0..4),
+        first_break in proptest::option::of(1..8000_u64),
+        breaks in proptest::collection::vec(2500..8000_u64, 0..3),
         failed_resumes in 0..4_u32,
         server_closes in any::<bool>(),
         reader in 200..5000_usize,
     ) -> Case {
-        let mut breaks = breaks;
+        // Two breaks before the first message would end the session.
+        let mut breaks: Vec<u64> = first_break.into_iter().chain(breaks).collect();
         breaks.sort_unstable();
         Case {
             faults,

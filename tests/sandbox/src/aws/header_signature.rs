@@ -1,4 +1,4 @@
-//! Verification of SigV4 in headers, with the canonical forms of both AWS SDKs: the query decoded as a form and encoded
+//! Verification of signature version 4 in headers, with the canonical forms of both AWS SDKs: the query decoded as a form and encoded
 //! again, each path segment encoded once more.
 
 use std::fmt::Write;
@@ -50,7 +50,8 @@ fn canonical_request(request: &Request, signed: &str) -> String {
     let query: Vec<String> = pairs.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
     let path: Vec<String> = request.path().split('/').map(escape).collect();
     let value = |name: &str| request.header(name).unwrap_or_default().trim().to_owned();
-    let headers: String = signed.split(';').map(|name| format!("{name}:{}\n", value(name))).collect();
+    let headers: Vec<String> = signed.split(';').map(|name| format!("{name}:{}\n", value(name))).collect();
+    let headers = headers.concat();
     let (method, body) = (&request.method, hash(&request.body));
     format!("{method}\n{}\n{}\n{headers}\n{signed}\n{body}", path.join("/"), query.join("&"))
 }

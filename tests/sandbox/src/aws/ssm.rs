@@ -18,8 +18,8 @@ pub(super) fn perform(context: &Context<'_>, action: &str) -> Result<String, Fau
     match action {
         "StartSession" => start(context),
         "ResumeSession" => resume(context),
-        "TerminateSession" => terminate(context),
-        "GetConnectionStatus" => status(context),
+        "TerminateSession" => Ok(terminate(context)),
+        "GetConnectionStatus" => Ok(status(context)),
         _ => Err(Service::Ssm.unknown_action(action)),
     }
 }
@@ -112,19 +112,19 @@ fn resume(context: &Context<'_>) -> Result<String, Fault> {
     issue(context, id)
 }
 
-fn terminate(context: &Context<'_>) -> Result<String, Fault> {
+fn terminate(context: &Context<'_>) -> String {
     let id = param(context, "SessionId");
     if let Some(entry) = context.world.lock().ssm.all.get_mut(id) {
         entry.record.is_terminated = true;
         entry.record.ended.get_or_insert_default();
     }
-    Ok(json!({"SessionId": id}).to_string())
+    json!({"SessionId": id}).to_string()
 }
 
-fn status(context: &Context<'_>) -> Result<String, Fault> {
+fn status(context: &Context<'_>) -> String {
     let target = param(context, "Target");
     let status = if is_connected(context, target) { "connected" } else { "notconnected" };
-    Ok(json!({"Target": target, "Status": status}).to_string())
+    json!({"Target": target, "Status": status}).to_string()
 }
 
 /// Decides about an upgrade and logs it: the session's id, or status and text of the refusal.

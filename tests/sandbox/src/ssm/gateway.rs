@@ -134,7 +134,7 @@ impl Connection<'_> {
             }
             let is_connected = self.socket.receive()?;
             while let Some(frame) = self.socket.frame()? {
-                if self.receive(frame)? == Next::Leave {
+                if self.receive(&frame)? == Next::Leave {
                     self.socket.finish();
                     return Ok(());
                 }
@@ -193,7 +193,7 @@ impl Connection<'_> {
         self.record(|record| record.is_terminated).unwrap_or(true)
     }
 
-    fn receive(&mut self, frame: Frame) -> io::Result<Next> {
+    fn receive(&mut self, frame: &Frame) -> io::Result<Next> {
         match frame.opcode {
             opcode::PING => {
                 self.record(|record| record.pings += 1);

@@ -78,6 +78,7 @@ pub(super) fn publication(kind: &str) -> Vec<u8> {
 /// The text of a UUID in a header.
 pub(super) fn uuid_text(header: [u8; 16]) -> String {
     let bytes: Vec<u8> = header[8..].iter().chain(&header[..8]).copied().collect();
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = hex.concat();
     format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }

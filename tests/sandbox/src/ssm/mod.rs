@@ -36,6 +36,7 @@ pub enum SsmHandshake {
 /// How sessions behave, by [`crate::Switches::ssm`]. All counts are of messages and 0 switches a fault off.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one switch of its own")]
 pub struct SsmSwitches {
     /// Instances without a connected agent, by id.
     pub not_connected: Vec<String>,
