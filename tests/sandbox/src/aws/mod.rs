@@ -1,6 +1,6 @@
 //! The AWS stand-in: which service and action a request is for, who calls, what the switches make of it, and the log.
 //!
-//! Signatures are not verified: the access key alone says who calls. Everything else a client can notice is meant to be
+//! Only Systems Manager verifies signatures; elsewhere the access key alone says who calls. Everything else a client can notice is meant to be
 //! as in reality: protocols, error codes and statuses, texts.
 
 mod caller;
