@@ -32,6 +32,7 @@ pub mod own_config;
 pub mod pattern;
 pub mod policy;
 pub mod render;
+pub mod session_manager;
 pub mod shadow;
 pub mod source;
 pub mod splice;

@@ -17,6 +17,7 @@ use crate::control::{Call, Request, Response, Switches, ask};
 use crate::identity::{Credential, SignIn};
 use crate::model::{Change, Image, Instance};
 use crate::options::{Form, Options};
+use crate::ssm::SsmSession;
 use crate::tunnel::Tunnel;
 use crate::vpc::{Endpoint, SecurityGroup};
 use crate::{
@@ -236,6 +237,17 @@ impl Sandbox {
         let mut calls = self.calls()?;
         calls.retain(|call| call.action == "SendSSHPublicKey");
         Ok(calls)
+    }
+
+    /// Every Systems Manager session so far, by id.
+    ///
+    /// # Errors
+    /// If the server is gone.
+    pub fn ssm_sessions(&self) -> io::Result<Vec<SsmSession>> {
+        match self.ask(&Request::SsmSessions)? {
+            Response::SsmSessions(sessions) => Ok(sessions),
+            other => Err(unexpected(&other)),
+        }
     }
 
     /// Empties the log of calls.

@@ -9,9 +9,9 @@ mod keys;
 mod namespace;
 mod network;
 mod relay;
-mod sshd;
+pub(crate) mod sshd;
 mod tls;
-mod websocket;
+pub(crate) mod websocket;
 mod world;
 
 use std::fs;
@@ -44,6 +44,7 @@ pub(crate) fn serve(dir: &Path, form: Form, tls: bool, remove: bool) -> io::Resu
     }
     let (world, acceptor) = World::new(dir.to_owned(), form)?;
     let world = Arc::new(world);
+    world.set_own(&world);
     let tls = tls.then(|| world.tls()).transpose()?;
     let endpoint = http::listen(Arc::clone(&world), tls.as_ref().map(|tls| Arc::clone(&tls.config)))?;
     control_socket::listen(Arc::clone(&world))?;
