@@ -110,9 +110,8 @@ pub fn websocket_frames(data: &[u8]) {
         while !ended && !piece.is_empty() {
             let before = piece.len();
             match decoder.next(&mut piece) {
-                Ok(Some(_)) => {}
                 Ok(None) if piece.len() == before => return,
-                Ok(None) => {}
+                Ok(_) => {}
                 Err(_) => ended = true,
             }
         }
