@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::shell_word;
+
 /// A role to assume.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 pub struct Role {
@@ -76,16 +78,5 @@ impl Identity {
             arguments.extend(session_name.as_deref().map(|name| ("--role-session-name", name)));
         }
         arguments
-    }
-}
-
-/// A word of a command that somebody will type: quoted where a shell would take it apart.
-#[must_use]
-pub fn shell_word(text: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./:@%+,=".contains(&b);
-    if !text.is_empty() && text.bytes().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', "'\\''"))
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::cli;
-use crate::command::{Context, Exit, print};
+use crate::command::{Context, Exit, print_json};
 use crate::discover::sync;
 use crate::domain::fleet::Host;
 use crate::domain::inventory::{self, Inventory, Options};
@@ -27,8 +27,7 @@ const REACHABLE: [&str; 2] = ["running", "pending"];
 ///
 /// [`Kind::NoHost`] if there is no index yet, or no such host in it; a config file that cannot be read.
 pub fn run(context: &Context, args: &cli::Inventory) -> Result<Exit> {
-    let index = Index::open(&context.paths.index())?
-        .ok_or_else(|| Error::new(Kind::NoHost, "there is no index of instances yet").hint("ssh-eic sync"))?;
+    let index = Index::open_existing(&context.paths.index())?;
     let config = config::load(&context.paths.config, &context.paths.machine_config)?;
     let settings = sync::settings(&context.paths, &config, &environment::own_binary()?, context.flags.clone())?;
     let hosts = match &args.host {
@@ -46,9 +45,7 @@ pub fn run(context: &Context, args: &cli::Inventory) -> Result<Exit> {
         let listed = hosts.iter().filter(|host| args.all_states || REACHABLE.contains(&host.state.as_str()));
         Inventory::of(listed, &|host| settings.names(host)).list(&options)
     };
-    let text = serde_json::to_string_pretty(&printed)
-        .map_err(|error| Error::new(Kind::Bug, "cannot write JSON").because(error))?;
-    print(&format!("{text}\n"))?;
+    print_json(&printed)?;
     Ok(Exit::default())
 }
 

@@ -7,12 +7,13 @@
 use std::collections::BTreeSet;
 
 use crate::cli;
-use crate::command::{Context, Exit, print};
+use crate::command::{Context, Exit, print_json};
 use crate::domain::config::{Config, HostRule};
 use crate::domain::fleet::{Host, TAG_USER};
 use crate::domain::pattern;
 use crate::domain::policy::{self, Ask, LIMIT, Origin, Refusal};
 use crate::domain::source::{Regions, Source};
+use crate::domain::text;
 use crate::error::{Error, Kind, Result};
 use crate::store::config;
 use crate::store::index::{Index, Known, SourceRecord};
@@ -49,9 +50,7 @@ pub fn run(context: &Context, args: &cli::Policy) -> Result<Exit> {
     for note in &notes {
         ui::warning(&format!("the policy allows more than the config asks for: {note}"));
     }
-    let text = serde_json::to_string_pretty(&document.policy)
-        .map_err(|error| Error::new(Kind::Bug, "cannot write JSON").because(error))?;
-    print(&format!("{text}\n"))?;
+    print_json(&document.policy)?;
     Ok(Exit::default())
 }
 
@@ -165,12 +164,10 @@ fn is_by_rule(rules: &[HostRule], host: &Host) -> bool {
 }
 
 fn warn_of_root(source: &str, names: &[&str]) {
-    let (shown, rest) = names.split_at(names.len().min(5));
-    let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
     ui::warning(&format!(
-        "only the image's name says that {ROOT} is the OS user of {}{more}, so the policy does not allow it: set \
+        "only the image's name says that {ROOT} is the OS user of {}, so the policy does not allow it: set \
          user = \"{ROOT}\" in source {source:?}, or tag the instance {TAG_USER} = {ROOT}",
-        shown.join(", ")
+        text::first_names(names, 5)
     ));
 }
 

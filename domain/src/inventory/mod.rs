@@ -15,7 +15,7 @@ use std::fmt::Display;
 use serde_json::{Map, Value, json};
 
 use crate::fleet::Host;
-use crate::identity;
+use crate::text::shell_word;
 
 /// What the names of all variables begin with, so that none is one of Ansible's or of a playbook's.
 const PREFIX: &str = "ssh_eic_";
@@ -163,7 +163,7 @@ fn arguments(options: &Options) -> String {
         let option = format!("{keyword}={value}");
         let word = match (option.contains('\''), option.contains(['"', '\\'])) {
             (true, false) => format!("\"{option}\""),
-            _ => identity::shell_word(&option),
+            _ => shell_word(&option),
         };
         arguments.push_str(" -o ");
         arguments.push_str(&word);

@@ -8,6 +8,7 @@
 use ::core::net::IpAddr;
 
 use super::{Condition, and, condition};
+use crate::address::is_private;
 
 /// Where requests may come from; empty: from anywhere.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -81,12 +82,4 @@ pub fn is_endpoint(text: &str) -> bool {
 
 fn address(network: &str) -> Option<IpAddr> {
     network.split('/').next()?.parse().ok()
-}
-
-/// RFC 1918, RFC 6598, RFC 4193.
-fn is_private(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(four) => four.is_private() || (four.octets()[0] == 100 && four.octets()[1] & 0xc0 == 64),
-        IpAddr::V6(six) => six.is_unique_local(),
-    }
 }

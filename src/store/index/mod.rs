@@ -97,6 +97,17 @@ impl Index {
         Ok(header.map(|header| Self { file, length, first_line: line.len() as u64 + 1, header }))
     }
 
+    /// Opens the index for a command that cannot work without one.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::NoHost`] with [`Cause::NoIndex`] if there is none; else as [`Index::open`].
+    pub fn open_existing(path: &Path) -> Result<Self> {
+        Self::open(path)?.ok_or_else(|| {
+            Error::new(Kind::NoHost, "there is no index of instances yet").hint("ssh-eic sync").cause(Cause::NoIndex)
+        })
+    }
+
     /// The host of that alias, second name or id.
     ///
     /// # Errors
