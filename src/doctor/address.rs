@@ -190,7 +190,7 @@ fn in_between(case: &Case<'_>, port: u16, words: &str) -> Vec<Finding> {
                 Err(error) => findings.extend([unknown(error), silent("")]),
                 Ok(_) if around.groups.is_empty() => findings.push(silent("")),
                 Ok(rules) => {
-                    let who = ingress::who_may(rules, port);
+                    let who = ingress::allowed_sources(rules, port);
                     let groups = around.groups.join(", ");
                     findings.push(if who.is_empty() {
                         closed(around, words, port, &groups)
