@@ -25,6 +25,17 @@ pub fn seconds(text: &str) -> Option<u64> {
     (!text.is_empty()).then_some(total)
 }
 
+/// A number of seconds in one unit for a message, rounded down: `90 s`, `5 min`, `3 h`, `2 days`.
+#[must_use]
+pub fn rounded(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

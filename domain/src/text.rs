@@ -1,5 +1,7 @@
 //! Text for messages and for commands that a user copies into a shell.
 
+use core::cmp::Ordering;
+
 /// `a, b and 3 more`: at most `limit` names, then the number of the others.
 #[must_use]
 pub fn first_names<S: AsRef<str>>(names: impl IntoIterator<Item = S>, limit: usize) -> String {
@@ -28,6 +30,35 @@ pub fn single_quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
+/// Compares texts with runs of ASCII digits as numbers, so that `web-2` precedes `web-10`.
+#[must_use]
+pub fn natural_order(a: &str, b: &str) -> Ordering {
+    let (mut a_rest, mut b_rest) = (a, b);
+    loop {
+        let (a_digits, b_digits) = (leading_digits(a_rest), leading_digits(b_rest));
+        if !a_digits.is_empty() && !b_digits.is_empty() {
+            let (a_number, b_number) = (a_digits.trim_start_matches('0'), b_digits.trim_start_matches('0'));
+            let order = a_number.len().cmp(&b_number.len()).then_with(|| a_number.cmp(b_number));
+            if order.is_ne() {
+                return order;
+            }
+            (a_rest, b_rest) = (&a_rest[a_digits.len()..], &b_rest[b_digits.len()..]);
+            continue;
+        }
+        let (mut a_chars, mut b_chars) = (a_rest.chars(), b_rest.chars());
+        match (a_chars.next(), b_chars.next()) {
+            // Equal but for leading zeros: the order stays total.
+            (None, None) => return a.cmp(b),
+            (a_char, b_char) if a_char != b_char => return a_char.cmp(&b_char),
+            _ => (a_rest, b_rest) = (a_chars.as_str(), b_chars.as_str()),
+        }
+    }
+}
+
+fn leading_digits(text: &str) -> &str {
+    &text[..text.bytes().take_while(u8::is_ascii_digit).count()]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,6 +74,40 @@ mod tests {
         ] {
             assert_eq!(first_names(names, 2), expected);
         }
+    }
+
+    #[test]
+    fn numbers_are_sorted_by_value() {
+        let sorted = [
+            "a",
+            "web",
+            "web-1",
+            "web-01",
+            "web-2",
+            "web-10",
+            "web-10-a",
+            "web-10-b",
+            "web-é",
+            "z-9",
+            "z-99999999999999999999",
+        ];
+        let mut names = sorted;
+        names.reverse();
+        names.sort_by(|a, b| natural_order(a, b));
+        let expected = [
+            "a",
+            "web",
+            "web-01",
+            "web-1",
+            "web-2",
+            "web-10",
+            "web-10-a",
+            "web-10-b",
+            "web-é",
+            "z-9",
+            "z-99999999999999999999",
+        ];
+        assert_eq!(names, expected);
     }
 
     #[test]

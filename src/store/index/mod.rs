@@ -52,6 +52,9 @@ pub struct Header {
     /// When the last sync was, whether it saw everything or not.
     #[serde(default)]
     pub tried: u64,
+    /// The sources that the last sync could not query, in full or in part.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<String>,
     /// Names have moved that nobody has read of.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub untold: bool,
@@ -61,7 +64,7 @@ impl Header {
     /// The header of an index written at `synced`.
     #[must_use]
     pub fn new(synced: u64, push: PushMode, refresh: Option<u64>, made_from: String) -> Self {
-        Self { version: VERSION, synced, push, refresh, made_from, tried: synced, untold: false }
+        Self { version: VERSION, synced, push, refresh, made_from, tried: synced, failed: Vec::new(), untold: false }
     }
 }
 
