@@ -15,6 +15,7 @@ use crate::domain::handshake::OUR_VERSION;
 use crate::domain::ingress;
 use crate::domain::source::AddressKind;
 use crate::domain::ssh_words::{self, Greeting, LONGEST_GREETING, Refusal};
+use crate::domain::text;
 use crate::error::{Error, Kind, Result, reason};
 
 /// How long somebody else's address is listened to.
@@ -189,12 +190,12 @@ fn in_between(case: &Case<'_>, port: u16, words: &str) -> Vec<Finding> {
                 Err(error) => findings.extend([unknown(error), silent("")]),
                 Ok(_) if around.groups.is_empty() => findings.push(silent("")),
                 Ok(rules) => {
-                    let who = ingress::who_may(rules, port);
+                    let who = ingress::allowed_sources(rules, port);
                     let groups = around.groups.join(", ");
                     findings.push(if who.is_empty() {
                         closed(around, words, port, &groups)
                     } else {
-                        silent(&format!("; {groups} allows port {port} from {}", some(&who)))
+                        silent(&format!("; {groups} allows port {port} from {}", text::first_names(&who, 5)))
                     });
                 }
             }
@@ -223,12 +224,4 @@ fn by_endpoint(session: &Session, case: &Case<'_>, endpoint: &str) -> Finding {
         session.region,
         session.identity.flag()
     ))
-}
-
-/// Who may, as far as one line has room.
-fn some(who: &[&str]) -> String {
-    const SHOWN: usize = 5;
-    let more = who.len().saturating_sub(SHOWN);
-    let shown = who[..who.len() - more].join(", ");
-    if more == 0 { shown } else { format!("{shown} and {more} more") }
 }

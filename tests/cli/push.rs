@@ -44,7 +44,7 @@ fn a_person_s_own_key_is_pushed_for_the_user_that_they_name() {
     for _ in 0..2 {
         let story = world.eic(&["push", "prod-web-1", "--user", "deploy", "--public-key", &own]);
         let text = story.ok();
-        assert!(text.starts_with(&format!("prod-web-1 ({}) takes SHA256:", world.web1)), "{text}");
+        assert!(text.starts_with(&format!("prod-web-1 ({}) accepts SHA256:", world.web1)), "{text}");
         assert!(text.contains(" for deploy until ") && !text.contains("ssh -i"), "{text}");
     }
     assert_eq!(world.pushes().len(), 2, "a key that is not ours is sent at every call");

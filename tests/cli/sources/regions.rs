@@ -135,7 +135,7 @@ fn forty_sources_that_fail_for_one_cause_are_one_error() {
     configure(&world, "[[source]]\nprofile = \"corp-*\"\n");
     let story = world.eic(&["sync"]);
     story.fails_with(6).says("source \"corp-00\": AWS denies ec2:DescribeInstances");
-    story.says("the same for corp-01, corp-02, corp-03, corp-04, corp-05 and 33 more sources");
+    story.says("the same for corp-01, corp-02, corp-03, corp-04, corp-05 and 33 more");
     assert_eq!((told(&story).0, told(&story).1.len()), (1, 1), "{story}");
     assert_eq!(calls_of(&world, "DescribeInstances").len(), 40);
     assert_eq!(names(&world), "good\n");
