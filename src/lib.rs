@@ -11,6 +11,7 @@
 //! | 5 | [`discover`] | from the configured sources to the files that ssh reads |
 //! | 4 | [`cli`] | the clap types |
 //! | 3 | [`aws`] | AWS calls: the only module that knows the SDK |
+//! | 3 | [`net`] | network connections of the proxy, non-blocking |
 //! | 3 | [`store`] | our files on disk |
 //! | 3 | [`sys`] | the operating system |
 //! | 2 | [`ui`] | words on the terminal |
@@ -28,6 +29,7 @@ pub mod discover;
 pub mod doctor;
 pub use domain;
 pub mod error;
+pub mod net;
 mod run;
 pub mod store;
 pub mod sys;

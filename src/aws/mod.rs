@@ -15,6 +15,7 @@ mod process;
 pub mod profiles;
 pub mod push;
 pub mod regions;
+pub mod session_manager;
 pub mod sso;
 pub mod standing;
 mod trust;

@@ -1,74 +1,18 @@
-//! Whose certificates are trusted: one file of authorities, named by the environment or where the system keeps it.
-//!
-//! One file is a fifth of the work of a folder. What cannot be read in it is passed over, as OpenSSL does: the SDK ends the
-//! program at a single damaged certificate (aws-smithy-http-client 1.5).
+//! The trusted authorities (`net::trust`) in the form that the SDK takes.
 
 use std::path::Path;
 
 use aws_smithy_http_client::tls::TrustStore;
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 
-use crate::domain::diagnosis::Cause;
-use crate::error::{Error, Kind, Result};
-use crate::sys::environment::variable;
+use crate::error::Result;
+use crate::net::trust;
 
-/// Bundles of trusted certificates where systems keep them.
-const BUNDLES: [&str; 4] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
-const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
-const END: &[u8] = b"-----END CERTIFICATE-----";
-
-/// The authorities that `AWS_CA_BUNDLE`, `ca_bundle` of the profile (`of_profile`) or `SSL_CERT_FILE` names, in this
-/// order, else the system's.
+/// The trust store of the calls to AWS; `of_profile` is the profile's `ca_bundle`.
 ///
 /// # Errors
 ///
-/// [`Kind::File`] if the file that is named cannot be read, or no certificate in it.
+/// As [`trust::pem`].
 pub(super) fn store(of_profile: Option<&Path>) -> Result<TrustStore> {
-    if let Some(path) = of_profile.filter(|_| variable("AWS_CA_BUNDLE").is_none()) {
-        return from_file(path).map_err(|error| {
-            let hint = "ca_bundle in ~/.aws/config names a file of PEM certificates; correct or remove it";
-            error.hint(hint).cause(Cause::CaBundle)
-        });
-    }
-    for name in ["AWS_CA_BUNDLE", "SSL_CERT_FILE"] {
-        if let Some(path) = variable(name) {
-            return from_file(Path::new(&path)).map_err(|error| {
-                let hint = format!("{name} names a file of PEM certificates; correct or unset it");
-                error.hint(hint).cause(Cause::CaBundle)
-            });
-        }
-    }
-    // A folder is for the SDK to read.
-    let bundle = BUNDLES.iter().map(Path::new).find(|path| variable("SSL_CERT_DIR").is_none() && path.is_file());
-    Ok(bundle.and_then(|bundle| from_file(bundle).ok()).unwrap_or_default())
-}
-
-fn from_file(path: &Path) -> Result<TrustStore> {
-    let text = std::fs::read(path).map_err(|error| Error::file("read", path, &error))?;
-    let good: Vec<u8> = certificates(&text).flat_map(|one| [one, b"\n"].concat()).collect();
-    if good.is_empty() {
-        return Err(Error::new(Kind::File, format!("there is no certificate in {} that can be read", path.display())));
-    }
-    Ok(TrustStore::empty().with_pem_certificate(good))
-}
-
-/// The blocks that hold a certificate which can vouch for others.
-fn certificates(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = text;
-    let blocks = std::iter::from_fn(move || {
-        let begin = memchr::memmem::find(rest, BEGIN)?;
-        let length = memchr::memmem::find(&rest[begin..], END)? + END.len();
-        let block = &rest[begin..begin + length];
-        rest = &rest[begin + length..];
-        Some(block)
-    });
-    blocks
-        .filter(|block| CertificateDer::from_pem_slice(block).is_ok_and(|one| RootCertStore::empty().add(one).is_ok()))
+    // What is not in one file is for the SDK to read.
+    Ok(trust::pem(of_profile)?.map_or_else(TrustStore::default, |pem| TrustStore::empty().with_pem_certificate(pem)))
 }

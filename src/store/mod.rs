@@ -13,4 +13,5 @@ pub mod pushes;
 pub mod reach;
 pub mod ssh_config;
 pub mod trusted;
+pub mod tunnel_slots;
 pub mod writers;

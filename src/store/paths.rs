@@ -137,6 +137,12 @@ impl Paths {
         self.cache.join("credentials")
     }
 
+    /// The folder of the tunnel slots of all endpoints.
+    #[must_use]
+    pub fn tunnel_slots(&self) -> PathBuf {
+        self.cache.join("tunnels")
+    }
+
     /// When the next push of this user may go out.
     #[must_use]
     pub fn push_rate(&self) -> PathBuf {

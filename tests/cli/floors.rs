@@ -10,7 +10,7 @@ const FLOORS: [&[&str]; 7] = [
     &["command"],
     &["connect", "doctor", "discover"],
     &["cli"],
-    &["aws", "store", "sys"],
+    &["aws", "net", "store", "sys"],
     &["ui", "error"],
     &["domain"],
 ];

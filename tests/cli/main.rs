@@ -33,5 +33,6 @@ mod push;
 mod real_world;
 mod refusals;
 mod remove;
+mod session_manager;
 mod sources;
 mod sync;

@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::identity::{Credential, SignIn};
 use crate::model::{Change, Image, Instance};
 use crate::proxy::{Proxy, ProxyRequest};
+use crate::ssm::{SsmSession, SsmSwitches};
 use crate::tunnel::{Tunnel, TunnelSwitches};
 use crate::vpc::{Endpoint, SecurityGroup};
 
@@ -89,6 +90,8 @@ pub struct Switches {
     pub deny: Option<Vec<String>>,
     /// Regions that an organization's policy denies.
     pub denied_regions: Option<Vec<String>>,
+    /// How Systems Manager sessions behave; a connection keeps what it was opened with.
+    pub ssm: Option<SsmSwitches>,
     /// Regions that `DescribeRegions` lists as enabled.
     pub regions: Option<Vec<String>>,
     /// Forced failures.
@@ -118,7 +121,8 @@ pub struct Switches {
 }
 
 impl Switches {
-    pub(crate) fn merge(&mut self, new: Self) {
+    pub(crate) fn merge(&mut self, mut new: Self) {
+        self.ssm = new.ssm.take().or(self.ssm.take());
         self.latency_ms.extend(new.latency_ms);
         self.fail.extend(new.fail);
         self.throttle.extend(new.throttle);
@@ -150,6 +154,7 @@ pub(crate) enum Request {
     Switches(Box<Switches>),
     ResetSwitches,
     Calls,
+    SsmSessions,
     ClearCalls,
     Keys { id: String, user: String },
     ExpireKeys,
@@ -177,6 +182,7 @@ pub(crate) enum Response {
     Ids(Vec<String>),
     Instances(Vec<Instance>),
     Calls(Vec<Call>),
+    SsmSessions(Vec<SsmSession>),
     Keys(Vec<String>),
     Tunnels(Vec<Tunnel>),
     Address(SocketAddr),

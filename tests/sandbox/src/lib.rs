@@ -18,6 +18,7 @@
 //! - `program`: where programs are, and who runs this
 //! - `server`: the server process: state, control socket, network, sshd, key expiry
 //! - `aws`: the AWS protocols: EC2 query, EIC JSON, STS, SSO
+//! - `ssm`: Systems Manager sessions: the gateway and the agent
 //! - `cli`: the command line
 //! - `fleet`: the hosts that `demo` and `hand` have
 //! - `demo`: ssh-eic at work, step by step
@@ -39,6 +40,7 @@ mod program;
 mod proxy;
 mod sandbox;
 mod server;
+mod ssm;
 mod tunnel;
 mod vpc;
 
@@ -52,5 +54,6 @@ pub use model::{
 pub use options::{Form, Options};
 pub use proxy::{Proxy, ProxyRequest};
 pub use sandbox::Sandbox;
+pub use ssm::{SsmHandshake, SsmSession, SsmSwitches};
 pub use tunnel::{Refusal, Tunnel, TunnelSwitches, Upgrade};
 pub use vpc::{Endpoint, Rule, SecurityGroup};

@@ -20,6 +20,7 @@ use crate::model::{Change, Image, Instance};
 use crate::options::{Form, Options};
 use crate::proxy::{Proxy, ProxyRequest};
 use crate::server::stranger_id;
+use crate::ssm::SsmSession;
 use crate::tunnel::Tunnel;
 use crate::vpc::{Endpoint, SecurityGroup};
 use crate::{
@@ -247,6 +248,17 @@ impl Sandbox {
         let mut calls = self.calls()?;
         calls.retain(|call| call.action == action);
         Ok(calls)
+    }
+
+    /// Every Systems Manager session so far, by id.
+    ///
+    /// # Errors
+    /// If the server is gone.
+    pub fn ssm_sessions(&self) -> io::Result<Vec<SsmSession>> {
+        match self.ask(&Request::SsmSessions)? {
+            Response::SsmSessions(sessions) => Ok(sessions),
+            other => Err(unexpected(&other)),
+        }
     }
 
     /// Empties the log of calls.

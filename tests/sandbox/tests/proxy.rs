@@ -37,8 +37,8 @@ fn request(sandbox: &Sandbox, authorization: Option<&str>, status: u16) -> Proxy
     }
 }
 
-fn password() -> Option<(String, String)> {
-    Some(("alice".into(), "s3cr@t".into()))
+fn password() -> (String, String) {
+    ("alice".into(), "s3cr@t".into())
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn curl_reaches_aws_through_a_proxy_of_every_kind() {
         assert_eq!(curl(&sandbox, &format!("{scheme}://{open}"), sandbox.endpoint()), "200 401");
         assert_eq!(sandbox.proxy_requests(open).unwrap(), [request(&sandbox, None, 200)]);
 
-        let closed = sandbox.add_proxy(Proxy { tls, password: password(), ..Proxy::default() }).unwrap();
+        let closed = sandbox.add_proxy(Proxy { tls, password: Some(password()), ..Proxy::default() }).unwrap();
         assert!(curl(&sandbox, &format!("{scheme}://{closed}"), sandbox.endpoint()).starts_with("407 000"));
         assert!(curl(&sandbox, &format!("{scheme}://alice:x@{closed}"), sandbox.endpoint()).starts_with("407 000"));
         assert_eq!(curl(&sandbox, &format!("{scheme}://{PASSWORD}@{closed}"), sandbox.endpoint()), "200 401");

@@ -79,6 +79,10 @@ pub(super) fn identify(world: &World, service: Service, request: &Request, now: 
     {
         return Err(service.skewed(signed, now, TOLERANCE));
     }
+    if service == Service::Ssm && scope.service == "ssm" {
+        super::header_signature::verify(request, known, &scope.region, &scope.service)
+            .map_err(|why| Fault::new(400, "InvalidSignatureException", why))?;
+    }
     Ok(Caller {
         access_key_id: scope.access_key_id,
         account: known.account.clone(),

@@ -27,6 +27,7 @@ impl Fault {
 pub(super) enum Service {
     Ec2,
     Eic,
+    Ssm,
     Sts,
     Sso,
     Oidc,
@@ -42,6 +43,7 @@ impl Service {
         match self {
             Self::Ec2 => "ec2",
             Self::Eic => "ec2-instance-connect",
+            Self::Ssm => "ssm",
             Self::Sts => "sts",
             Self::Sso => "sso",
             Self::Oidc => "sso-oidc",
@@ -52,7 +54,9 @@ impl Service {
     pub(super) fn unsigned(self) -> Fault {
         match self {
             Self::Ec2 => Fault::new(401, "AuthFailure", NO_CREDENTIALS),
-            Self::Eic => Fault::new(400, "MissingAuthenticationTokenException", "Missing Authentication Token"),
+            Self::Eic | Self::Ssm => {
+                Fault::new(400, "MissingAuthenticationTokenException", "Missing Authentication Token")
+            }
             _ => Fault::new(403, "MissingAuthenticationToken", "Request is missing Authentication Token"),
         }
     }
@@ -61,7 +65,7 @@ impl Service {
     pub(super) fn unknown_key(self) -> Fault {
         match self {
             Self::Ec2 => Fault::new(401, "AuthFailure", NO_CREDENTIALS),
-            Self::Eic => Fault::new(400, "UnrecognizedClientException", INVALID_TOKEN),
+            Self::Eic | Self::Ssm => Fault::new(400, "UnrecognizedClientException", INVALID_TOKEN),
             _ => Fault::new(403, "InvalidClientTokenId", INVALID_TOKEN),
         }
     }
@@ -70,7 +74,7 @@ impl Service {
     pub(super) fn expired(self) -> Fault {
         match self {
             Self::Ec2 => Fault::new(400, "RequestExpired", "Request has expired."),
-            Self::Eic => Fault::new(400, "ExpiredTokenException", EXPIRED_TOKEN),
+            Self::Eic | Self::Ssm => Fault::new(400, "ExpiredTokenException", EXPIRED_TOKEN),
             _ => Fault::new(403, "ExpiredToken", EXPIRED_TOKEN),
         }
     }
@@ -88,7 +92,7 @@ impl Service {
         };
         match self {
             Self::Ec2 => Fault::new(400, "RequestExpired", "Request has expired."),
-            Self::Eic => Fault::new(400, "InvalidSignatureException", message),
+            Self::Eic | Self::Ssm => Fault::new(400, "InvalidSignatureException", message),
             _ => Fault::new(403, "SignatureDoesNotMatch", message),
         }
     }
@@ -101,7 +105,7 @@ impl Service {
                 "UnauthorizedOperation",
                 format!("You are not authorized to perform this operation. {sentence}"),
             ),
-            Self::Eic => Fault::new(400, "AccessDeniedException", sentence),
+            Self::Eic | Self::Ssm => Fault::new(400, "AccessDeniedException", sentence),
             Self::Sts => Fault::new(403, "AccessDenied", sentence),
             Self::Sso | Self::Oidc => Fault::new(403, "ForbiddenException", "No access"),
         }
@@ -111,7 +115,7 @@ impl Service {
     pub(super) fn throttled(self) -> Fault {
         match self {
             Self::Ec2 => Fault::new(503, "RequestLimitExceeded", "Request limit exceeded."),
-            Self::Eic => Fault::new(400, "ThrottlingException", "Rate exceeded"),
+            Self::Eic | Self::Ssm => Fault::new(400, "ThrottlingException", "Rate exceeded"),
             Self::Sts => Fault::new(400, "Throttling", "Rate exceeded"),
             Self::Sso | Self::Oidc => Fault::new(429, "TooManyRequestsException", "HTTP 429 Unknown Code"),
         }
@@ -122,7 +126,7 @@ impl Service {
         let message = format!("The action {action} is not valid for this web service.");
         match self {
             Self::Ec2 | Self::Sts => Fault::new(400, "InvalidAction", message),
-            Self::Eic | Self::Sso | Self::Oidc => Fault::new(400, "UnknownOperationException", ""),
+            Self::Eic | Self::Ssm | Self::Sso | Self::Oidc => Fault::new(400, "UnknownOperationException", ""),
         }
     }
 
@@ -131,7 +135,7 @@ impl Service {
         match self {
             Self::Ec2 => xml_reply(200, ec2::wrap(action, request_id, &body), request_id),
             Self::Sts => xml_reply(200, sts::wrap(action, request_id, &body), request_id),
-            Self::Eic => json_reply(200, body, request_id, "application/x-amz-json-1.1"),
+            Self::Eic | Self::Ssm => json_reply(200, body, request_id, "application/x-amz-json-1.1"),
             Self::Sso | Self::Oidc => json_reply(200, body, request_id, "application/json"),
         }
     }
@@ -157,7 +161,7 @@ impl Service {
                 );
                 xml_reply(fault.status, body, request_id)
             }
-            Self::Eic => {
+            Self::Eic | Self::Ssm => {
                 let body = json!({"__type": fault.code, "Message": fault.message}).to_string();
                 with_type(json_reply(fault.status, body, request_id, "application/x-amz-json-1.1"), fault)
             }

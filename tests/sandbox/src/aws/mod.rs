@@ -1,6 +1,6 @@
 //! The AWS stand-in: which service and action a request is for, who calls, what the switches make of it, and the log.
 //!
-//! Signatures are not verified: the access key alone says who calls. Everything else a client can notice is meant to be
+//! Only Systems Manager verifies signatures; elsewhere the access key alone says who calls. Everything else a client can notice is meant to be
 //! as in reality: protocols, error codes and statuses, texts.
 
 mod caller;
@@ -9,8 +9,10 @@ mod dialect;
 mod ec2;
 mod eic;
 mod filter;
+mod header_signature;
 mod instances;
 mod signature;
+mod ssm;
 mod sso;
 mod sts;
 mod switchboard;
@@ -30,6 +32,7 @@ use crate::server::{Reply, Request, World};
 use caller::Caller;
 use dialect::{Fault, Service};
 pub(crate) use ec2::base64;
+pub(crate) use ssm::authorize_data_channel;
 pub(crate) use tunnel::{Accepted, open as open_tunnel};
 
 /// The file in the sandbox's folder with the actions that have arrived, one a line.
@@ -111,7 +114,8 @@ fn classify(request: &Request) -> (Service, String, Params) {
     }
     if let Some(target) = request.header("x-amz-target") {
         let action = target.rsplit('.').next().unwrap_or_default().to_owned();
-        return (Service::Eic, action, json_members(&request.body));
+        let service = if target.starts_with("AmazonSSM.") { Service::Ssm } else { Service::Eic };
+        return (service, action, json_members(&request.body));
     }
     let params: Params = request.query().into_iter().chain(request.form()).collect();
     let action = params.get("Action").cloned().unwrap_or_default();
@@ -137,6 +141,7 @@ fn perform(context: &Context<'_>, service: Service, action: &str) -> Result<Stri
     match service {
         Service::Ec2 => ec2::perform(context, action),
         Service::Eic => eic::perform(context, action),
+        Service::Ssm => ssm::perform(context, action),
         Service::Sts => sts::perform(context, action),
         Service::Sso | Service::Oidc => sso::perform(context, action),
     }

@@ -15,6 +15,7 @@ fn means(context: &Context<'_>, key: &str, action: &str) -> bool {
         caller.region.as_str(),
         caller.access_key_id.as_str(),
         param("InstanceId"),
+        param("Target"),
         param("InstanceOSUser"),
         param("RoleArn"),
         param("account_id"),
@@ -78,6 +79,10 @@ pub(super) fn permit(context: &Context<'_>, service: Service, action: &str) -> R
         super::tunnel::ACTION => context.params.get("instanceConnectEndpointId").map(|id| {
             format!(" on resource: arn:aws:ec2:{}:{}:instance-connect-endpoint/{id}", caller.region, caller.account)
         }),
+        "StartSession" => context
+            .params
+            .get("Target")
+            .map(|id| format!(" on resource: arn:aws:ec2:{}:{}:instance/{id}", caller.region, caller.account)),
         "AssumeRole" => context.params.get(sts::ROLE_ARN).map(|role| format!(" on resource: {role}")),
         _ => None,
     };

@@ -9,21 +9,21 @@ use rustls::{ServerConfig, ServerConnection};
 
 use super::http::{self, Request};
 
-/// Unread input above which [`Connection::receive`] leaves bytes to TCP's flow control.
-pub(super) const MAX_INPUT: usize = 256 * 1024;
+/// Unread input above which [`Socket::receive`] leaves bytes to TCP's flow control.
+pub(crate) const MAX_INPUT: usize = 256 * 1024;
 
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(crate) struct Socket {
     tls: Option<ServerConnection>,
     stream: TcpStream,
-    pub(super) input: Vec<u8>,
+    pub(crate) input: Vec<u8>,
     output: Vec<u8>,
 }
 
-impl Connection {
+impl Socket {
     /// Completes the TLS handshake, if there is a configuration, and reads the HTTP request; `None` if the client sent
     /// none.
-    pub(super) fn accept(
+    pub(crate) fn accept(
         config: Option<Arc<ServerConfig>>,
         mut stream: TcpStream,
     ) -> io::Result<Option<(Self, Request)>> {
@@ -37,17 +37,17 @@ impl Connection {
     }
 
     /// The TCP connection, to be polled.
-    pub(super) fn stream(&self) -> &TcpStream {
+    pub(crate) fn stream(&self) -> &TcpStream {
         &self.stream
     }
 
     /// Makes reading and writing non-blocking.
-    pub(super) fn unblock(&self) -> io::Result<()> {
+    pub(crate) fn unblock(&self) -> io::Result<()> {
         self.stream.set_nonblocking(true)
     }
 
     /// Sends bytes in a TLS record of their own and waits until TCP has taken it.
-    pub(super) fn send_record(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn send_record(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.set_nonblocking(false)?;
         let Some(tls) = &mut self.tls else { return self.stream.write_all(bytes) };
         tls.writer().write_all(bytes)?;
@@ -57,23 +57,23 @@ impl Connection {
         Ok(())
     }
 
-    /// Queues bytes for [`Connection::flush`].
-    pub(super) fn queue(&mut self, bytes: &[u8]) {
+    /// Queues bytes for [`Socket::flush`].
+    pub(crate) fn queue(&mut self, bytes: &[u8]) {
         self.output.extend_from_slice(bytes);
     }
 
     /// Queued bytes that neither TLS nor TCP has taken.
-    pub(super) fn queued(&self) -> usize {
+    pub(crate) fn queued(&self) -> usize {
         self.output.len()
     }
 
     /// Whether there is something to write.
-    pub(super) fn wants_write(&self) -> bool {
+    pub(crate) fn wants_write(&self) -> bool {
         !self.output.is_empty() || self.tls.as_ref().is_some_and(|tls| tls.wants_write())
     }
 
     /// Writes as much as TCP takes.
-    pub(super) fn flush(&mut self) -> io::Result<()> {
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
         while self.wants_write() {
             let written = match &mut self.tls {
                 Some(tls) => {
@@ -92,8 +92,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads what has arrived into [`Connection::input`], up to a limit; `false` at the end of the stream.
-    pub(super) fn receive(&mut self) -> io::Result<bool> {
+    /// Reads what has arrived into [`Socket::input`], up to a limit; `false` at the end of the stream.
+    pub(crate) fn receive(&mut self) -> io::Result<bool> {
         let mut chunk = [0; 16 * 1024];
         loop {
             if self.tls.is_none() && self.input.len() > MAX_INPUT {
@@ -126,7 +126,7 @@ impl Connection {
     }
 
     /// Ends the stream in order; under TLS a client takes a connection without `close_notify` for a cut one.
-    pub(super) fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         if let Some(tls) = &mut self.tls {
             tls.send_close_notify();
         }

@@ -66,6 +66,10 @@ fn answer(world: &Arc<World>, request: Request) -> io::Result<Response> {
             world.write_hosts()?;
         }
         Request::Calls => return Ok(Response::Calls(world.lock().calls.clone())),
+        Request::SsmSessions => {
+            let state = world.lock();
+            return Ok(Response::SsmSessions(state.ssm.all.values().map(|entry| entry.record.clone()).collect()));
+        }
         Request::ClearCalls => world.lock().calls.clear(),
         Request::Keys { id, user } => return Ok(Response::Keys(world.keys.of(&id, &user))),
         Request::ExpireKeys => world.keys.expire_all()?,

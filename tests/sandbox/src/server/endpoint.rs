@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 
-use super::connection::Connection;
+use super::connection::Socket;
 use super::http::{self, Reply, Request};
 use super::network::{BACKLOG, listener};
 use super::relay::{self, Relay};
@@ -49,7 +49,7 @@ pub(super) fn listen(world: &Arc<World>, config: Arc<ServerConfig>) -> io::Resul
 
 fn serve(world: &Arc<World>, config: Arc<ServerConfig>, stream: TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let Some((mut connection, request)) = Connection::accept(Some(config), stream)? else { return Ok(()) };
+    let Some((mut connection, request)) = Socket::accept(Some(config), stream)? else { return Ok(()) };
     let accepted = match aws::open_tunnel(world, &request) {
         Ok(accepted) => accepted,
         Err(None) => return Ok(()),
@@ -64,7 +64,7 @@ fn serve(world: &Arc<World>, config: Arc<ServerConfig>, stream: TcpStream) -> io
     reason.map(drop)
 }
 
-fn refuse(world: &World, connection: &mut Connection, reply: &Reply) -> io::Result<()> {
+fn refuse(world: &World, connection: &mut Socket, reply: &Reply) -> io::Result<()> {
     let delivery = world.lock().switches.tunnels.as_ref().map(|tunnels| tunnels.refusal).unwrap_or_default();
     let mut text = Vec::new();
     http::write(&mut text, reply, aws::now(world))?;
@@ -92,12 +92,7 @@ fn refuse(world: &World, connection: &mut Connection, reply: &Reply) -> io::Resu
 }
 
 /// Runs one tunnel to its end and returns the reason.
-fn tunnel(
-    world: &Arc<World>,
-    connection: &mut Connection,
-    request: &Request,
-    accepted: Accepted,
-) -> io::Result<String> {
+fn tunnel(world: &Arc<World>, connection: &mut Socket, request: &Request, accepted: Accepted) -> io::Result<String> {
     let Some(response) = upgrade(request) else {
         connection.send_record(b"HTTP/1.1 426 Upgrade Required\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")?;
         connection.finish();

@@ -1,7 +1,7 @@
 //! The server process: one per sandbox. It ends at the end of its stdin (its parent is gone) or by a signal, and takes
 //! every sshd that it started with it.
 
-mod connection;
+pub(crate) mod connection;
 mod control_socket;
 mod endpoint;
 mod fleet;
@@ -12,9 +12,9 @@ mod namespace;
 mod network;
 mod proxy;
 mod relay;
-mod sshd;
+pub(crate) mod sshd;
 mod tls;
-mod websocket;
+pub(crate) mod websocket;
 mod world;
 
 use std::fs;
@@ -47,6 +47,7 @@ pub(crate) fn serve(dir: &Path, form: Form, tls: bool, remove: bool) -> io::Resu
     }
     let (world, acceptor) = World::new(dir.to_owned(), form)?;
     let world = Arc::new(world);
+    world.set_own(&world);
     let tls = tls.then(|| world.tls()).transpose()?;
     let endpoint = http::listen(&world, tls.as_ref().map(|tls| Arc::clone(&tls.config)))?;
     control_socket::listen(Arc::clone(&world))?;

@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustls::ServerConfig;
 
 use super::World;
-use super::connection::{Connection, MAX_INPUT};
+use super::connection::{MAX_INPUT, Socket};
 use super::http::Request;
 use super::network::{BACKLOG, listener};
 use crate::aws::base64;
@@ -41,7 +41,7 @@ pub(super) fn listen(world: &Arc<World>, proxy: Proxy) -> io::Result<SocketAddr>
 
 fn serve(world: &World, port: u16, config: Option<Arc<ServerConfig>>, stream: TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let Some((mut client, request)) = Connection::accept(config, stream)? else { return Ok(()) };
+    let Some((mut client, request)) = Socket::accept(config, stream)? else { return Ok(()) };
     let proxy = world.lock().proxies.get(&port).map(|(proxy, _)| proxy.clone()).unwrap_or_default();
     let authorization = request.header("proxy-authorization").map(str::to_owned);
     let mut target = Err(refusal(&proxy, &request).unwrap_or_default());
@@ -90,7 +90,7 @@ fn connect(world: &World, target: &str) -> io::Result<TcpStream> {
 }
 
 /// Relays bytes until both sides have ended.
-fn relay(mut client: Connection, mut target: TcpStream) -> io::Result<()> {
+fn relay(mut client: Socket, mut target: TcpStream) -> io::Result<()> {
     client.unblock()?;
     target.set_nonblocking(true)?;
     let (mut client_open, mut target_open) = (true, true);

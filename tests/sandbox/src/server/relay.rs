@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::World;
-use super::connection::Connection;
+use super::connection::Socket;
 use super::websocket::{Frame, close, decode, encode, opcode};
 use crate::tunnel::TunnelSwitches;
 
@@ -23,7 +23,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) struct Relay<'a> {
     world: &'a World,
-    connection: &'a mut Connection,
+    connection: &'a mut Socket,
     target: TcpStream,
     switches: TunnelSwitches,
     index: usize,
@@ -47,7 +47,7 @@ pub(super) struct Relay<'a> {
 impl<'a> Relay<'a> {
     pub(super) fn new(
         world: &'a World,
-        connection: &'a mut Connection,
+        connection: &'a mut Socket,
         target: TcpStream,
         switches: TunnelSwitches,
         index: usize,
@@ -312,7 +312,7 @@ impl<'a> Relay<'a> {
 }
 
 /// Reads and drops what the client sends until it closes.
-pub(super) fn wait_for_the_client(connection: &mut Connection) -> io::Result<()> {
+pub(super) fn wait_for_the_client(connection: &mut Socket) -> io::Result<()> {
     loop {
         let mut fds = [PollFd::new(connection.stream(), PollFlags::IN)];
         rustix::event::poll(&mut fds, None)?;

@@ -174,7 +174,7 @@ impl Children {
 }
 
 /// Plays the instance on one connection, to its end.
-pub(super) fn play(world: &World, instance: &Instance, stream: TcpStream) -> io::Result<()> {
+pub(crate) fn play(world: &World, instance: &Instance, stream: TcpStream) -> io::Result<()> {
     let dir = prepare(world, instance)?;
     let log = File::options().create(true).append(true).open(dir.join("sshd.log"))?;
     let mut command = Command::new(find("sshd")?);

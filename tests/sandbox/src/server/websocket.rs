@@ -62,7 +62,7 @@ pub(crate) fn close(code: Option<u16>, reason: &str) -> Vec<u8> {
 ///
 /// # Errors
 /// If the frame is unmasked, uses a reserved bit, or is too large.
-pub(super) fn decode(input: &mut Vec<u8>) -> io::Result<Option<Frame>> {
+pub(crate) fn decode(input: &mut Vec<u8>) -> io::Result<Option<Frame>> {
     let [first, second, rest @ ..] = input.as_slice() else { return Ok(None) };
     if second & 0x80 == 0 {
         return Err(io::Error::other("the client sent an unmasked frame"));

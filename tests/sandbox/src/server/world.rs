@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -21,6 +21,7 @@ use crate::identity::{Credential, SignIn};
 use crate::model::{Change, Image, Instance, Network, State as InstanceState, images};
 use crate::options::Form;
 use crate::proxy::{Proxy, ProxyRequest};
+use crate::ssm::{Sessions, gateway};
 use crate::tunnel::Tunnel;
 use crate::vpc::{Endpoint, EndpointNames, SecurityGroup};
 use crate::{home, program};
@@ -40,6 +41,8 @@ pub(crate) struct World {
     tls: Mutex<Option<Tls>>,
     /// Where the endpoints are served, once there is one.
     tunnels: Mutex<Option<SocketAddr>>,
+    /// For threads that are started by a request.
+    own: OnceLock<Weak<World>>,
     state: Mutex<State>,
 }
 
@@ -64,6 +67,7 @@ pub(crate) struct State {
     pub(super) tunnel_pings: u64,
     /// How many connections were reset, by instance.
     refused: HashMap<String, u32>,
+    pub(crate) ssm: Sessions,
     serial: u64,
     requests: u64,
 }
@@ -100,6 +104,7 @@ impl World {
             aws: OnceLock::new(),
             tls: Mutex::default(),
             tunnels: Mutex::default(),
+            own: OnceLock::new(),
             state: Mutex::new(state),
         };
         world.net.reconcile(form, &[])?;
@@ -161,6 +166,22 @@ impl World {
         let endpoints = state.endpoints.values().filter(|_| !unresolved);
         let names: Vec<String> = endpoints.flat_map(|endpoint| EndpointNames::of(endpoint).into_all()).collect();
         namespace::write_hosts(&self.dir, &names, endpoint::ADDRESS.into())
+    }
+
+    /// Lets requests start threads that hold the world.
+    pub(super) fn set_own(&self, own: &Arc<Self>) {
+        let _ = self.own.set(Arc::downgrade(own));
+    }
+
+    /// Starts the gateway of Systems Manager sessions, once.
+    pub(crate) fn ensure_gateway(&self) -> io::Result<()> {
+        let own = self.own.get().and_then(Weak::upgrade).ok_or_else(|| io::Error::other("the server ends"))?;
+        let config = self.tls()?.config;
+        let mut state = self.lock();
+        if state.ssm.gateway.is_none() {
+            state.ssm.gateway = Some(gateway::listen(&own, config)?);
+        }
+        Ok(())
     }
 
     pub(super) fn add(&self, mut new: Vec<Instance>) -> io::Result<Vec<String>> {
