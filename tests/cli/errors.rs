@@ -32,10 +32,7 @@ fn a_stopped_instance_is_said_to_be_so_with_since_when() {
 #[test]
 fn a_refused_permission_names_action_resource_and_what_to_do() {
     let world = World::new();
-    world
-        .sandbox
-        .switches(Switches { deny: Some(vec!["SendSSHPublicKey".to_owned()]), ..Switches::default() })
-        .unwrap();
+    world.deny("SendSSHPublicKey");
     both_ways(&world, "prod-web-1", |story| {
         story.fails_with(255).within(Duration::from_secs(5));
         story.says("AWS denies ec2-instance-connect:SendSSHPublicKey on prod-web-1 (i-").says("are you on the VPN?");
@@ -79,7 +76,7 @@ fn credentials_of_another_account_are_told_at_a_push() {
 #[test]
 fn credentials_that_have_expired_or_are_unknown_are_told() {
     let world = World::new();
-    world.sandbox.switches(Switches { expired: Some(vec![world.access_key("prod")]), ..Switches::default() }).unwrap();
+    world.expire(&world.access_key("prod"));
     world
         .ssh(&["prod-web-1", "true"])
         .fails_with(255)
@@ -96,8 +93,7 @@ fn an_instance_that_aws_cannot_reach_just_now_points_to_the_doctor() {
     let world = World::new();
     let code = "EC2InstanceUnavailableException".to_owned();
     let fail = sandbox::Fail { status: 400, code, message: String::new(), times: None };
-    let fail = [("SendSSHPublicKey".to_owned(), fail)].into();
-    world.sandbox.switches(Switches { fail, ..Switches::default() }).unwrap();
+    world.fail("SendSSHPublicKey", fail);
     let story = world.ssh(&["prod-web-1", "true"]);
     story.fails_with(255).says("EC2 Instance Connect cannot reach prod-web-1").says("ssh-eic doctor prod-web-1");
 }
@@ -118,7 +114,7 @@ fn an_expired_sso_session_names_the_command_for_it() {
 #[test]
 fn a_clock_that_is_off_is_told_by_how_much() {
     let world = World::new();
-    world.sandbox.switches(Switches { clock_skew_s: Some(-1200), ..Switches::default() }).unwrap();
+    world.switch(Switches { clock_skew_s: Some(-1200), ..Switches::default() });
     world.ssh(&["prod-web-1", "true"]).fails_with(255).says("clock is 20 min ahead of AWS's");
 }
 
@@ -236,10 +232,7 @@ fn what_aws_says_cannot_write_on_the_terminal() {
     let world = World::new();
     let message = "bad\u{1b}]0;title\u{7}\nssh-eic: error: forged".to_owned();
     let fail = sandbox::Fail { status: 400, code: "InvalidArgsException".to_owned(), message, times: None };
-    world
-        .sandbox
-        .switches(Switches { fail: [("SendSSHPublicKey".to_owned(), fail)].into(), ..Switches::default() })
-        .unwrap();
+    world.fail("SendSSHPublicKey", fail);
     let story = world.ssh(&["prod-web-1", "true"]);
     story.fails_with(255).says("refuses the OS user or the key");
     assert!(!story.stderr.contains('\u{1b}') && !story.stderr.contains("\nssh-eic: error: forged"), "{story}");

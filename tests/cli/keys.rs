@@ -122,14 +122,11 @@ fn who_takes_longer_at_the_host_key_prompt_than_a_key_lives_still_gets_in() {
 #[test]
 fn a_push_that_fails_while_the_prompt_is_open_is_told_when_it_is_answered() {
     let world = World::new();
-    world
-        .sandbox
-        .switches(Switches {
-            deny: Some(vec!["SendSSHPublicKey".to_owned()]),
-            latency_ms: [("SendSSHPublicKey".to_owned(), 1000)].into(),
-            ..Switches::default()
-        })
-        .unwrap();
+    world.switch(Switches {
+        deny: Some(vec!["SendSSHPublicKey".to_owned()]),
+        latency_ms: [("SendSSHPublicKey".to_owned(), 1000)].into(),
+        ..Switches::default()
+    });
     world.write("answer", "#!/bin/sh\nsleep 4\necho yes\n");
     world.sh("chmod +x answer").ok();
     let mut command = world.ssh_command(&[

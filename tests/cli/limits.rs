@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
-use sandbox::{Instance, Network, Switches};
+use sandbox::{Instance, Network};
 
 use crate::world::{World, can_have_namespaces, spawn};
 
@@ -64,8 +64,7 @@ fn wait_for_push(world: &World) {
 }
 
 fn slow_push(world: &World) {
-    let latency_ms = [("SendSSHPublicKey".to_owned(), 60_000)].into();
-    world.sandbox.switches(Switches { latency_ms, ..Switches::default() }).unwrap();
+    world.latency("SendSSHPublicKey", Duration::from_mins(1));
 }
 
 #[test]

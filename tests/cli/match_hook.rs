@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use sandbox::{Instance, Switches};
+use sandbox::Instance;
 
 use crate::world::{OTHER_PROXY, World, binary, can_have_namespaces};
 
@@ -53,7 +53,7 @@ fn reading_the_config_pushes_nothing_and_touches_no_key() {
 #[test]
 fn exit_codes_say_what_is_managed_and_stdout_stays_empty() {
     let world = World::new();
-    world.sandbox.switches(Switches { deny: Some(vec!["*".to_owned()]), ..Switches::default() }).unwrap();
+    world.deny("*");
     for (args, code) in [
         (vec!["match", "github.com", "u"], 1),
         (vec!["match", "%n", "u"], 1),
@@ -138,10 +138,7 @@ fn modes_hook_and_proxy_push_where_they_say() {
 #[test]
 fn a_hook_whose_push_fails_says_why_and_exits_zero_in_time() {
     let world = World::new();
-    world
-        .sandbox
-        .switches(Switches { deny: Some(vec!["SendSSHPublicKey".to_owned()]), ..Switches::default() })
-        .unwrap();
+    world.deny("SendSSHPublicKey");
     world.eic(&["match", "prod-web-1", "ec2-user"]).says("AWS denies").within(Duration::from_secs(5)).ok();
 }
 

@@ -92,8 +92,7 @@ fn a_host_is_an_alias_an_id_an_address_or_a_dns_name_and_only_one() {
 #[test]
 fn what_aws_says_of_it_is_told_in_its_words() {
     let world = World::new();
-    let deny = Some(vec!["SendSSHPublicKey".to_owned()]);
-    world.sandbox.switches(sandbox::Switches { deny, ..Default::default() }).unwrap();
+    world.deny("SendSSHPublicKey");
     let story = world.eic(&["push", "prod-web-1"]);
     story.fails_with(6).says("AWS denies ec2-instance-connect:SendSSHPublicKey");
     story.within(Duration::from_secs(10));

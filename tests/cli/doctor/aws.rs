@@ -2,19 +2,15 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use sandbox::{ACCOUNT, Account, Change, Fail, Instance, SignIn, State, Switches, Throttle};
+use sandbox::{ACCOUNT, Account, Change, Fail, Instance, SignIn, State, Switches};
 
 use super::{doctor, doctor_in, world};
 use crate::sources::{append_aws_config, configure};
 use crate::world::World;
 
-fn deny(world: &World, action: &str) {
-    world.sandbox.switches(Switches { deny: Some(vec![action.to_owned()]), ..Switches::default() }).unwrap();
-}
-
 fn fail(world: &World, action: &str, status: u16, code: &str, message: &str) {
     let fail = Fail { status, code: code.to_owned(), message: message.to_owned(), times: None };
-    world.sandbox.switches(Switches { fail: [(action.to_owned(), fail)].into(), ..Switches::default() }).unwrap();
+    world.fail(action, fail);
 }
 
 #[test]
@@ -40,11 +36,11 @@ fn credentials_that_are_not_there_are_named() {
 fn credentials_that_aws_does_not_take_are_named() {
     let Some(world) = world() else { return };
     let credentials = world.read(".aws/credentials");
-    world.sandbox.switches(Switches { expired: Some(vec![world.access_key("prod")]), ..Switches::default() }).unwrap();
+    world.expire(&world.access_key("prod"));
     doctor(&world, &["prod-web-1"])
         .problem("credentials-expired", &["profile \"prod\"", "have expired", "aws sso login"]);
     world.sandbox.reset_switches().unwrap();
-    world.sandbox.switches(Switches { clock_skew_s: Some(-1200), ..Switches::default() }).unwrap();
+    world.switch(Switches { clock_skew_s: Some(-1200), ..Switches::default() });
     doctor(&world, &["prod-web-1"]).problem("clock-off", &["20 min ahead of AWS's", "timedatectl"]);
     world.sandbox.reset_switches().unwrap();
     world.write(".aws/credentials", &credentials.replace(&world.access_key("prod"), "AKIAUNKNOWN00000TEST"));
@@ -65,7 +61,7 @@ fn a_role_that_cannot_be_assumed_is_named() {
     world.eic(&["sync"]).ok();
     let lasts = doctor(&world, &["prod-web-1", "--valid-for", "12h"]);
     lasts.all_ok();
-    deny(&world, "AssumeRole");
+    world.deny("AssumeRole");
     world.sh("rm -r .cache/ssh-eic/credentials").ok();
     doctor(&world, &["prod-web-1"]).problem("role-refused", &["cannot assume its role", "trust policy"]);
     configure(&world, "[[source]]\nprofile = \"mfa\"\n");
@@ -148,11 +144,11 @@ fn an_instance_that_is_gone_stopped_or_windows_is_named() {
 #[test]
 fn what_may_not_be_asked_is_a_note_and_what_may_not_be_pushed_a_problem() {
     let Some(world) = world() else { return };
-    deny(&world, "DescribeInstances");
+    world.deny("DescribeInstances");
     doctor(&world, &["prod-web-1"])
         .healthy()
         .note("describe-denied", &["AWS denies ec2:DescribeInstances", "allow ec2"]);
-    deny(&world, "SendSSHPublicKey@ec2-user");
+    world.deny("SendSSHPublicKey@ec2-user");
     world.sh("rm .ssh/eic/keys/*").ok();
     let words = ["AWS denies ec2-instance-connect:SendSSHPublicKey on prod-web-1", "ssh-eic policy"];
     doctor(&world, &["prod-web-1"]).problem("permission-denied", &words);
@@ -177,9 +173,7 @@ fn throttling_and_failures_of_aws_are_named() {
     fail(&world, "DescribeInstances", 503, "Unavailable", "");
     doctor(&world, &["prod-web-1"]).problem("aws-failed", &["AWS failed in eu-west-1 (503 Unavailable)", "try again"]);
     world.sandbox.reset_switches().unwrap();
-    let throttle = Throttle { times: 10_000, ..Throttle::default() };
-    let throttle = [("SendSSHPublicKey".to_owned(), throttle)].into();
-    world.sandbox.switches(Switches { throttle, ..Switches::default() }).unwrap();
+    world.throttle("SendSSHPublicKey", 10_000);
     let found = doctor(&world, &["prod-web-1"]);
     found.problem("throttled", &["AWS throttles requests", "push_rate"]);
     found.human.within(std::time::Duration::from_secs(45));
@@ -189,7 +183,7 @@ fn throttling_and_failures_of_aws_are_named() {
 fn a_permission_that_was_revoked_since_the_last_push_is_named() {
     let Some(world) = world() else { return };
     world.ssh(&["prod-web-1", "true"]).ok();
-    deny(&world, "SendSSHPublicKey");
+    world.deny("SendSSHPublicKey");
     doctor(&world, &["prod-web-1"])
         .problem("permission-denied", &["AWS denies ec2-instance-connect:SendSSHPublicKey", "ssh-eic policy"]);
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use sandbox::{Instance, Switches};
+use sandbox::Instance;
 use serde_json::Value;
 
 use crate::world::{Story, World, can_have_namespaces, finish, spawn};
@@ -156,8 +156,7 @@ fn an_id_that_no_sync_has_seen_is_looked_for() {
 #[test]
 fn of_two_faults_the_first_is_named_and_nothing_behind_it_is_guessed() {
     let Some(world) = world() else { return };
-    let deny = Some(vec!["SendSSHPublicKey".to_owned()]);
-    world.sandbox.switches(Switches { deny, ..Switches::default() }).unwrap();
+    world.deny("SendSSHPublicKey");
     world.write(".ssh/config", "");
     let found = doctor(&world, &["prod-web-1"]);
     found.problem("include-missing", &["~/.ssh/config".trim_start_matches('~'), "ssh-eic sync"]);
@@ -192,7 +191,7 @@ fn what_looks_like_an_option_is_none() {
 fn nothing_takes_longer_than_its_limit() {
     let Some(world) = world() else { return };
     // Every answer takes longer than anybody waits.
-    world.sandbox.switches(Switches { latency_ms: [("*".to_owned(), 60_000)].into(), ..Switches::default() }).unwrap();
+    world.latency("*", Duration::from_mins(1));
     let found = doctor(&world, &["prod-web-1"]);
     found.problem("aws-unreachable", &["HTTPS_PROXY"]);
     found.human.within(Duration::from_secs(45));

@@ -1,6 +1,6 @@
 //! Faults between here and the instance.
 
-use sandbox::{Change, Endpoint, Instance, Network, Rule, SecurityGroup, Switches};
+use sandbox::{Change, Endpoint, Instance, Network, Rule, SecurityGroup};
 
 use super::{doctor, world};
 use crate::world::World;
@@ -38,8 +38,7 @@ fn an_address_that_does_not_answer_is_named_with_what_may_stand_in_between() {
     let closed =
         ["no inbound rule of sg-0closed allows port 22", "authorize-security-group-ingress --group-id sg-0closed"];
     doctor(&world, &["shut-off"]).problem("security-group", &closed);
-    let deny = Some(vec!["DescribeSecurityGroups".to_owned()]);
-    world.sandbox.switches(Switches { deny, ..Switches::default() }).unwrap();
+    world.deny("DescribeSecurityGroups");
     let found = doctor(&world, &["prod-web-1"]);
     found.problem("address-silent", &["10.0.3.7 port 22"]);
     found.note("security-group-unread", &["AWS denies ec2:DescribeSecurityGroups", "allow ec2:Describe"]);

@@ -146,8 +146,7 @@ fn images_that_may_not_be_described_leave_the_users_of_before() {
     world.eic(&["sync"]).ok();
     std::fs::remove_file(world.home().join(".cache/ssh-eic/images.json")).unwrap();
     world.sandbox.add(away("new", UBUNTU)).unwrap();
-    let deny = Some(vec!["DescribeImages".to_owned()]);
-    world.sandbox.switches(Switches { deny, ..Switches::default() }).unwrap();
+    world.deny("DescribeImages");
     let story = world.eic(&["sync"]);
     story.says("warning: AWS denies ec2:DescribeImages").says("set user in config.toml").ok();
     assert_eq!(story.stderr.matches("DescribeImages").count(), 1, "{story}");
@@ -163,14 +162,11 @@ fn an_account_that_may_not_describe_images_does_not_keep_another_one_from_it() {
     world.sandbox.add(away("one", UBUNTU)).unwrap();
     world.sandbox.add(away("two", UBUNTU).account(STAGING_ACCOUNT).region("us-east-1")).unwrap();
     configure(&world, &format!("{PROD}[[source]]\nprofile = \"staging\"\n"));
-    world
-        .sandbox
-        .switches(Switches {
-            deny: Some(vec![format!("DescribeImages@{ACCOUNT}")]),
-            latency_ms: [(format!("DescribeInstances@{STAGING_ACCOUNT}"), 500)].into(),
-            ..Switches::default()
-        })
-        .unwrap();
+    world.switch(Switches {
+        deny: Some(vec![format!("DescribeImages@{ACCOUNT}")]),
+        latency_ms: [(format!("DescribeInstances@{STAGING_ACCOUNT}"), 500)].into(),
+        ..Switches::default()
+    });
     world.eic(&["sync"]).ok();
     assert_eq!(option(&world, "two", "user"), "ubuntu");
 }

@@ -62,6 +62,14 @@ pub struct Fail {
     pub times: Option<u32>,
 }
 
+impl Fail {
+    /// A failure of every call.
+    #[must_use]
+    pub fn new(status: u16, code: &str) -> Self {
+        Self { status, code: code.to_owned(), message: String::new(), times: None }
+    }
+}
+
 /// A limit set by [`Switches::throttle`]: the next `times` calls are refused, whenever they come. The token bucket depends
 /// on the clock: it is for benchmarks and demonstrations, and a test that passes on a busy machine cannot use it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
