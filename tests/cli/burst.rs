@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use sandbox::Instance;
+use sandbox::{Instance, needs_namespaces};
 
-use crate::world::{World, can_have_namespaces, finish, spawn, wait_until};
+use crate::world::{World, finish, spawn, wait_until};
 
 #[test]
 fn a_first_connection_pushes_once_and_a_burst_pushes_no_more() {
@@ -107,23 +107,19 @@ fn all_at_once(world: &World, times: usize) -> (usize, usize) {
     (well, pushes.len() - well)
 }
 
+#[needs_namespaces]
 #[test]
 #[serial_test::file_serial(many_processes)]
 fn more_first_connections_than_aws_allows_all_get_in() {
-    if !can_have_namespaces() {
-        return;
-    }
     // Each is refused twice, so that the rate has to come down, and none may give up.
     let world = twenty_more(2);
     assert_eq!(all_at_once(&world, 1), (20, 40));
 }
 
+#[needs_namespaces]
 #[test]
 #[serial_test::file_serial(many_processes)]
 fn two_connections_to_each_of_twenty_at_once_push_twenty_times() {
-    if !can_have_namespaces() {
-        return;
-    }
     assert_eq!(all_at_once(&twenty_more(0), 2), (20, 0));
     assert_eq!(all_at_once(&twenty_more(1), 2), (20, 20), "throttled as well");
 }

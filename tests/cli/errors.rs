@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use sandbox::{Change, Instance, Network, State, Switches};
+use sandbox::{Change, Instance, Network, State, Switches, needs_namespaces};
 
-use crate::world::{Story, World, can_have_namespaces, wait_until};
+use crate::world::{Story, World, wait_until};
 
 /// Plainly, and as a persisting master.
 fn both_ways(world: &World, host: &str, check: impl Fn(&Story)) {
@@ -129,11 +129,9 @@ impl Of for Change {
     }
 }
 
+#[needs_namespaces]
 #[test]
 fn a_changed_address_is_found_and_used_and_stored() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = World::new();
     let moved = |id: &str, to: &str| Change { address: Some(to.to_owned()), ..Change::default() }.of(&world, id);
     // Nobody at the old address: AWS is asked at once.
@@ -151,11 +149,9 @@ fn a_changed_address_is_found_and_used_and_stored() {
     wait_until("the new address is not stored", is_stored);
 }
 
+#[needs_namespaces]
 #[test]
 fn an_address_that_does_not_answer_ends_within_the_limit() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = World::new();
     world.add(Instance::new("lost").address("10.0.7.1").network(Network::Blackhole));
     world.add(Instance::new("mute").address("10.0.7.2").network(Network::Silent));
@@ -177,11 +173,9 @@ fn an_address_that_does_not_answer_ends_within_the_limit() {
     });
 }
 
+#[needs_namespaces]
 #[test]
 fn our_words_come_before_ssh_s_own_connect_timeout() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = World::new();
     world.add(Instance::new("lost").address("10.0.7.1").network(Network::Blackhole));
     let story = world.ssh(&["-o", "ConnectTimeout=3", "lost", "true"]);

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use sandbox::{Instance, Network};
+use sandbox::{Instance, Network, needs_namespaces};
 
 use crate::world::{World, can_have_namespaces, finish, spawn, wait_until};
 
@@ -110,11 +110,9 @@ fn a_long_wait_for_the_client_costs_no_processor_time() {
     finish(child, "ssh-eic proxy".to_owned(), Instant::now()).within(SOON);
 }
 
+#[needs_namespaces]
 #[test]
 fn a_ctrl_c_ends_the_command_and_not_the_shared_master() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = World::new();
     // A terminal's foreground group: the first ssh becomes the master and leaves its proxy in this group.
     let script = "set -m

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use sandbox::Instance;
+use sandbox::{Instance, needs_namespaces};
 
 use crate::world::{World, can_have_namespaces};
 
@@ -10,11 +10,9 @@ fn json(text: &str) -> serde_json::Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
+#[needs_namespaces]
 #[test]
 fn the_key_of_connections_lets_a_plain_ssh_in() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = World::new();
     let pushed = json(world.eic(&["push", "prod-web-1", "--json"]).ok());
     assert_eq!(pushed["instance"], world.web1);

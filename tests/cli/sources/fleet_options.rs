@@ -1,9 +1,11 @@
 //! What hosts have otherwise: who is left out, the OS user of an image, `[defaults]`, `[[host]]` and `[ssh]`.
 
-use sandbox::{ACCOUNT, AMAZON_LINUX, DEBIAN, Image, Instance, Network, RHEL, STAGING_ACCOUNT, Switches, UBUNTU};
+use sandbox::{
+    ACCOUNT, AMAZON_LINUX, DEBIAN, Image, Instance, Network, RHEL, STAGING_ACCOUNT, Switches, UBUNTU, needs_namespaces,
+};
 
 use crate::sources::{calls_of, configure, listed, pairs};
-use crate::world::{World, can_have_namespaces};
+use crate::world::World;
 
 /// What `ssh -G` says of one option.
 fn option(world: &World, host: &str, keyword: &str) -> String {
@@ -100,11 +102,9 @@ fn the_user_of_a_host_is_told_by_its_image_and_a_tag_wins() {
     assert!(!world.eic(&["list", "--names"]).ok().contains("desktop"));
 }
 
+#[needs_namespaces]
 #[test]
 fn who_logs_in_by_name_or_by_id_is_the_user_of_the_image() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = World::bare();
     let one = |name: &str, image: &str, address: &str| {
         let instance = away(name, image).network(Network::Ok).address(address);

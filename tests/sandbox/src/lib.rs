@@ -54,6 +54,7 @@ pub use model::{
 pub use options::{Form, Options};
 pub use proxy::{Proxy, ProxyRequest};
 pub use sandbox::Sandbox;
+pub use sandbox_macros::needs_namespaces;
 pub use ssm::{SsmHandshake, SsmSession, SsmSwitches};
 pub use tunnel::{Refusal, Tunnel, TunnelSwitches, Upgrade};
 pub use vpc::{Endpoint, Rule, SecurityGroup};

@@ -13,7 +13,9 @@ use std::time::Duration;
 use client::{closed, data, key, open, parameters, presign, refusal, tunnel, wait, world};
 use common::{query, start};
 use jiff::{SignedDuration, Timestamp};
-use sandbox::{Change, Endpoint, Form, Instance, Network, Refusal, Sandbox, Switches, TunnelSwitches, Upgrade};
+use sandbox::{
+    Change, Endpoint, Form, Instance, Network, Refusal, Sandbox, Switches, TunnelSwitches, Upgrade, needs_namespaces,
+};
 use tungstenite::Message;
 
 fn switch(sandbox: &Sandbox, tunnels: TunnelSwitches) {
@@ -247,11 +249,9 @@ fn endpoints_are_listed_on_two_pages_by_vpc_and_state() {
     assert!(first.contains("eice-02") && second.contains("eice-03") && !second.contains("nextToken"), "{second}");
 }
 
+#[needs_namespaces]
 #[test]
 fn names_resolve_in_the_namespace_until_switched_off() {
-    if Form::detect() != Form::Namespaces {
-        return;
-    }
     let sandbox = start(Form::Namespaces);
     sandbox.add(Instance::new("web")).unwrap();
     sandbox.add_endpoint(Endpoint::default()).unwrap();
