@@ -62,8 +62,8 @@ impl Column {
         if let Some(key) = text.strip_prefix("tag:").filter(|key| !key.is_empty()) {
             return Ok(Self::Tag(key.to_owned()));
         }
-        let named = Self::NAMED.into_iter().find(|(name, _)| *name == text);
-        named.map(|(_, column)| column).ok_or_else(|| {
+        let found = Self::NAMED.into_iter().find(|(name, _)| *name == text);
+        found.map(|(_, column)| column).ok_or_else(|| {
             let names: Vec<&str> = Self::NAMED.iter().map(|(name, _)| *name).collect();
             format!("write one or more of {}, tag:KEY", names.join(", "))
         })

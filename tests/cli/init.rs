@@ -1,6 +1,8 @@
 //! `ssh-eic init`.
 
-use crate::world::{World, can_have_namespaces};
+use sandbox::needs_namespaces;
+
+use crate::world::World;
 
 #[test]
 fn init_writes_a_config_adds_the_include_and_syncs() {
@@ -43,11 +45,9 @@ fn without_options_the_default_profile_is_used() {
     world.eic(&["init"]).says("2 hosts from default").ok();
 }
 
+#[needs_namespaces]
 #[test]
 fn the_home_of_another_user_is_rejected_before_anything_is_written() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = World::bare();
     let story = world
         .sh("mkdir -p other/.ssh && chown -R deploy other && HOME=$PWD/other ssh-eic init --profile prod; echo $?");
