@@ -87,7 +87,7 @@ fn find_loop(case: &Case<'_>, id: &InstanceId, jump_host: &str) -> Result<Option
                 // The first of several is the one that ssh connects to itself.
                 match first(&options, "proxyjump").split(',').next() {
                     None | Some("" | "none") => return Ok(None),
-                    Some(further) => next = further.to_owned(),
+                    Some(further) => next = String::from(further),
                 }
             }
         }

@@ -91,8 +91,7 @@ fn a_security_group_that_does_not_allow_the_endpoint_is_named() {
     allow(&world, from_group(ENDPOINT_GROUP));
     ok(&doctor(&world, &["prod-web-1"]), "endpoint");
     // Then the instance sees the client, which is in no security group.
-    let preserving =
-        Endpoint { id: "eice-0000".to_owned(), preserve_client_ip: true, ..Endpoint::default() };
+    let preserving = Endpoint { id: "eice-0000".to_owned(), preserve_client_ip: true, ..Endpoint::default() };
     world.sandbox.add_endpoint(preserving).unwrap();
     doctor(&world, &["prod-web-1"])
         .problem("endpoint-security-group", &["client addresses, which eice-0000 preserves", "--cidr YOUR-NETWORK"]);
