@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
+use crate::domain::address;
+
 /// A connection that stands or comes up.
 #[derive(Debug)]
 pub struct Attempt {
@@ -21,7 +23,7 @@ impl Attempt {
     /// connection needs. Anywhere else it is not for us to knock before everything is known.
     #[must_use]
     pub fn early(host: &str, port: u16) -> Option<Self> {
-        let ip = host.parse::<IpAddr>().ok().filter(is_private)?;
+        let ip = host.parse::<IpAddr>().ok().filter(|ip| address::is_private(*ip))?;
         Self::start(ip, port).ok()
     }
 
@@ -61,36 +63,5 @@ impl Attempt {
         }
         self.connecting = false;
         Ok(())
-    }
-}
-
-/// RFC 1918, RFC 6598 (shared address space, which VPCs may use) and RFC 4193.
-fn is_private(ip: &IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => ip.is_private() || matches!(ip.octets(), [100, 64..=127, ..]),
-        IpAddr::V6(ip) => ip.is_unique_local(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_private;
-
-    #[test]
-    fn only_private_networks_are_knocked_at_early() {
-        for (text, private) in [
-            ("10.0.3.7", true),
-            ("172.16.0.1", true),
-            ("172.32.0.1", false),
-            ("192.168.1.1", true),
-            ("100.64.0.1", true),
-            ("100.128.0.1", false),
-            ("203.0.113.9", false),
-            ("127.0.0.1", false),
-            ("fd00::7", true),
-            ("2001:db8::7", false),
-        ] {
-            assert_eq!(is_private(&text.parse().unwrap()), private, "{text}");
-        }
     }
 }
