@@ -6,6 +6,7 @@
 pub mod address;
 pub mod alias;
 pub mod config;
+pub mod connection_options;
 pub mod console;
 pub mod diagnosis;
 pub mod digest;

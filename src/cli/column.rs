@@ -15,6 +15,8 @@ pub enum Column {
     User,
     /// The state of the instance.
     State,
+    /// How the instance is reached.
+    Route,
     /// The source in config.toml.
     Source,
     /// The account id.
@@ -41,12 +43,13 @@ impl Column {
         [Self::Host, Self::Instance, Self::Address, Self::User, Self::State, Self::Source, Self::Region];
 
     /// The columns other than tags, with their names.
-    const NAMED: [(&str, Self); 13] = [
+    const NAMED: [(&str, Self); 14] = [
         ("host", Self::Host),
         ("instance", Self::Instance),
         ("address", Self::Address),
         ("user", Self::User),
         ("state", Self::State),
+        ("route", Self::Route),
         ("source", Self::Source),
         ("account", Self::Account),
         ("region", Self::Region),

@@ -12,7 +12,7 @@ use crate::domain::config::{Config, HostRule};
 use crate::domain::fleet::{Host, TAG_USER};
 use crate::domain::pattern;
 use crate::domain::policy::{self, Access, LIMIT, Origin, PolicyError};
-use crate::domain::source::{Regions, Source};
+use crate::domain::source::{HostKeys, Regions, Route, Source};
 use crate::domain::text;
 use crate::error::{Error, Kind, Result};
 use crate::store::config;
@@ -102,7 +102,8 @@ fn accesses(context: &Context, config: &Config, accounts: &[String]) -> Result<(
             (Some(account), false) if !accounts.is_empty() && !accounts.contains(account) => {}
             (Some(account), false) => {
                 let users = Users::collect(source, record, &config.hosts, &hosts, &mut notes);
-                accesses.push(access(source, record, account, users));
+                let own: Vec<&Host> = hosts.iter().filter(|host| host.source == record.name).collect();
+                accesses.push(access(source, record, account, users, &own));
             }
             _ => ui::warning(&format!(
                 "source {:?} has never been synced successfully and is not in the policy",
@@ -184,7 +185,11 @@ fn warn_about_root(source: &str, names: &[&str]) {
     ));
 }
 
-fn access(source: &Source, record: &SourceRecord, account: &str, users: Users) -> Access {
+/// `hosts` are those of the source: a `[[host]]` may give them other routes and host key modes.
+fn access(source: &Source, record: &SourceRecord, account: &str, users: Users, hosts: &[&Host]) -> Access {
+    let has_route =
+        |routes: [Route; 2]| routes.contains(&source.route) || hosts.iter().any(|host| routes.contains(&host.route));
+    let reads_console = |mode: HostKeys| mode != HostKeys::AcceptNew;
     Access {
         account: account.to_owned(),
         regions: record.regions.iter().cloned().collect(),
@@ -193,8 +198,8 @@ fn access(source: &Source, record: &SourceRecord, account: &str, users: Users) -
         tagged_users: users.by_tag,
         tags: source.tags.clone(),
         exclude: source.exclude.clone(),
-        // The config does not accept routes through endpoints or host keys from the console yet.
-        tunnel_ports: BTreeSet::new(),
-        console: false,
+        tunnel_duration: has_route([Route::Endpoint, Route::Auto]).then_some(source.max_tunnel_duration),
+        session_manager: has_route([Route::Ssm, Route::Auto]),
+        console: reads_console(source.host_keys) || hosts.iter().any(|host| reads_console(host.host_keys)),
     }
 }

@@ -14,6 +14,7 @@ use serde::Serialize;
 use crate::fleet::TAG_USER;
 
 mod origin;
+mod routes;
 mod terms;
 #[cfg(test)]
 mod tests;
@@ -42,8 +43,10 @@ pub struct Access {
     pub tags: BTreeMap<String, Vec<String>>,
     /// Excludes the instances that match all of these filters.
     pub exclude: BTreeMap<String, Vec<String>>,
-    /// Ports of connections through an EC2 Instance Connect Endpoint.
-    pub tunnel_ports: BTreeSet<u16>,
+    /// The longest tunnel through an EC2 Instance Connect Endpoint, in seconds; none: no host has such a route.
+    pub tunnel_duration: Option<u16>,
+    /// Hosts are reached through Session Manager.
+    pub session_manager: bool,
     /// Host keys are read from the console output.
     pub console: bool,
 }
@@ -207,6 +210,7 @@ fn grants(accesses: &[Access], notes: &mut Vec<String>) -> Result<Vec<Grant>, Po
 struct Permission {
     sid: &'static str,
     action: &'static str,
+    /// Type of the resource, in ARNs of EC2.
     resource: &'static str,
     condition: Condition,
 }
@@ -215,28 +219,25 @@ struct Permission {
 fn other_permissions(accesses: &[Access], notes: &mut Vec<String>) -> Result<Vec<(Permission, Place)>, PolicyError> {
     let mut others = Vec::new();
     for access in accesses {
-        let scopes = if access.console { terms::scopes(&access.tags, &access.exclude, notes)? } else { Vec::new() };
+        let needs_scopes = access.console || access.session_manager;
+        let scopes = if needs_scopes { terms::scopes(&access.tags, &access.exclude, notes)? } else { Vec::new() };
         for place in places(access) {
             for scope in &scopes {
-                let permission = Permission {
-                    sid: "ReadHostKeys",
-                    action: "ec2:GetConsoleOutput",
-                    resource: "instance",
-                    condition: scope.clone(),
-                };
-                others.push((permission, place.clone()));
+                if access.console {
+                    let permission = Permission {
+                        sid: "ReadHostKeys",
+                        action: "ec2:GetConsoleOutput",
+                        resource: "instance",
+                        condition: scope.clone(),
+                    };
+                    others.push((permission, place.clone()));
+                }
+                if access.session_manager {
+                    others.push((routes::start_sessions(scope), place.clone()));
+                }
             }
-            if !access.tunnel_ports.is_empty() {
-                // Tags of instances are not available for endpoints; the push permission checks them.
-                let ports = access.tunnel_ports.iter().map(u16::to_string).collect();
-                let condition = condition("NumericEquals", "ec2-instance-connect:remotePort", ports);
-                let permission = Permission {
-                    sid: "OpenTunnels",
-                    action: "ec2-instance-connect:OpenTunnel",
-                    resource: "instance-connect-endpoint",
-                    condition,
-                };
-                others.push((permission, place));
+            if let Some(seconds) = access.tunnel_duration {
+                others.push((routes::open_tunnels(seconds), place));
             }
         }
     }
@@ -270,6 +271,8 @@ fn render(grants: &[Grant], others: &[(Permission, Place)], origin: &Origin, for
         permissions.entry(permission).or_default().insert(place);
     }
     let tunnels = permissions.keys().any(|permission| permission.resource == "instance-connect-endpoint");
+    let sessions = permissions.iter().filter(|(permission, _)| permission.action == routes::START_SESSION);
+    let partitions: BTreeSet<&str> = sessions.flat_map(|(_, places)| places).map(|place| place.partition).collect();
     let mut statements = Vec::new();
     for (suffix, from) in origin.conditions() {
         let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
@@ -282,10 +285,14 @@ fn render(grants: &[Grant], others: &[(Permission, Place)], origin: &Origin, for
                 statements.push(statement(sid, vec![permission.action], resources, condition));
             }
         }
+        for (sid, actions, resources, condition) in routes::session_statements(&partitions) {
+            statements.push(statement(format!("{sid}{suffix}"), actions, resources, and(condition, from.clone())));
+        }
         for (sid, actions) in [("FindInstances", &FIND[..]), ("Diagnose", &DIAGNOSE)] {
             let mut actions = actions.to_vec();
-            if tunnels && sid == "FindInstances" {
-                actions.push(DIAGNOSE[0]);
+            if sid == "FindInstances" {
+                actions.extend(tunnels.then_some(DIAGNOSE[0]));
+                actions.extend((!partitions.is_empty()).then_some(routes::CONNECTION_STATUS));
             }
             let everything = BTreeSet::from(["*".to_owned()]);
             statements.push(statement(format!("{sid}{suffix}"), actions, everything, from.clone()));

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use crate::domain::fleet::Host;
 use crate::domain::freshness::KEY_LIVES;
 use crate::domain::known_hosts;
+use crate::domain::source::Route;
 use crate::store::paths::Paths;
 use crate::store::pushes::{self, Outcome};
 use crate::store::trusted;
@@ -27,7 +28,8 @@ pub(super) fn text(paths: &Paths, host: &Host, is_live: bool, now: u64) -> Strin
     line("user", host.user.as_str());
     line("address", host.address.as_deref().unwrap_or("none"));
     line("port", &host.port.to_string());
-    line("route", if host.hook_pushes { "ProxyCommand or ProxyJump of your ssh config" } else { "TCP to the address" });
+    let route = if host.route == Route::Direct { "TCP to the address".to_owned() } else { host.route.to_string() };
+    line("route", if host.hook_pushes { "ProxyCommand or ProxyJump of your ssh config" } else { &route });
     line("private IPv4", &address(host.addresses.private.map(|address| address.to_string())));
     line("public IPv4", &address(host.addresses.public.map(|address| address.to_string())));
     line("IPv6", &address(host.addresses.ipv6.map(|address| address.to_string())));

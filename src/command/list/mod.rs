@@ -13,6 +13,7 @@ use crate::discover::failures;
 use crate::discover::survey::{self, Look};
 use crate::domain::fleet::Host;
 use crate::domain::ids::InstanceId;
+use crate::domain::source::{HostKeys, Route};
 use crate::domain::{duration, pattern, text};
 use crate::error::{Error, Kind, Result};
 use crate::store::config;
@@ -42,6 +43,9 @@ struct Row<'a> {
     vpc: &'a str,
     dns: &'a str,
     image: &'a str,
+    subnet: &'a str,
+    route: &'a Route,
+    host_keys: HostKeys,
     tags: &'a BTreeMap<String, String>,
     /// Only with `--live`: false if AWS could not be queried for this host, so that the values are from the index.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -213,6 +217,9 @@ fn row<'a>(host: &'a Host, is_live: bool, not_live: &HashSet<InstanceId>) -> Row
         vpc: &host.vpc,
         dns: &host.dns,
         image: &host.image,
+        subnet: &host.subnet,
+        route: &host.route,
+        host_keys: host.host_keys,
         tags: &host.tags,
         live: is_live.then(|| !not_live.contains(&host.id)),
     }
@@ -223,7 +230,11 @@ fn render(hosts: &[Host], not_live: &HashSet<InstanceId>, columns: &[Column]) ->
     let paint = |state: &str, cell: &str| ui::coloured(&io::stdout(), cell, table::colour(state));
     let is_live = |host: &Host| !not_live.contains(&host.id);
     if columns.is_empty() {
-        table::render(hosts, &Column::DEFAULT, ui::width_of(&io::stdout()), &is_live, &paint)
+        let mut columns = Column::DEFAULT.to_vec();
+        if hosts.iter().any(|host| host.route != Route::Direct) {
+            columns.insert(5, Column::Route);
+        }
+        table::render(hosts, &columns, ui::width_of(&io::stdout()), &is_live, &paint)
     } else {
         table::render(hosts, columns, None, &is_live, &paint)
     }

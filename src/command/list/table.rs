@@ -92,6 +92,7 @@ fn cell(host: &Host, column: &Column, is_live: bool) -> String {
         Column::User => host.user.to_string(),
         Column::State if is_live => host.state.clone(),
         Column::State => format!("{} (not live)", host.state),
+        Column::Route => host.route.to_string(),
         Column::Source => or_dash(&host.source),
         Column::Account => host.account.clone(),
         Column::Region => host.region.clone(),

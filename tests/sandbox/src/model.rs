@@ -133,6 +133,8 @@ pub struct Instance {
     pub network: Network,
     /// The generated console output.
     pub console: Console,
+    /// The ARN of its instance profile; empty: none.
+    pub instance_profile: String,
     /// Console output in place of the generated one.
     pub console_output: Option<Vec<u8>>,
     /// Console output returned without `Latest`; `None`: the same as with it.
@@ -179,6 +181,7 @@ impl Default for Instance {
             listen: 22,
             network: Network::Ok,
             console: Console::Keys,
+            instance_profile: String::new(),
             console_output: None,
             console_snapshot: None,
             nitro: true,
@@ -226,6 +229,8 @@ impl Instance {
         vpc,
         /// Sets the subnet.
         subnet,
+        /// Sets the ARN of the instance profile.
+        instance_profile,
         /// Lets its port say this and hang up.
         greeting,
     }
