@@ -29,7 +29,7 @@ pub fn allowed_sources(rules: &[Rule], port: u16) -> Vec<&str> {
     sources
 }
 
-/// Whether none of these sources (of [`who_may`]) can be an endpoint with these security groups. Addresses and prefix
+/// Whether none of these sources (of [`allowed_sources`]) can be an endpoint with these security groups. Addresses and prefix
 /// lists may contain the endpoint's or the client's address. With client IP preservation, a rule for the endpoint's
 /// group does not apply.
 #[must_use]

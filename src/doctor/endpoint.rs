@@ -89,7 +89,7 @@ fn allowed(endpoint: &Endpoint, around: &Surroundings, rules: &[Rule], found: &s
         return Finding::ok(CHECK, found);
     }
     let groups = around.groups.join(", ");
-    let sources = ingress::who_may(rules, PORT);
+    let sources = ingress::allowed_sources(rules, PORT);
     if !ingress::excludes_endpoint(&sources, &endpoint.groups, endpoint.preserves_client_ip) {
         return Finding::ok(
             CHECK,
