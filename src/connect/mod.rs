@@ -9,5 +9,7 @@ pub mod opening;
 pub mod push;
 pub mod queue;
 pub mod relay;
+pub mod session_manager;
+pub mod session_worker;
 pub mod target;
 pub mod worker;
