@@ -446,6 +446,8 @@ impl Transport for SessionStream {
     fn consume(&mut self, count: usize) {
         self.has_delivered |= count > 0;
         self.channel.consume(count, self.elapsed(Instant::now()));
+        // The output is in chunks: no descriptor reports the next one.
+        self.has_more |= count > 0 && !self.channel.output().is_empty();
     }
 
     fn room(&self) -> usize {
