@@ -10,6 +10,7 @@ use crate::discover::failures;
 use crate::discover::survey::{self, Look};
 use crate::domain::fleet::Host;
 use crate::domain::pattern;
+use crate::domain::source::{HostKeys, Route};
 use crate::error::{Error, Kind, Result};
 use crate::store::config;
 use crate::store::index::Index;
@@ -34,6 +35,9 @@ struct Row<'a> {
     vpc: &'a str,
     dns: &'a str,
     image: &'a str,
+    subnet: &'a str,
+    route: &'a Route,
+    host_keys: HostKeys,
 }
 
 /// Runs it.
@@ -116,6 +120,9 @@ fn json(hosts: &[Host]) -> Result<String> {
             vpc: &host.vpc,
             dns: &host.dns,
             image: &host.image,
+            subnet: &host.subnet,
+            route: &host.route,
+            host_keys: host.host_keys,
         })
         .collect();
     let text =
@@ -131,10 +138,12 @@ fn colour(state: &str) -> &'static str {
     }
 }
 
-const COLUMNS: usize = 7;
+const COLUMNS: usize = 8;
 const STATE: usize = 4;
 /// Columns that go where the width does not suffice for all, the first one first.
-const EXPENDABLE: [usize; 4] = [6, 5, 3, 2];
+const EXPENDABLE: [usize; 4] = [7, 6, 3, 2];
+/// Shown only if not all hosts are reached directly.
+const ROUTE: usize = 5;
 /// What is between two columns.
 const GAP: usize = 2;
 /// A name is not cut to less than this.
@@ -143,12 +152,13 @@ const SHORTEST_NAME: usize = 12;
 /// One line a host. On a terminal of `width` columns whatever does not fit is left out, the least telling first, and a
 /// long name is cut at last; into a file goes all of it. `paint` colours a cell by the host's state.
 fn table(hosts: &[Host], width: Option<usize>, paint: &dyn Fn(&str, &str) -> String) -> String {
-    let head = ["HOST", "INSTANCE", "ADDRESS", "USER", "STATE", "SOURCE", "REGION"].map(str::to_owned);
+    let head = ["HOST", "INSTANCE", "ADDRESS", "USER", "STATE", "ROUTE", "SOURCE", "REGION"].map(str::to_owned);
     let mut rows: Vec<[String; COLUMNS]> = std::iter::once(head).chain(hosts.iter().map(cells)).collect();
     let widest =
         |rows: &[[String; COLUMNS]], column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
     let mut widths: Vec<usize> = (0..COLUMNS).map(|column| widest(&rows, column)).collect();
-    let mut shown: Vec<usize> = (0..COLUMNS).collect();
+    let has_routes = hosts.iter().any(|host| host.route != Route::Direct);
+    let mut shown: Vec<usize> = (0..COLUMNS).filter(|&column| column != ROUTE || has_routes).collect();
     if let Some(width) = width {
         let total = |shown: &[usize], widths: &[usize]| -> usize {
             shown.iter().map(|&column| widths[column]).sum::<usize>() + GAP * (shown.len() - 1)
@@ -189,6 +199,7 @@ fn cells(host: &Host) -> [String; COLUMNS] {
         if host.port == 22 { address.to_owned() } else { format!("{address}:{}", host.port) },
         host.user.to_string(),
         host.state.clone(),
+        host.route.to_string(),
         host.source.clone(),
         host.region.clone(),
     ]
@@ -226,6 +237,16 @@ mod tests {
             assert!(lines[2].contains("web") && lines[2].contains("i-0abc12de") && lines[2].contains("running"));
         }
         assert_eq!(plain(&hosts, Some(200)), whole);
+    }
+
+    #[test]
+    fn the_route_is_a_column_if_not_all_hosts_are_direct() {
+        let direct = samples::host(Some("web"), "i-0abc12de", "u");
+        let tunnel = Host { route: Route::Endpoint, ..samples::host(Some("db"), "i-0abc12df", "u") };
+        assert!(!plain(&[direct.clone()], None)[0].contains("ROUTE"));
+        let lines = plain(&[direct, tunnel], None);
+        let columns: Vec<_> = lines.iter().map(|line| line.split_whitespace().nth(5).unwrap_or_default()).collect();
+        assert_eq!(columns, ["ROUTE", "direct", "endpoint"], "{lines:#?}");
     }
 
     #[test]

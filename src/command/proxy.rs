@@ -11,6 +11,7 @@ use crate::connect::push;
 use crate::connect::relay::Relay;
 use crate::connect::target::{self, Known, Place};
 use crate::connect::worker::{Program, Request};
+use crate::domain::connection_options::Flags;
 use crate::domain::freshness;
 use crate::domain::identity::{Identity, Role, SsoRole};
 use crate::domain::ids::{InstanceId, OsUser};
@@ -131,6 +132,11 @@ fn prepare(context: &Context, args: &cli::Proxy, program: &Program, start: Insta
         identity: identity(args),
         address: args.address,
         key_type: args.key_type,
+        connection: Flags {
+            route: args.route.clone(),
+            max_tunnel_duration: args.max_tunnel_duration,
+            host_keys: args.host_keys,
+        },
     };
     let Timeouts { patience, limit, attempts } = timeouts(&known);
     let (job, address) = target::job(&context.paths, &known, program, &id, user, &place, patience)?;
@@ -198,9 +204,11 @@ fn timeouts(known: &Known) -> Timeouts {
 }
 
 fn carry(context: &Context, relay: Relay, id: &InstanceId) -> Result<Exit> {
-    // Whoever captures ssh's stderr waits for its last writer, and a session in the background (ssh -f) may last for
-    // days. Nothing is printed any more.
-    let _ = descriptors::give_up_stderr();
+    // A program that captures ssh's stderr waits for its last writer, and a session in the background (ssh -f) may last
+    // for days. asyncssh, in contrast, takes the end of the proxy's stderr for the end of the connection.
+    if caller::argv().as_deref().is_some_and(intent::is_ssh) {
+        let _ = descriptors::give_up_stderr();
+    }
     let retire = || keys::retire(&context.paths, id, clock::now()).ok().flatten().map(Duration::from_millis);
     relay
         .run(retire)
