@@ -23,6 +23,7 @@ use crate::aws::client::{self, Patience};
 use crate::aws::{credentials, instances};
 use crate::connect::push::{self, Job};
 use crate::connect::relay::until;
+use crate::connect::tunnel::{self, TunnelAnswer, TunnelRequest};
 use crate::discover::locate;
 use crate::discover::sync::{self, Occasion};
 use crate::domain::fleet::Instance;
@@ -41,6 +42,8 @@ pub enum Request {
     Push(Box<Job>, u64),
     /// What AWS says of the instance now.
     Describe(Box<Job>),
+    /// Prepare a tunnel through an EC2 Instance Connect Endpoint.
+    Tunnel(Box<TunnelRequest>),
     /// The addresses of a name.
     Resolve(String),
     /// Which source and region has an instance of this id.
@@ -57,6 +60,8 @@ pub enum Answer {
     Pushed(u64),
     /// The instance, if there is one of that id.
     Instance(Option<Box<Instance>>),
+    /// The tunnel, or why there can be none.
+    Tunnel(TunnelAnswer),
     /// The addresses, in the resolver's order.
     Addresses(Vec<IpAddr>),
     /// Where the instance is.
@@ -259,6 +264,7 @@ fn answer(paths: &Paths, program: Program, request: Request) -> Result<Answer> {
                 Err(failure) => Err(failure.error),
             }
         }),
+        Request::Tunnel(request) => tunnel::prepare(paths, &request).map(Answer::Tunnel),
         Request::Locate(id) => locate(paths, &id),
         Request::Sync => {
             // The proxy tells what matters; the rest would stand between ssh's own lines.
