@@ -24,6 +24,7 @@ use crate::aws::{credentials, instances};
 use crate::connect::push::{self, Job};
 use crate::connect::relay::until;
 use crate::connect::session_worker::{self, SessionRequest};
+use crate::connect::tunnel::{self, TunnelAnswer, TunnelRequest};
 use crate::discover::locate;
 use crate::discover::sync::{self, Occasion};
 use crate::domain::fleet::Instance;
@@ -44,6 +45,8 @@ pub enum Request {
     Describe(Box<Job>),
     /// A request of Session Manager.
     Session(SessionRequest),
+    /// Prepare a tunnel through an EC2 Instance Connect Endpoint.
+    Tunnel(Box<TunnelRequest>),
     /// The addresses of a name.
     Resolve(String),
     /// Which source and region has an instance of this id.
@@ -60,6 +63,8 @@ pub enum Answer {
     Pushed(u64),
     /// The instance, if there is one of that id.
     Instance(Option<Box<Instance>>),
+    /// The tunnel, or why there can be none.
+    Tunnel(TunnelAnswer),
     /// The addresses, in the resolver's order.
     Addresses(Vec<IpAddr>),
     /// Where the instance is.
@@ -273,6 +278,7 @@ fn answer(paths: &Paths, program: Program, request: Request) -> Result<Answer> {
             }
         }),
         Request::Session(_) => Err(Error::new(Kind::Bug, "a request of Session Manager has its own process")),
+        Request::Tunnel(request) => tunnel::prepare(paths, &request).map(Answer::Tunnel),
         Request::Locate(id) => locate(paths, &id),
         Request::Sync => {
             // The proxy tells what matters; the rest would stand between ssh's own lines.
