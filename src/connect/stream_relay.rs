@@ -27,6 +27,8 @@ pub enum Via {
     Jump(String),
     /// A tunnel through an EC2 Instance Connect Endpoint.
     Endpoint(Box<OpenTunnel>),
+    /// A session of Session Manager.
+    Session,
 }
 
 /// A tunnel and its slot.
@@ -50,6 +52,10 @@ impl Via {
             Self::Endpoint(open) => {
                 Some(tunnel_errors::ended(&open.tunnel, open.opened, open.max_duration, closed))
             }
+            Self::Session => match closed {
+                Closed::Failed(error) => Some((**error).clone()),
+                _ => None,
+            },
             Self::Direct | Self::Jump(_) => None,
         }
     }

@@ -43,7 +43,7 @@ impl Opening<'_> {
 
     /// Begins to connect to an address, which replaces the present connection.
     fn dial(&mut self, host: &str) -> Result<()> {
-        self.racing.retain(|candidate| matches!(candidate.via, Via::Endpoint(_)));
+        self.racing.retain(|candidate| matches!(candidate.via, Via::Endpoint(_) | Via::Session));
         self.retry = None;
         if let Route::Jump(jump_host) = &self.target.job.connection.route {
             let child = jump::start(self.target, jump_host, host)?;
@@ -63,6 +63,7 @@ impl Opening<'_> {
         let host = self.target.host.clone();
         match (candidate.via, &candidate.stream) {
             (Via::Endpoint(tunnel), _) => return self.tunnel_closed(*tunnel, closed),
+            (Via::Session, _) => return self.session_closed(closed, &candidate.server.text_before_version()),
             (Via::Jump(name), _) => {
                 let message = format!("{name}: {closed}");
                 self.connection_failed(&host, &message);
@@ -163,10 +164,10 @@ impl Opening<'_> {
     pub(super) fn unreachable(&self) -> Error {
         let Target { host, port, job, timeout, .. } = self.target;
         let limit = self.target.limit.map_or(*timeout, |limit| limit.min(*timeout)).as_secs_f32();
-        if let Some(error) = self.tunnel_error(limit) {
+        if let Some(error) = self.session_error(limit).or_else(|| self.tunnel_error(limit)) {
             return error;
         }
-        let direct = self.racing.iter().find(|candidate| !matches!(candidate.via, Via::Endpoint(_)));
+        let direct = self.racing.iter().find(|candidate| !matches!(candidate.via, Via::Endpoint(_) | Via::Session));
         let (what, hint) = match (&self.address_failure, direct) {
             (Some(failure), None) => (failure.message.clone(), failure.hint),
             (_, Some(candidate)) => {
@@ -214,7 +215,7 @@ impl Opening<'_> {
     }
 
     fn has_no_failure(&self) -> bool {
-        self.address_failure.is_none() && !self.tunnel.has_failed() && !self.tunnel.is_pending()
+        self.address_failure.is_none() && !self.tunnel.has_failed() && !self.session.has_failed() && !self.tunnel.is_pending()
     }
 
     fn use_address_of(&mut self, instance: &Instance) -> Result<()> {

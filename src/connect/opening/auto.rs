@@ -50,15 +50,15 @@ impl Opening<'_> {
         }
     }
 
-    /// The VPC has no usable endpoint. `auto` continues without one: with Session Manager where the instance is managed
-    /// (not supported yet: this is where that route is started), else directly.
+    /// The VPC has no usable endpoint. `auto` continues without one: with Session Manager, and directly if that fails as
+    /// well.
     pub(super) fn no_endpoint(&mut self, error: Error) -> Result<()> {
         if self.target.job.connection.route != Route::Auto {
             return Err(error);
         }
         ui::verbose(|| error.message.clone());
         self.tunnel = TunnelState::Failed(Box::new(error));
-        if self.dialled { Ok(()) } else { self.dial_host(None) }
+        self.start_session()
     }
 
     /// The direct connection has failed: the other route does not wait any longer.
@@ -141,14 +141,8 @@ impl Opening<'_> {
         .hint("run the command again; it uses the other route of the instance now"))
     }
 
-    /// Whether the instance-specific route is known not to exist: ssh then judges the host key.
+    /// Whether the instance-specific routes are known not to exist: ssh then judges the host key.
     fn tunnel_is_impossible(&self) -> bool {
-        self.tunnel.has_failed()
+        self.tunnel.has_failed() && self.session.has_failed()
     }
-}
-
-/// The error of `route = "ssm"`.
-pub(super) fn no_session_manager() -> Error {
-    Error::new(Kind::Config, "route = \"ssm\" is not supported by this version")
-        .hint("set another route for the host in config.toml")
 }

@@ -207,6 +207,11 @@ impl Opening<'_> {
     /// know the cause.
     pub(super) fn tunnel_failed(&mut self, error: Error) -> Result<()> {
         self.tunnel_at = None;
+        if self.target.job.connection.route == Route::Auto {
+            ui::verbose(|| error.message.clone());
+            self.tunnel = TunnelState::Failed(Box::new(error));
+            return self.start_session();
+        }
         let others = !self.racing.is_empty() || self.resolving.is_some() || self.retry.is_some();
         if !others && error.kind != Kind::Unreachable {
             return Err(error);

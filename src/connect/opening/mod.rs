@@ -7,7 +7,7 @@
 //! the key has been pushed within the push window. Until then every failure can be reported in-band, on a packet
 //! boundary, in place of the server's NEWKEYS.
 //!
-//! Parts: one route's connection (`candidate`), the address (`address`), the endpoint (`endpoint`), `auto` (`auto`),
+//! Parts: one route's connection (`candidate`), the address (`address`), the endpoint (`endpoint`), Session Manager (`session`), `auto` (`auto`),
 //! packets of the key exchange (`exchange`), poll(2) (`waiting`). Not here: what a packet is (`domain::handshake`), AWS
 //! (`connect::worker`), the bytes afterwards (`relay`, `stream_relay`).
 
@@ -36,10 +36,12 @@ mod auto;
 mod candidate;
 mod endpoint;
 mod exchange;
+mod session;
 mod waiting;
 
 use candidate::{Candidate, Progress};
 use endpoint::TunnelState;
+use session::SessionState;
 
 /// After so long without a response AWS is asked for the instance.
 const QUERY_AFTER: Duration = Duration::from_secs(1);
@@ -181,6 +183,7 @@ struct Opening<'a> {
     /// The address has been tried, which `auto` may not do at all.
     dialled: bool,
     tunnel: TunnelState,
+    session: SessionState,
     /// When `auto` starts the instance-specific route.
     tunnel_at: Option<Instant>,
     /// Cached endpoints and credentials were refused once.
@@ -228,6 +231,7 @@ pub fn open(
         address_failure: None,
         dialled: false,
         tunnel: TunnelState::NotStarted,
+        session: SessionState::NotStarted,
         tunnel_at: None,
         refreshed: false,
         queued: Duration::ZERO,
@@ -258,7 +262,7 @@ impl Opening<'_> {
         match &self.target.job.connection.route {
             Route::Direct | Route::Jump(_) => self.dial_host(speculative),
             Route::Endpoint => self.start_tunnel(),
-            Route::Ssm => Err(auto::no_session_manager()),
+            Route::Ssm => self.start_session(),
             Route::Auto => self.start_auto(),
         }
     }
