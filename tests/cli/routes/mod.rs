@@ -1,0 +1,3 @@
+//! Connections over each route, with the real ssh and what runs it.
+
+mod session_manager;
