@@ -36,8 +36,11 @@ fn chain(before: Option<OsString>, target: &Target, host: &str) -> Result<String
     let before = before.and_then(|chain| chain.into_string().ok()).unwrap_or_default();
     let id = target.job.id.as_str();
     if before.split(',').any(|one| one == id) {
-        return Err(Error::new(Kind::Config, format!("{} is reached through itself: its route is jump:{host}", target.job.name()))
-            .hint("correct route of one of the hosts in config.toml"));
+        return Err(Error::new(
+            Kind::Config,
+            format!("{} is reached through itself: its route is jump:{host}", target.job.name()),
+        )
+        .hint("correct route of one of the hosts in config.toml"));
     }
     Ok(if before.is_empty() { id.to_owned() } else { format!("{before},{id}") })
 }

@@ -215,7 +215,10 @@ impl Opening<'_> {
     }
 
     fn has_no_failure(&self) -> bool {
-        self.address_failure.is_none() && !self.tunnel.has_failed() && !self.session.has_failed() && !self.tunnel.is_pending()
+        self.address_failure.is_none()
+            && !self.tunnel.has_failed()
+            && !self.session.has_failed()
+            && !self.tunnel.is_pending()
     }
 
     fn use_address_of(&mut self, instance: &Instance) -> Result<()> {

@@ -136,7 +136,10 @@ impl Opening<'_> {
         let place = self.target.host.clone();
         Err(Error::new(
             Kind::Unreachable,
-            format!("{place} is another machine on this network: its host key is not that of {}", self.target.job.name()),
+            format!(
+                "{place} is another machine on this network: its host key is not that of {}",
+                self.target.job.name()
+            ),
         )
         .hint("run the command again; it uses the other route of the instance now"))
     }

@@ -97,7 +97,10 @@ fn a_login_takes_one_session_which_ends_with_it_and_shows_no_secret() {
     }
     let mut child = managed.stay(&[]);
     let lines = managed.world.survivors();
-    assert!(!lines.is_empty() && !lines.iter().any(|line| line.contains("token/") || line.contains("wss:")), "{lines:?}");
+    assert!(
+        !lines.is_empty() && !lines.iter().any(|line| line.contains("token/") || line.contains("wss:")),
+        "{lines:?}"
+    );
     kill("TERM", &child.id().to_string());
     child.wait().expect("ssh");
     managed.all_ended();
@@ -274,7 +277,7 @@ fn each_failure_has_its_error() {
         (
             SsmSwitches { deny_document: true, ..none() },
             6,
-            "AWS denies ssm:StartSession on the document AWS-StartSSHSession to profile prod".to_owned(),
+            "AWS denies ssm:StartSession on the document AWS-StartSSHSession to profile \"prod\"".to_owned(),
             "ssh-eic policy",
         ),
         (
@@ -324,7 +327,11 @@ fn each_failure_has_its_error() {
     }
     let denied = Switches { deny: Some(vec!["StartSession".to_owned()]), ..Switches::default() };
     managed.world.sandbox.switches(denied).expect("switches");
-    managed.ssh(&["true"]).fails_with(255).says(&format!("AWS denies ssm:StartSession on {name}")).says("ssh-eic policy");
+    managed
+        .ssh(&["true"])
+        .fails_with(255)
+        .says(&format!("AWS denies ssm:StartSession on {name}"))
+        .says("ssh-eic policy");
     managed.all_ended();
 }
 
