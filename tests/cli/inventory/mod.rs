@@ -18,7 +18,7 @@ fn example() -> PathBuf {
 }
 
 /// Whether all of these commands are there; a test that needs them is skipped elsewhere, never under CI.
-fn has(world: &World, commands: &[&str]) -> bool {
+pub(crate) fn has(world: &World, commands: &[&str]) -> bool {
     let missing = commands.iter().find(|command| world.sh(&format!("command -v {command}")).code != Some(0));
     assert!(missing.is_none() || std::env::var_os("CI").is_none(), "{missing:?} is missing: tests/run installs it");
     missing.is_none()
