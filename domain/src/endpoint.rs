@@ -60,8 +60,7 @@ impl Names {
     /// dual-stack names only. None: there is no such name, above all no FIPS name.
     #[must_use]
     pub fn select(&self, fips: bool, dualstack: bool) -> Option<&str> {
-        let (ipv4, both) =
-            if fips { (&self.ipv4_fips, &self.dualstack_fips) } else { (&self.ipv4, &self.dualstack) };
+        let (ipv4, both) = if fips { (&self.ipv4_fips, &self.dualstack_fips) } else { (&self.ipv4, &self.dualstack) };
         let (first, second) = if dualstack { (both, ipv4) } else { (ipv4, both) };
         [first, second].into_iter().flatten().map(String::as_str).find(|name| !name.is_empty())
     }
@@ -191,10 +190,7 @@ mod tests {
         assert_eq!(words(&list[..1], v4), "no EC2 Instance Connect Endpoint");
         assert_eq!(words(&list[1..3], v6), "eice-3 reaches IPv4 only");
         assert_eq!(words(&list[3..], v4), "eice-4 reaches IPv6 only");
-        assert_eq!(
-            words(&list[4..], v4),
-            "eice-5 belongs to account 999999999999, and only that can use it"
-        );
+        assert_eq!(words(&list[4..], v4), "eice-5 belongs to account 999999999999, and only that can use it");
     }
 
     #[test]

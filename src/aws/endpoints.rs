@@ -48,8 +48,7 @@ impl fmt::Debug for SignedUrl {
 /// As [`failure::explain`].
 pub async fn of_vpc(session: &Session, vpc: &str) -> Result<Vec<Endpoint>> {
     let client = Client::new(&session.config);
-    let filter =
-        |name: &str, values: Vec<String>| Filter::builder().name(name).set_values(Some(values)).build();
+    let filter = |name: &str, values: Vec<String>| Filter::builder().name(name).set_values(Some(values)).build();
     let filters =
         vec![filter("vpc-id", vec![vpc.to_owned()]), filter("state", USABLE_STATES.map(str::to_owned).to_vec())];
     let mut found = Vec::new();
@@ -155,8 +154,8 @@ fn presigned(
         .settings(settings)
         .build()
         .map_err(|error| failed().because(error))?;
-    let request = SignableRequest::new("GET", &url, std::iter::empty(), SignableBody::Bytes(b""))
-        .map_err(|_| failed())?;
+    let request =
+        SignableRequest::new("GET", &url, std::iter::empty(), SignableBody::Bytes(b"")).map_err(|_| failed())?;
     // Neither error is kept: it could contain the URL.
     let (instructions, _) = sign(request, &params.into()).map_err(|_| failed())?.into_parts();
     for (name, value) in instructions.params() {

@@ -5,8 +5,8 @@
 
 pub mod disconnect;
 pub mod early_dial;
-pub mod opening;
 pub mod jump;
+pub mod opening;
 pub mod push;
 pub mod queue;
 pub mod relay;

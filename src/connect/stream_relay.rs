@@ -47,9 +47,7 @@ impl Via {
     #[must_use]
     pub fn ended(&self, closed: &Closed) -> Option<Error> {
         match self {
-            Self::Endpoint(open) => {
-                Some(tunnel_errors::ended(&open.tunnel, open.opened, open.max_duration, closed))
-            }
+            Self::Endpoint(open) => Some(tunnel_errors::ended(&open.tunnel, open.opened, open.max_duration, closed)),
             Self::Direct | Self::Jump(_) => None,
         }
     }
@@ -213,10 +211,8 @@ impl StreamRelay {
 
 /// Whether ssh has closed its side: of a session that it ended itself.
 fn client_has_closed() -> bool {
-    let mut fds = [
-        PollFd::from_borrowed_fd(stdout(), PollFlags::empty()),
-        PollFd::from_borrowed_fd(stdin(), PollFlags::empty()),
-    ];
+    let mut fds =
+        [PollFd::from_borrowed_fd(stdout(), PollFlags::empty()), PollFd::from_borrowed_fd(stdin(), PollFlags::empty())];
     let now = until(Instant::now());
     poll(&mut fds, Some(&now)).is_ok() && fds.iter().any(|fd| fd.revents().intersects(GONE))
 }

@@ -80,7 +80,9 @@ fn refused(job: &Job, tunnel: &PreparedTunnel, max_duration: u16, refusal: &Refu
                 "a condition may limit the source network (are you on the VPN?) or maxTunnelDuration: {max_duration} s were requested, max_tunnel_duration in config.toml"
             ));
     }
-    if ["ExpiredToken", "UnrecognizedClient", "InvalidSignature", "InvalidClientTokenId"].iter().any(|c| code.contains(c))
+    if ["ExpiredToken", "UnrecognizedClient", "InvalidSignature", "InvalidClientTokenId"]
+        .iter()
+        .any(|c| code.contains(c))
     {
         return Error::new(Kind::Credentials, text)
             .hint(format!("sign in again: aws sso login{}", job.identity.flag()))

@@ -60,7 +60,9 @@ pub fn keep(paths: &Paths, vpc: &str, network: &str, worked: Option<Worked>, now
     };
     records.retain(|_, record| freshness::is_younger(record.at, now, LIFETIME));
     while records.len() > MOST {
-        let Some(oldest) = records.iter().min_by_key(|(_, record)| record.at).map(|(key, _)| key.clone()) else { break };
+        let Some(oldest) = records.iter().min_by_key(|(_, record)| record.at).map(|(key, _)| key.clone()) else {
+            break;
+        };
         records.remove(&oldest);
     }
     if files::make_private_folder(&paths.cache).is_ok() {

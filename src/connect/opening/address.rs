@@ -64,7 +64,7 @@ impl Opening<'_> {
         match (candidate.via, &candidate.stream) {
             (Via::Endpoint(tunnel), _) => return self.tunnel_closed(*tunnel, closed),
             (Via::Jump(name), _) => {
-                let message = format!("{name}: {closed}");
+                let message = format!("{name}: {}", jump::reason(&closed));
                 self.connection_failed(&host, &message);
                 let hint = "ssh to the jump host by hand; it has to reach the instance and to allow forwarding";
                 self.address_failure = Some(AddressFailure { message, hint: Some(hint) });
@@ -87,7 +87,7 @@ impl Opening<'_> {
     }
 
     /// The server closed the connection before its version line; `line` is what it sent instead.
-    fn closed_by_server(&mut self, place: &str, line: &str) {
+    pub(super) fn closed_by_server(&mut self, place: &str, line: &str) {
         self.address_failure = Some(if line.is_empty() {
             let message = format!("{place} closed the connection before it sent a version");
             AddressFailure { message, hint: Some(ssh_words::CLOSED_AT_ONCE) }
@@ -98,7 +98,7 @@ impl Opening<'_> {
     }
 
     /// The present attempt has failed before the server sent anything: another one follows if there may be more.
-    fn connection_failed(&mut self, host: &str, message: &str) {
+    pub(super) fn connection_failed(&mut self, host: &str, message: &str) {
         self.address_failure = Some(AddressFailure { message: message.to_owned(), hint: None });
         let at = Instant::now() + BETWEEN_ATTEMPTS;
         let is_in_time = self.target.limit.is_none_or(|limit| at < self.target.start + limit);
@@ -140,6 +140,7 @@ impl Opening<'_> {
             }
         }
         let is_stuck = self.racing.is_empty()
+            && self.probe.is_none()
             && self.resolving.is_none()
             && self.retry.is_none()
             && self.tunnel_at.is_none()

@@ -76,7 +76,11 @@ impl Opening<'_> {
         if self.target.port != PORT {
             return Err(Error::new(
                 Kind::Usage,
-                format!("{}: an endpoint opens tunnels to port 22 only, not {}", self.target.job.name(), self.target.port),
+                format!(
+                    "{}: an endpoint opens tunnels to port 22 only, not {}",
+                    self.target.job.name(),
+                    self.target.port
+                ),
             )
             .hint("set port = 22, or another route for the host in config.toml"));
         }
@@ -114,8 +118,7 @@ impl Opening<'_> {
         match answer {
             Ok(Answer::Tunnel(TunnelAnswer::Prepared(tunnel))) => {
                 let now = Instant::now();
-                let queued =
-                    Queued { tunnel: *tunnel, prepared: now, since: now, is_reported: false, next: now, slot };
+                let queued = Queued { tunnel: *tunnel, prepared: now, since: now, is_reported: false, next: now, slot };
                 self.tunnel = TunnelState::Queued(Box::new(queued));
                 self.check_tunnel_timers()
             }
@@ -167,7 +170,8 @@ impl Opening<'_> {
         let destination = Destination { url, proxy, addresses: tunnel.hop.clone(), headers: Vec::new() };
         let config = net::config(trust::roots(tunnel.ca_bundle.as_deref())?)?;
         let timeouts = Timeouts { connect: self.target.timeout, upgrade: self.target.timeout };
-        let open = OpenTunnel { tunnel, slot, opened: now, max_duration: self.target.job.connection.max_tunnel_duration };
+        let open =
+            OpenTunnel { tunnel, slot, opened: now, max_duration: self.target.job.connection.max_tunnel_duration };
         match Tunnel::start(destination, &config, Mode::Bytes, timeouts, now) {
             Ok(stream) => {
                 self.racing.push(Candidate::new(Via::Endpoint(Box::new(open)), Stream::Tunnel(Box::new(stream))));
@@ -183,8 +187,7 @@ impl Opening<'_> {
         if tunnel_errors::is_limit(&closed) {
             let now = Instant::now();
             let next = now + REFUSED_RETRY.mul_f64(0.5 + fastrand::f64());
-            let queued =
-                Queued { tunnel, prepared: now, since: now, is_reported: true, next, slot: Some(slot) };
+            let queued = Queued { tunnel, prepared: now, since: now, is_reported: true, next, slot: Some(slot) };
             self.tunnel = TunnelState::Queued(Box::new(queued));
             return Ok(());
         }
@@ -200,14 +203,20 @@ impl Opening<'_> {
             ui::verbose(|| format!("{}: {closed}; asking AWS for the endpoint again", tunnel.endpoint.id));
             return self.prepare_tunnel(Some(slot));
         }
-        self.tunnel_failed(tunnel_errors::explain(&self.target.job, &tunnel, self.target.job.connection.max_tunnel_duration, &closed))
+        self.tunnel_failed(tunnel_errors::explain(
+            &self.target.job,
+            &tunnel,
+            self.target.job.connection.max_tunnel_duration,
+            &closed,
+        ))
     }
 
     /// The tunnel cannot be opened. Another candidate may still win, and for an instance that cannot be reached AWS may
     /// know the cause.
     pub(super) fn tunnel_failed(&mut self, error: Error) -> Result<()> {
         self.tunnel_at = None;
-        let others = !self.racing.is_empty() || self.resolving.is_some() || self.retry.is_some();
+        let others =
+            !self.racing.is_empty() || self.probe.is_some() || self.resolving.is_some() || self.retry.is_some();
         if !others && error.kind != Kind::Unreachable {
             return Err(error);
         }

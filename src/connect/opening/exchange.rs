@@ -26,7 +26,7 @@ impl Exchange {
     }
 
     /// `bytes`: whole lines and packets of the server. Some: the host key is in them.
-    fn from_server(&mut self, bytes: &[u8]) -> Option<Presented> {
+    pub(super) fn from_server(&mut self, bytes: &[u8]) -> Option<Presented> {
         let mut found = None;
         for packet in kex::packets(behind_version(bytes, &mut self.server_version)) {
             if let Ok(Some(presented)) = self.observer.read(Sender::Server, packet) {

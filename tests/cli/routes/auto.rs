@@ -62,6 +62,12 @@ fn without_an_endpoint_the_address_is_used() {
     world.ssh(&["alone", "true"]).ok();
     world.ssh(&["alone", "true"]).ok();
     assert!(tunnels(&world).is_empty());
+    // A host key that has changed is then ssh's to judge.
+    login(&world);
+    let script = "cd $HOME/.ssh/eic; other=$(grep '$WEB1 ssh-ed25519' known_hosts | cut -d' ' -f3); [ \"$other\" ] &&
+        sed -i \"/$WEB1/!s|ssh-ed25519 .*|ssh-ed25519 $other|\" known_hosts";
+    world.sh(&script.replace("$WEB1", &world.web1)).ok();
+    world.ssh(&["alone", "true"]).fails_with(255).says("REMOTE HOST IDENTIFICATION HAS CHANGED");
 }
 
 #[test]
@@ -87,8 +93,20 @@ fn another_machine_at_the_address_gets_no_further_than_its_host_key() {
     network(&world, &world.web1, Network::Away);
     let stranger = world.sandbox.add(Instance::new("stranger").address("10.0.3.7").vpc("vpc-other")).unwrap();
     let story = world.ssh(&["prod-web-1", "echo $SSH_EIC_INSTANCE"]);
+    assert_eq!(story.ok(), format!("{}\n", world.web1));
     assert!(!story.stderr.contains("REMOTE HOST IDENTIFICATION HAS CHANGED"), "{story}");
-    story.says("10.0.3.7 is another machine on this network: its host key is not that of prod-web-1");
+    let warning =
+        "ssh-eic: warning: 10.0.3.7 is another machine on this network: its host key is not the key of prod-web-1";
+    story.says(warning);
+    assert!(!world.ssh(&["prod-web-1", "true"]).stderr.contains("another machine"), "known by now");
+    // Also on a network where the address was the instance's before.
+    world.write(
+        ".cache/ssh-eic/routes.json",
+        &world.read(".cache/ssh-eic/routes.json").replace("specific", "direct").replace(" stranger", "x"),
+    );
+    let story = world.ssh(&["prod-web-1", "true"]);
+    story.fails_with(255).says("10.0.3.7 is another machine on this network").says("run the command again");
+    assert!(!story.stderr.contains("REMOTE HOST IDENTIFICATION HAS CHANGED"), "{story}");
     login(&world);
     assert!(!world.sandbox.sshd_log(&stranger).contains("Accepted"), "{}", world.sandbox.sshd_log(&stranger));
 }

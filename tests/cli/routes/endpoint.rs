@@ -60,7 +60,12 @@ fn files_arrive_whole_in_both_directions_however_the_endpoint_sends_them() {
     assert_eq!(world.sh(script).ok(), "whole\n");
     switch(
         &world,
-        TunnelSwitches { upgrade: Upgrade::WithFirstFrame, frame_size: 1 << 20, empty_frames: true, ..TunnelSwitches::default() },
+        TunnelSwitches {
+            upgrade: Upgrade::WithFirstFrame,
+            frame_size: 1 << 20,
+            empty_frames: true,
+            ..TunnelSwitches::default()
+        },
     );
     let rsync = "set -e; cd $HOME; command -v rsync >/dev/null || { echo whole; exit; }
         rsync -a big prod-web-1:synced; rsync -a prod-web-1:synced again; cmp big again; echo whole";
@@ -73,7 +78,9 @@ fn files_arrive_whole_in_both_directions_however_the_endpoint_sends_them() {
 fn a_master_shares_one_tunnel_and_pongs() {
     let Some(world) = world("endpoint") else { return };
     let control = "-o ControlMaster=auto -o ControlPersist=60 -o ControlPath=~/.ssh/cm-%C";
-    world.sh(&format!("ssh {control} prod-web-1 true; for i in 1 2 3; do ssh {control} prod-web-1 true || exit; done")).ok();
+    world
+        .sh(&format!("ssh {control} prod-web-1 true; for i in 1 2 3; do ssh {control} prod-web-1 true || exit; done"))
+        .ok();
     assert_eq!(tunnels(&world).len(), 1);
     world.sandbox.ping_tunnels().unwrap();
     wait_until("the ping was not answered", || tunnels(&world)[0].pongs > 0);
@@ -128,7 +135,7 @@ fn ipv6_addresses_go_through_an_endpoint_for_ipv6() {
 fn the_signed_url_is_neither_logged_nor_written_nor_an_argument() {
     let Some(world) = world("endpoint") else { return };
     let script = "cd $HOME; SSH_EIC_LOG=trace ssh -vvv prod-web-1 'for p in /proc/[0-9]*/cmdline; do tr \"\\\\0\" \" \" < $p; done 2>/dev/null' > out 2>&1
-        grep -c 'ssh-eic' out; grep -rlE 'X-Amz-Signature|X-Amz-Credential|openTunnel' . ; true";
+        grep -c 'ssh-eic' out; grep -rlE 'X-Am[z]-Signature|X-Am[z]-Credential|openTunne[l]' . ; true";
     let story = world.sh(script);
     let lines: Vec<&str> = story.ok().lines().collect();
     assert!(lines.len() == 1 && lines[0] != "0", "{story}");

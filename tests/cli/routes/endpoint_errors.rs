@@ -17,7 +17,9 @@ fn an_endpoint_that_cannot_reach_sshd_names_the_security_group() {
         "ssh-eic: error: eice-0aaaabbbbccccdddd cannot reach prod-web-1 ({}): Unable to connect to target\n",
         world.web1
     ));
-    story.says("ssh-eic: hint: allow port 22 from sg-0eeeeffff00001111 in the instance's security group; is sshd running?");
+    story.says(
+        "ssh-eic: hint: allow port 22 from sg-0eeeeffff00001111 in the instance's security group; is sshd running?",
+    );
 }
 
 #[test]
@@ -52,12 +54,8 @@ fn a_vpc_without_a_usable_endpoint_is_named() {
     let story = world.ssh(&["alone", "true"]);
     story.fails_with(255).says("no EC2 Instance Connect Endpoint in vpc-9");
     story.says("aws ec2 create-instance-connect-endpoint --subnet-id subnet-0aaaabbbbccccdddd --region eu-west-1");
-    let ipv6 = Endpoint {
-        id: "eice-06".into(),
-        vpc: "vpc-8".into(),
-        address_type: "ipv6".into(),
-        ..Endpoint::default()
-    };
+    let ipv6 =
+        Endpoint { id: "eice-06".into(), vpc: "vpc-8".into(), address_type: "ipv6".into(), ..Endpoint::default() };
     world.sandbox.add_endpoint(ipv6).unwrap();
     world.add(Instance::new("four").address("10.0.3.71").vpc("vpc-8"));
     world.ssh(&["four", "true"]).fails_with(255).says("eice-06 reaches IPv6 only");
@@ -67,7 +65,10 @@ fn a_vpc_without_a_usable_endpoint_is_named() {
 #[test]
 fn another_port_is_rejected_before_any_request() {
     let Some(world) = world("endpoint") else { return };
-    world.ssh(&["-p", "2222", "-o", "ControlPath=none", "prod-web-1", "true"]).fails_with(255).says("to port 22 only, not 2222");
+    world
+        .ssh(&["-p", "2222", "-o", "ControlPath=none", "prod-web-1", "true"])
+        .fails_with(255)
+        .says("to port 22 only, not 2222");
     assert!(!actions(&world).iter().any(|action| action != "SendSSHPublicKey"), "{:?}", actions(&world));
 }
 

@@ -29,7 +29,10 @@ fn a_managed_host_is_the_jump_host_and_each_key_is_pushed_once() {
 #[test]
 fn the_last_line_of_the_jump_host_s_ssh_is_the_error() {
     let Some(world) = world("direct") else { return };
-    world.write(".ssh/config", &format!("{}\nHost bastion\n  HostName 127.0.0.1\n  Port 9\n", world.read(".ssh/config")));
+    world.write(
+        ".ssh/config",
+        &format!("{}\nHost bastion\n  HostName 127.0.0.1\n  Port 9\n", world.read(".ssh/config")),
+    );
     with_jump(&world, "bastion");
     let story = world.ssh(&["prod-web-1", "true"]);
     story.fails_with(255).says("is unreachable: bastion: ssh: connect to host 127.0.0.1 port 9: Connection refused");

@@ -28,7 +28,10 @@ fn set_route(world: &World, route: &str, more: &str) {
     let path = ".config/ssh-eic/config.toml";
     let config = world.read(path);
     let config = config.split("\n[defaults]").next().unwrap();
-    world.write(path, &format!("{config}\n[defaults]\nroute = \"{route}\"\n{more}\n[limits]\nconnect_timeout = \"1m\"\n"));
+    world.write(
+        path,
+        &format!("{config}\n[defaults]\nroute = \"{route}\"\n{more}\n[limits]\nconnect_timeout = \"1m\"\n"),
+    );
     world.eic(&["sync"]).ok();
     world.sandbox.clear_calls().unwrap();
 }
