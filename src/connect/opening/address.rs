@@ -59,12 +59,12 @@ impl Opening<'_> {
     }
 
     /// A candidate has ended before its version line.
-    pub(super) fn candidate_failed(&mut self, candidate: Candidate, closed: Closed) -> Result<()> {
+    pub(super) fn candidate_failed(&mut self, candidate: Candidate, closed: &Closed) -> Result<()> {
         let host = self.target.host.clone();
         match (candidate.via, &candidate.stream) {
             (Via::Endpoint(tunnel), _) => return self.tunnel_closed(*tunnel, closed),
             (Via::Jump(name), _) => {
-                let message = format!("{name}: {}", jump::reason(&closed));
+                let message = format!("{name}: {}", jump::reason(closed));
                 self.connection_failed(&host, &message);
                 let hint = "ssh to the jump host by hand; it has to reach the instance and to allow forwarding";
                 self.address_failure = Some(AddressFailure { message, hint: Some(hint) });
@@ -75,7 +75,7 @@ impl Opening<'_> {
                 match closed {
                     Closed::Connect { .. } => self.connection_failed(&ip, &closed.to_string()),
                     Closed::Broken { error, .. } => {
-                        let error = reason(&std::io::Error::from(error));
+                        let error = reason(&std::io::Error::from(*error));
                         self.connection_failed(&ip, &format!("{place}: {error}"));
                     }
                     _ => self.closed_by_server(&place, &candidate.server.text_before_version()),

@@ -409,7 +409,7 @@ impl Opening<'_> {
             Err(error) => return Err(Error::new(Kind::Bug, "cannot read from ssh").because(error)),
         };
         let pass = self.client.read(&block[..count]);
-        self.exchange.from_client(&pass);
+        self.exchange.read_client_bytes(&pass);
         if self.server.is_some() {
             self.to_server.push(&pass);
         } else {
@@ -435,7 +435,7 @@ impl Opening<'_> {
                 Progress::Version => return self.choose(at),
                 Progress::Closed(closed) => {
                     let candidate = self.racing.remove(at);
-                    self.candidate_failed(candidate, closed)?;
+                    self.candidate_failed(candidate, &closed)?;
                 }
             }
         }

@@ -56,8 +56,8 @@ impl Probe {
         let mut stream = crate::net::Stream::Tcp(tcp);
         let kexinit = packet(&kexinit(types));
         let mut exchange = Exchange::default();
-        exchange.from_client(handshake::OUR_VERSION);
-        exchange.from_client(&kexinit);
+        exchange.read_client_bytes(handshake::OUR_VERSION);
+        exchange.read_client_bytes(&kexinit);
         stream.send(handshake::OUR_VERSION);
         stream.send(&kexinit);
         Self { stream, server: Direction::new(), exchange, received: Vec::new(), is_asked: false }
@@ -69,7 +69,7 @@ impl Probe {
         let pass = self.server.read(self.stream.received());
         self.stream.consume(count);
         self.received.extend_from_slice(&pass);
-        if let Some(presented) = self.exchange.from_server(&pass) {
+        if let Some(presented) = self.exchange.read_server_bytes(&pass) {
             return Probed::HostKey(Box::new(presented));
         }
         if !self.is_asked
@@ -82,7 +82,7 @@ impl Probe {
             let mut message = vec![SSH_MSG_KEX_ECDH_INIT];
             push_string(&mut message, &point);
             let message = packet(&message);
-            self.exchange.from_client(&message);
+            self.exchange.read_client_bytes(&message);
             self.stream.send(&message);
             self.stream.advance(now);
         }

@@ -38,7 +38,7 @@ fn ansible_with_25_forks_reaches_every_host_over_one_endpoint() {
         return;
     }
     let hosts: Vec<Instance> =
-        (0..25).map(|n| Instance::new(&format!("node-{n:02}")).address(&format!("10.0.4.{}", n + 10))).collect();
+        (0..25).map(|n| Instance::new(&format!("node-{n:02}")).address(format!("10.0.4.{}", n + 10))).collect();
     world.sandbox.add_many(hosts).unwrap();
     world.eic(&["sync"]).ok();
     let names: Vec<String> = (0..25).map(|n| format!("node-{n:02}")).collect();
