@@ -93,7 +93,7 @@ pub fn connect_timeout(argv: &[Vec<u8>]) -> Option<Duration> {
 #[must_use]
 pub fn config_file(argv: &[Vec<u8>]) -> Option<String> {
     let given = options(argv).into_iter().rfind(|(flag, _)| *flag == b'F');
-    given.and_then(|(_, value)| String::from_utf8(value.to_vec()).ok()).filter(|file| !file.is_empty())
+    given.and_then(|(_, value)| String::from_utf8(value).ok()).filter(|file| !file.is_empty())
 }
 
 /// The `ConnectionAttempts` on the command line of the calling ssh, if it gives them.

@@ -93,7 +93,7 @@ fn remove_generated(paths: &Paths) {
         remove_in(&tokens, &|name| name.ends_with(".ssh-eic.lock"));
     }
     remove_in(&paths.cache, &|name| matches!(name, "images.json" | "routes.json"));
-    remove_in(&paths.endpoints(), &|name| name.ends_with(".json"));
+    remove_in(&paths.endpoints(), &|name| name.split_once('.').is_some_and(|(_, extension)| extension == "json"));
     remove_in(&paths.tunnel_slots(), &|name| name.starts_with("eice-"));
     // With the lock held, no temporary is anybody's.
     writers::sweep_temporaries(paths, true);

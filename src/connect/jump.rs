@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use crate::connect::opening::Target;
 use crate::error::{Error, Kind, Result};
-use crate::net::Child;
+use crate::net::{Child, Closed};
 use crate::sys::environment::variable;
 
 /// The ids of the instances whose proxies started this one, separated by commas.
@@ -29,6 +29,14 @@ pub fn start(target: &Target, host: &str, address: &str) -> Result<Child> {
     arguments.extend(["--".to_owned(), host.to_owned()]);
     Child::spawn("env", &arguments)
         .map_err(|error| Error::new(Kind::File, format!("cannot start ssh to {host}")).because(error))
+}
+
+/// Why `ssh -W` ended: its last line. The message of a DISCONNECT (another proxy of ours) without ssh's introduction.
+#[must_use]
+pub fn reason(closed: &Closed) -> String {
+    let text = closed.to_string();
+    let message = text.strip_prefix("Received disconnect from ").and_then(|rest| rest.split_once(": "));
+    message.map_or_else(|| text.clone(), |(_, message)| message.trim_start_matches("ssh-eic: ").to_owned())
 }
 
 /// The chain with this instance added.

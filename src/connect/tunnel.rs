@@ -97,15 +97,14 @@ async fn prepare_now(paths: &Paths, request: &TunnelRequest) -> Result<TunnelAns
     let vpc = &instance.network.vpc;
     let cached = if request.refresh { None } else { known::of_vpc(paths, vpc, account, now) };
     let is_cached = cached.is_some() || session.kept.is_some();
-    let list = match cached {
-        Some(list) => list,
-        None => {
-            let list = endpoints::of_vpc(&session, vpc).await?;
-            if let Err(error) = known::keep(paths, vpc, account, &list, now) {
-                ui::verbose(|| error.message);
-            }
-            list
+    let list = if let Some(list) = cached {
+        list
+    } else {
+        let list = endpoints::of_vpc(&session, vpc).await?;
+        if let Err(error) = known::keep(paths, vpc, account, &list, now) {
+            ui::verbose(|| error.message);
         }
+        list
     };
     let endpoint = match endpoint::select(&list, &instance.network.subnet, &instance.address, account) {
         Ok(endpoint) => endpoint,

@@ -10,15 +10,19 @@ use crate::error::{Error, Kind, Result};
 use crate::ui;
 
 mod address;
+mod agent;
 mod case;
 mod client;
 mod credentials;
+mod endpoint;
 mod files;
 mod include;
 mod instance;
+mod jump;
 mod login;
 mod options;
 mod push;
+mod route;
 mod state;
 
 pub use case::Case;
@@ -58,7 +62,7 @@ const CHECKS: [Check; 17] = [
     of_host("options", options::shadowed),
     of_machine("credentials", credentials::standing),
     of_host("instance", instance::state),
-    of_host("address", address::reachable),
+    of_host("address", route::usable),
     of_host("push", push::key),
 ];
 

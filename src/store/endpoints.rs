@@ -1,7 +1,7 @@
 //! EC2 Instance Connect Endpoints of VPCs, and the networks of instances, kept between connections. Losing them costs a
 //! request; a record that proves wrong is removed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -39,7 +39,7 @@ pub struct Network {
 /// The endpoints of a VPC as this account listed them before.
 #[must_use]
 pub fn of_vpc(paths: &Paths, vpc: &str, account: Option<&str>, now: u64) -> Option<Vec<Endpoint>> {
-    let record: Record = read(path(paths, vpc))?;
+    let record: Record = read(&path(paths, vpc))?;
     let lifetime = if record.endpoints.is_empty() { EMPTY_LIFETIME } else { LIFETIME };
     let is_usable = record.account.as_deref() == account && freshness::is_younger(record.read, now, lifetime);
     is_usable.then_some(record.endpoints)
@@ -63,7 +63,7 @@ pub fn forget(paths: &Paths, vpc: &str) {
 /// The network of an instance, if it is known.
 #[must_use]
 pub fn network(paths: &Paths, id: &InstanceId) -> Option<Network> {
-    read(path(paths, id.as_str()))
+    read(&path(paths, id.as_str()))
 }
 
 /// Keeps the network of an instance.
@@ -75,8 +75,8 @@ pub fn keep_network(paths: &Paths, id: &InstanceId, network: &Network) -> Result
     write(paths, id.as_str(), network)
 }
 
-fn read<T: DeserializeOwned>(path: PathBuf) -> Option<T> {
-    serde_json::from_slice(&trusted::read(&path).ok().flatten()?).ok()
+fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    serde_json::from_slice(&trusted::read(path).ok().flatten()?).ok()
 }
 
 fn write(paths: &Paths, name: &str, record: &impl Serialize) -> Result<()> {

@@ -59,13 +59,13 @@ impl Opening<'_> {
     }
 
     /// A candidate has ended before its version line.
-    pub(super) fn candidate_failed(&mut self, candidate: Candidate, closed: Closed) -> Result<()> {
+    pub(super) fn candidate_failed(&mut self, candidate: Candidate, closed: &Closed) -> Result<()> {
         let host = self.target.host.clone();
         match (candidate.via, &candidate.stream) {
             (Via::Endpoint(tunnel), _) => return self.tunnel_closed(*tunnel, closed),
             (Via::Session, _) => return self.session_closed(closed, &candidate.server.text_before_version()),
             (Via::Jump(name), _) => {
-                let message = format!("{name}: {closed}");
+                let message = format!("{name}: {}", jump::reason(closed));
                 self.connection_failed(&host, &message);
                 let hint = "ssh to the jump host by hand; it has to reach the instance and to allow forwarding";
                 self.address_failure = Some(AddressFailure { message, hint: Some(hint) });
@@ -76,7 +76,7 @@ impl Opening<'_> {
                 match closed {
                     Closed::Connect { .. } => self.connection_failed(&ip, &closed.to_string()),
                     Closed::Broken { error, .. } => {
-                        let error = reason(&std::io::Error::from(error));
+                        let error = reason(&std::io::Error::from(*error));
                         self.connection_failed(&ip, &format!("{place}: {error}"));
                     }
                     _ => self.closed_by_server(&place, &candidate.server.text_before_version()),
@@ -88,7 +88,7 @@ impl Opening<'_> {
     }
 
     /// The server closed the connection before its version line; `line` is what it sent instead.
-    fn closed_by_server(&mut self, place: &str, line: &str) {
+    pub(super) fn closed_by_server(&mut self, place: &str, line: &str) {
         self.address_failure = Some(if line.is_empty() {
             let message = format!("{place} closed the connection before it sent a version");
             AddressFailure { message, hint: Some(ssh_words::CLOSED_AT_ONCE) }
@@ -99,7 +99,7 @@ impl Opening<'_> {
     }
 
     /// The present attempt has failed before the server sent anything: another one follows if there may be more.
-    fn connection_failed(&mut self, host: &str, message: &str) {
+    pub(super) fn connection_failed(&mut self, host: &str, message: &str) {
         self.address_failure = Some(AddressFailure { message: message.to_owned(), hint: None });
         let at = Instant::now() + BETWEEN_ATTEMPTS;
         let is_in_time = self.target.limit.is_none_or(|limit| at < self.target.start + limit);
@@ -141,6 +141,7 @@ impl Opening<'_> {
             }
         }
         let is_stuck = self.racing.is_empty()
+            && self.probe.is_none()
             && self.resolving.is_none()
             && self.retry.is_none()
             && self.tunnel_at.is_none()

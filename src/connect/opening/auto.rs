@@ -6,14 +6,17 @@
 
 use std::fs;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::probe::{Probe, Probed};
 use super::{Candidate, Opening, TunnelState};
 use crate::connect::stream_relay::Via;
 use crate::domain::host_certificate::Presented;
+use crate::domain::host_key::HostKeyType;
 use crate::domain::known_hosts::KnownKeys;
 use crate::domain::source::Route;
 use crate::error::{Error, Kind, Result};
+use crate::net::{Closed, Tcp};
 use crate::store::routes::{self, Worked};
 use crate::sys::{clock, local_network};
 use crate::ui;
@@ -34,7 +37,56 @@ impl Opening<'_> {
     }
 
     fn start_direct(&mut self) -> Result<()> {
-        if self.is_stranger_known() { Ok(()) } else { self.dial_host(None) }
+        if self.is_stranger_known() {
+            // Recently another machine: not before the other route has turned out not to exist.
+            return self.start_specific_route();
+        }
+        if self.last_route() == Some(Worked::Direct) {
+            return self.dial_host(None);
+        }
+        let Ok(ip) = self.target.host.parse::<IpAddr>() else { return self.dial_host(None) };
+        let types: Vec<HostKeyType> = self.known_keys().hosts.iter().map(|listed| listed.key.key_type()).collect();
+        match Tcp::start(&[ip], self.target.port, None, Instant::now()) {
+            Ok(tcp) => {
+                self.probe = Some(Probe::start(tcp, &types));
+                Ok(())
+            }
+            Err(closed) => {
+                self.connection_failed(&ip.to_string(), &closed.to_string());
+                self.address_failed()
+            }
+        }
+    }
+
+    /// The first connection from a local network reads the host key at the address before ssh's session goes there.
+    pub(super) fn advance_probe(&mut self, now: Instant) -> Result<()> {
+        let Some(probe) = &mut self.probe else { return Ok(()) };
+        let probed = probe.advance(now);
+        if matches!(probed, Probed::Pending) {
+            return Ok(());
+        }
+        self.probe = None;
+        match probed {
+            Probed::Pending => Ok(()),
+            Probed::HostKey(presented) if self.is_known(&presented) => self.dial_host(None),
+            Probed::HostKey(_) => {
+                self.remember_stranger();
+                ui::warning(&format!("{}; using its other route", self.is_another_machine()));
+                self.start_specific_route()
+            }
+            // Without a host key it may be any machine; where there is no other route, ssh judges it.
+            Probed::Closed { spoke: true, .. } => self.start_specific_route(),
+            Probed::Closed { closed, .. } => {
+                let place = format!("{} port {}", self.target.host, self.target.port);
+                let host = self.target.host.clone();
+                self.dialled = true;
+                match closed {
+                    Closed::Ended => self.closed_by_server(&place, ""),
+                    closed => self.connection_failed(&host, &closed.to_string()),
+                }
+                self.address_failed()
+            }
+        }
     }
 
     /// Starts the route that leads to this instance and no other machine.
@@ -58,6 +110,7 @@ impl Opening<'_> {
         }
         ui::verbose(|| error.message.clone());
         self.tunnel = TunnelState::Failed(Box::new(error));
+        self.lacks_endpoint = true;
         self.start_session()
     }
 
@@ -120,32 +173,34 @@ impl Opening<'_> {
         routes::last(self.paths, &self.stranger_key(), &network, clock::now()).is_some()
     }
 
-    /// Compares the host key of a direct connection with the known ones, before the client gets it.
-    pub(super) fn check_direct_host_key(&mut self, presented: &Presented) -> Result<()> {
+    /// Whether a host key is one that is known for the instance.
+    fn is_known(&self, presented: &Presented) -> bool {
         let keys = self.known_keys();
-        let is_auto = self.target.job.connection.route == Route::Auto;
-        let is_known = keys.hosts.iter().any(|listed| &listed.key == presented.key());
         let is_certified = matches!(presented, Presented::Certificate(_)) && !keys.authorities.is_empty();
-        if !is_auto || is_known || is_certified || keys.hosts.is_empty() || self.tunnel_is_impossible() {
-            return Ok(());
-        }
+        is_certified || keys.hosts.iter().any(|listed| &listed.key == presented.key())
+    }
+
+    fn remember_stranger(&self) {
         if let Some((key, network)) = self.cache_key() {
             routes::keep(self.paths, &key, &network, None, clock::now());
             routes::keep(self.paths, &self.stranger_key(), &network, Some(Worked::Specific), clock::now());
         }
-        let place = self.target.host.clone();
-        Err(Error::new(
-            Kind::Unreachable,
-            format!(
-                "{place} is another machine on this network: its host key is not that of {}",
-                self.target.job.name()
-            ),
-        )
-        .hint("run the command again; it uses the other route of the instance now"))
     }
 
-    /// Whether the instance-specific routes are known not to exist: ssh then judges the host key.
-    fn tunnel_is_impossible(&self) -> bool {
-        self.tunnel.has_failed() && self.session.has_failed()
+    fn is_another_machine(&self) -> String {
+        let (host, name) = (&self.target.host, self.target.job.name());
+        format!("{host} is another machine on this network: its host key is not the key of {name}")
+    }
+
+    /// Compares the host key of a direct connection with the known ones, before the client gets it. ssh has the version
+    /// line by then, so that only the next connection can use the other route.
+    pub(super) fn check_direct_host_key(&mut self, presented: &Presented) -> Result<()> {
+        let is_auto = self.target.job.connection.route == Route::Auto;
+        if !is_auto || !self.has_known_host_key() || self.is_known(presented) || self.is_direct_only {
+            return Ok(());
+        }
+        self.remember_stranger();
+        Err(Error::new(Kind::Unreachable, self.is_another_machine())
+            .hint("run the command again; it uses the other route of the instance now"))
     }
 }

@@ -177,14 +177,14 @@ impl Opening<'_> {
                 self.racing.push(Candidate::new(Via::Endpoint(Box::new(open)), Stream::Tunnel(Box::new(stream))));
                 Ok(())
             }
-            Err(closed) => self.tunnel_closed(open, closed),
+            Err(closed) => self.tunnel_closed(open, &closed),
         }
     }
 
     /// The tunnel has ended before the server's version line.
-    pub(super) fn tunnel_closed(&mut self, open: OpenTunnel, closed: Closed) -> Result<()> {
+    pub(super) fn tunnel_closed(&mut self, open: OpenTunnel, closed: &Closed) -> Result<()> {
         let OpenTunnel { tunnel, slot, .. } = open;
-        if tunnel_errors::is_limit(&closed) {
+        if tunnel_errors::is_limit(closed) {
             let now = Instant::now();
             let next = now + REFUSED_RETRY.mul_f64(0.5 + fastrand::f64());
             let queued = Queued { tunnel, prepared: now, since: now, is_reported: true, next, slot: Some(slot) };
@@ -207,7 +207,7 @@ impl Opening<'_> {
             &self.target.job,
             &tunnel,
             self.target.job.connection.max_tunnel_duration,
-            &closed,
+            closed,
         ))
     }
 
@@ -220,7 +220,8 @@ impl Opening<'_> {
             self.tunnel = TunnelState::Failed(Box::new(error));
             return self.start_session();
         }
-        let others = !self.racing.is_empty() || self.resolving.is_some() || self.retry.is_some();
+        let others =
+            !self.racing.is_empty() || self.probe.is_some() || self.resolving.is_some() || self.retry.is_some();
         if !others && error.kind != Kind::Unreachable {
             return Err(error);
         }

@@ -19,14 +19,14 @@ pub(super) struct Exchange {
 
 impl Exchange {
     /// `bytes`: whole lines and packets of the client.
-    pub(super) fn from_client(&mut self, bytes: &[u8]) {
+    pub(super) fn read_client_bytes(&mut self, bytes: &[u8]) {
         for packet in kex::packets(behind_version(bytes, &mut self.client_version)) {
             let _ = self.observer.read(Sender::Client, packet);
         }
     }
 
     /// `bytes`: whole lines and packets of the server. Some: the host key is in them.
-    fn from_server(&mut self, bytes: &[u8]) -> Option<Presented> {
+    pub(super) fn read_server_bytes(&mut self, bytes: &[u8]) -> Option<Presented> {
         let mut found = None;
         for packet in kex::packets(behind_version(bytes, &mut self.server_version)) {
             if let Ok(Some(presented)) = self.observer.read(Sender::Server, packet) {
@@ -57,7 +57,7 @@ impl Opening<'_> {
             return Ok(());
         }
         let is_direct = matches!(server.via, Via::Direct);
-        let Some(presented) = self.exchange.from_server(bytes) else { return Ok(()) };
+        let Some(presented) = self.exchange.read_server_bytes(bytes) else { return Ok(()) };
         self.exchange.is_over = true;
         if is_direct { self.check_direct_host_key(&presented) } else { Ok(()) }
     }

@@ -7,8 +7,9 @@
 //! the key has been pushed within the push window. Until then every failure can be reported in-band, on a packet
 //! boundary, in place of the server's NEWKEYS.
 //!
-//! Parts: one route's connection (`candidate`), the address (`address`), the endpoint (`endpoint`), Session Manager (`session`), `auto` (`auto`),
-//! packets of the key exchange (`exchange`), poll(2) (`waiting`). Not here: what a packet is (`domain::handshake`), AWS
+//! Parts: one route's connection (`candidate`), the address (`address`), the endpoint (`endpoint`), Session Manager
+//! (`session`), `auto` (`auto`), packets of the key exchange (`exchange`), the host key at an address (`probe`), poll(2)
+//! (`waiting`). Not here: what a packet is (`domain::handshake`), AWS
 //! (`connect::worker`), the bytes afterwards (`relay`, `stream_relay`).
 
 use std::net::TcpStream;
@@ -36,11 +37,13 @@ mod auto;
 mod candidate;
 mod endpoint;
 mod exchange;
+mod probe;
 mod session;
 mod waiting;
 
 use candidate::{Candidate, Progress};
 use endpoint::TunnelState;
+use probe::Probe;
 use session::SessionState;
 
 /// After so long without a response AWS is asked for the instance.
@@ -153,6 +156,7 @@ struct AddressFailure {
 }
 
 /// The loop's state.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about one connection")]
 struct Opening<'a> {
     target: &'a Target,
     paths: &'a Paths,
@@ -168,6 +172,8 @@ struct Opening<'a> {
     /// The candidate that delivered its version line first.
     server: Option<Candidate>,
     exchange: exchange::Exchange,
+    /// Reads the host key at the address before that is a candidate.
+    probe: Option<Probe>,
     /// When the present attempt began, and how many have.
     attempt_start: Instant,
     attempts: u32,
@@ -184,6 +190,10 @@ struct Opening<'a> {
     dialled: bool,
     tunnel: TunnelState,
     session: SessionState,
+    /// Its VPC has no usable endpoint.
+    lacks_endpoint: bool,
+    /// `auto` has no other route than the address, so that ssh judges its host key.
+    is_direct_only: bool,
     /// When `auto` starts the instance-specific route.
     tunnel_at: Option<Instant>,
     /// Cached endpoints and credentials were refused once.
@@ -220,6 +230,7 @@ pub fn open(
         racing: Vec::new(),
         server: None,
         exchange: exchange::Exchange::default(),
+        probe: None,
         attempt_start: target.start,
         attempts: 1,
         retry: None,
@@ -232,6 +243,8 @@ pub fn open(
         dialled: false,
         tunnel: TunnelState::NotStarted,
         session: SessionState::NotStarted,
+        lacks_endpoint: false,
+        is_direct_only: false,
         tunnel_at: None,
         refreshed: false,
         queued: Duration::ZERO,
@@ -330,7 +343,8 @@ impl Opening<'_> {
         if let Push::Running { since, .. } = self.push {
             next = next.min(since + PUSH_TIMEOUT + WORKER_SLACK);
         }
-        let streams = self.racing.iter().chain(&self.server).filter_map(|candidate| candidate.stream.deadline());
+        let streams = self.racing.iter().chain(&self.server).map(|candidate| &candidate.stream);
+        let streams = streams.chain(self.probe.as_ref().map(|probe| &probe.stream)).filter_map(Stream::deadline);
         next = streams.fold(next, Instant::min);
         if let Some(version_at) = self.version_at {
             return if self.client_ready() { next } else { next.min(version_at + HANDSHAKE_TIMEOUT) };
@@ -403,7 +417,7 @@ impl Opening<'_> {
             Err(error) => return Err(Error::new(Kind::Bug, "cannot read from ssh").because(error)),
         };
         let pass = self.client.read(&block[..count]);
-        self.exchange.from_client(&pass);
+        self.exchange.read_client_bytes(&pass);
         if self.server.is_some() {
             self.to_server.push(&pass);
         } else {
@@ -420,6 +434,7 @@ impl Opening<'_> {
             server.stream.advance(now);
             return Ok(());
         }
+        self.advance_probe(now)?;
         let mut at = 0;
         while at < self.racing.len() {
             let is_alone = self.racing.len() == 1 && !self.tunnel.is_pending();
@@ -428,7 +443,7 @@ impl Opening<'_> {
                 Progress::Version => return self.choose(at),
                 Progress::Closed(closed) => {
                     let candidate = self.racing.remove(at);
-                    self.candidate_failed(candidate, closed)?;
+                    self.candidate_failed(candidate, &closed)?;
                 }
             }
         }
@@ -477,6 +492,7 @@ impl Opening<'_> {
     fn choose(&mut self, at: usize) -> Result<()> {
         let mut candidate = self.racing.swap_remove(at);
         self.racing.clear();
+        self.probe = None;
         self.tunnel = TunnelState::NotStarted;
         self.version_at = Some(Instant::now());
         self.to_server = Queue::with(candidate.not_replayed(&self.client_start).to_vec());

@@ -40,10 +40,10 @@ impl Opening<'_> {
     }
 
     /// The session has ended before the server's version line. `line` is what the server sent instead.
-    pub(super) fn session_closed(&mut self, closed: Closed, line: &str) -> Result<()> {
+    pub(super) fn session_closed(&mut self, closed: &Closed, line: &str) -> Result<()> {
         let name = self.target.job.name();
         let error = match closed {
-            Closed::Failed(error) => *error,
+            Closed::Failed(error) => (**error).clone(),
             _ if line.is_empty() => {
                 Error::new(Kind::Unreachable, format!("{name}: sshd closed the connection before it sent a version"))
                     .hint(ssh_words::CLOSED_AT_ONCE)
@@ -62,6 +62,7 @@ impl Opening<'_> {
         }
         ui::verbose(|| error.message.clone());
         self.session = SessionState::Failed(Box::new(error));
+        self.is_direct_only = is_auto && self.lacks_endpoint;
         if is_auto && !self.dialled { self.dial_host(None) } else { Ok(()) }
     }
 

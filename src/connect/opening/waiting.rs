@@ -48,6 +48,9 @@ impl Opening<'_> {
         for candidate in self.racing.iter().chain(&self.server) {
             candidate.stream.watch(&mut fds);
         }
+        if let Some(probe) = &self.probe {
+            probe.stream.watch(&mut fds);
+        }
         match poll(&mut fds, Some(&relay::until(self.next_timer()))) {
             Err(rustix::io::Errno::INTR) => return Ok(None),
             Err(error) => return Err(Error::new(Kind::Bug, "cannot wait for the connection").because(error)),

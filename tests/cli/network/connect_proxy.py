@@ -1,16 +1,17 @@
 """An HTTP proxy of the kind that companies have: CONNECT and nothing else, and a note of every request.
 
-usage: connect_proxy.py LOG AWS_PORT STATUS
+usage: connect_proxy.py LOG [AWS_HOST:]AWS_PORT STATUS
 
 Each request is a line of LOG: its first line, a tab, its Proxy-Authorization. STATUS other than 200 refuses them all.
-AWS's own names, which nobody can resolve here, lead to AWS_PORT of 127.0.0.1. The proxy's port goes to stdout.
+AWS's own names, which nobody can resolve here, lead to AWS_PORT of AWS_HOST, 127.0.0.1 if there is none. The proxy's port goes to stdout.
 """
 
 import socket
 import sys
 import threading
 
-LOG, AWS_PORT, STATUS = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+LOG, STATUS = sys.argv[1], int(sys.argv[3])
+AWS_HOST, _, AWS_PORT = sys.argv[2].rpartition(":")
 AWS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".amazonwebservices.com.cn")
 noting = threading.Lock()
 
@@ -52,7 +53,7 @@ def serve(client):
         client.close()
         return
     host, port = target.rsplit(":", 1)
-    address = ("127.0.0.1", AWS_PORT) if host.endswith(AWS) else (host, int(port))
+    address = (AWS_HOST or "127.0.0.1", int(AWS_PORT)) if host.endswith(AWS) else (host, int(port))
     server = socket.create_connection(address)
     client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
     threading.Thread(target=carry, args=(server, client), daemon=True).start()

@@ -23,9 +23,9 @@ fn can_run(world: &World, command: &[&str]) -> bool {
 }
 
 /// A proxy that leads AWS's own names to the stand-in; gone with its value.
-struct ConnectProxy {
+pub(crate) struct ConnectProxy {
     child: Child,
-    port: String,
+    pub(crate) port: String,
     log: PathBuf,
 }
 
@@ -37,6 +37,11 @@ impl ConnectProxy {
 
     /// One that answers every request with this status.
     fn answering(world: &World, status: u16) -> Option<Self> {
+        Self::to(world, status, port_of(world.sandbox.endpoint()))
+    }
+
+    /// One that leads AWS's own names to this port of 127.0.0.1, or to this address and port.
+    pub(crate) fn to(world: &World, status: u16, aws: &str) -> Option<Self> {
         if !can_run(world, &["python3", "--version"]) {
             return None;
         }
@@ -44,19 +49,19 @@ impl ConnectProxy {
         std::fs::write(&log, "").expect("a log");
         let mut command = world.sandbox.command("python3");
         command.args(["-c", include_str!("connect_proxy.py")]);
-        command.arg(&log).arg(port_of(world.sandbox.endpoint())).arg(status.to_string());
+        command.arg(&log).arg(aws).arg(status.to_string());
         let mut child = spawn(&mut command);
         let mut port = String::new();
         BufReader::new(child.stdout.take().expect("stdout")).read_line(&mut port).expect("the proxy's port");
         Some(Self { child, port: port.trim().to_owned(), log })
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
     /// What it has been asked for since the last look: `CONNECT host:port`, and the authorization.
-    fn requests(&self) -> Vec<(String, String)> {
+    pub(crate) fn requests(&self) -> Vec<(String, String)> {
         let text = std::fs::read_to_string(&self.log).expect("the proxy's log");
         std::fs::write(&self.log, "").expect("the proxy's log");
         let parts = |line: &str| {
@@ -94,7 +99,7 @@ fn eic(world: &World, args: &[&str]) -> Command {
 }
 
 /// The variables of the environment set; `-NAME` takes one out.
-fn with(mut command: Command, environment: &[(&str, &str)]) -> Command {
+pub(crate) fn with(mut command: Command, environment: &[(&str, &str)]) -> Command {
     for (name, value) in environment {
         match name.strip_prefix('-') {
             Some(name) => command.env_remove(name),

@@ -146,6 +146,8 @@ pub struct Instance {
     pub network: Network,
     /// What the console output holds.
     pub console: Console,
+    /// The ARN of its instance profile; empty: none.
+    pub instance_profile: String,
     /// Its security groups, by id; the one of [`crate::SecurityGroup::default`].
     pub security_groups: Vec<String>,
     /// Its sshd asks for pushed keys; without EC2 Instance Connect AWS takes them all the same.
@@ -180,6 +182,7 @@ impl Default for Instance {
             listen: 22,
             network: Network::Ok,
             console: Console::Keys,
+            instance_profile: String::new(),
             security_groups: vec![SecurityGroup::default().id],
             instance_connect: true,
             greeting: String::new(),
@@ -221,6 +224,8 @@ impl Instance {
         vpc,
         /// Sets the subnet.
         subnet,
+        /// Sets the ARN of the instance profile.
+        instance_profile,
         /// Lets its port say this and hang up.
         greeting,
     }
