@@ -4,6 +4,7 @@ pub mod accounts;
 mod chain;
 pub mod client;
 pub mod credentials;
+pub mod endpoints;
 pub mod failure;
 pub mod images;
 pub mod instances;

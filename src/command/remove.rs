@@ -92,7 +92,8 @@ fn remove_generated(paths: &Paths) {
         // The locks of refreshes; the tokens are not ours.
         remove_in(&tokens, &|name| name.ends_with(".ssh-eic.lock"));
     }
-    remove_in(&paths.cache, &|name| name == "images.json");
+    remove_in(&paths.cache, &|name| matches!(name, "images.json" | "routes.json"));
+    remove_in(&paths.endpoints(), &|name| name.split_once('.').is_some_and(|(_, extension)| extension == "json"));
     remove_in(&paths.tunnel_slots(), &|name| name.starts_with("eice-"));
     // With the lock held, no temporary is anybody's.
     writers::sweep_temporaries(paths, true);
@@ -100,7 +101,7 @@ fn remove_generated(paths: &Paths) {
         remove_if_empty(&folder);
         folder.parent().inspect(|cache| remove_if_empty(cache));
     }
-    for folder in [paths.keys(), paths.tunnel_slots(), paths.cache.clone(), paths.eic.clone()] {
+    for folder in [paths.keys(), paths.tunnel_slots(), paths.endpoints(), paths.cache.clone(), paths.eic.clone()] {
         remove_if_empty(&folder);
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod credentials;
+pub mod endpoints;
 pub mod files;
 pub mod images;
 pub mod index;
@@ -11,6 +12,7 @@ pub mod paths;
 pub mod public_key;
 pub mod pushes;
 pub mod reach;
+pub mod routes;
 pub mod ssh_config;
 pub mod trusted;
 pub mod tunnel_slots;

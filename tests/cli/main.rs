@@ -34,6 +34,7 @@ mod real_world;
 mod refusals;
 mod remove;
 mod route_settings;
+mod routes;
 mod session_manager;
 mod sources;
 mod sync;

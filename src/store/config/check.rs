@@ -161,14 +161,7 @@ fn user(name: &Located<String>) -> Result<OsUser> {
 }
 
 fn route(text: &Located<String>) -> Result<Route> {
-    let route = Route::parse(&text.value).map_err(|reason| text.place.error(format!("route: {reason}")))?;
-    if route != Route::Ssm {
-        return Ok(route);
-    }
-    Err(text
-        .place
-        .error(format!("route = {:?} is not supported by this version", text.value))
-        .hint("leave it out for now"))
+    Route::parse(&text.value).map_err(|reason| text.place.error(format!("route: {reason}")))
 }
 
 fn source(raw: RawSource, default_host_keys: HostKeys) -> Result<Source> {

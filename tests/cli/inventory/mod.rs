@@ -18,7 +18,7 @@ fn example() -> PathBuf {
 }
 
 /// Whether all of these commands are there; a test that needs them is skipped elsewhere, never under CI.
-fn has(world: &World, commands: &[&str]) -> bool {
+pub(crate) fn has(world: &World, commands: &[&str]) -> bool {
     let missing = commands.iter().find(|command| world.sh(&format!("command -v {command}")).code != Some(0));
     assert!(missing.is_none() || std::env::var_os("CI").is_none(), "{missing:?} is missing: tests/run installs it");
     missing.is_none()
@@ -37,7 +37,7 @@ fn world_for_ansible() -> Option<World> {
 }
 
 /// Runs a program of Ansible's with the example's settings.
-fn ansible(world: &World, program: &str, args: &[&str]) -> Story {
+pub(crate) fn ansible(world: &World, program: &str, args: &[&str]) -> Story {
     let mut command = world.sandbox.command(program);
     command
         .args(args)

@@ -24,18 +24,18 @@ fn can_run(world: &World, command: &[&str]) -> bool {
 }
 
 /// A CONNECT proxy of the sandbox, see [`Proxy`].
-struct ConnectProxy<'a> {
+pub(crate) struct ConnectProxy<'a> {
     sandbox: &'a Sandbox,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl<'a> ConnectProxy<'a> {
-    fn start(world: &'a World) -> Self {
+    pub(crate) fn start(world: &'a World) -> Self {
         Self::with(world, Proxy::default())
     }
 
     /// One that refuses every request with this status.
-    fn refusing(world: &'a World, status: u16) -> Self {
+    pub(crate) fn refusing(world: &'a World, status: u16) -> Self {
         Self::with(world, Proxy { refuse: Some(status), ..Proxy::default() })
     }
 
@@ -43,12 +43,12 @@ impl<'a> ConnectProxy<'a> {
         Self { sandbox: &world.sandbox, address: world.sandbox.add_proxy(proxy).expect("a proxy") }
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// The requests since the last call: `CONNECT host:port`, and the authorization.
-    fn requests(&self) -> Vec<(String, String)> {
+    pub(crate) fn requests(&self) -> Vec<(String, String)> {
         let requests = self.sandbox.proxy_requests(self.address).expect("the proxy's requests");
         self.sandbox.clear_proxy_requests(self.address).expect("the proxy's requests");
         let line = |request: &ProxyRequest| format!("{} {}", request.method, request.target);
@@ -76,7 +76,7 @@ fn eic(world: &World, args: &[&str]) -> Command {
 }
 
 /// The variables of the environment set; `-NAME` takes one out.
-fn with(mut command: Command, environment: &[(&str, &str)]) -> Command {
+pub(crate) fn with(mut command: Command, environment: &[(&str, &str)]) -> Command {
     for (name, value) in environment {
         match name.strip_prefix('-') {
             Some(name) => command.env_remove(name),
