@@ -11,7 +11,7 @@ use crate::domain::ids::InstanceId;
 use crate::domain::render::FILES;
 use crate::error::{Result, reason};
 use crate::store::paths::Paths;
-use crate::store::{credentials, ssh_config, writers};
+use crate::store::{credentials, host_keys, ssh_config, writers};
 use crate::sys::descriptors;
 use crate::ui;
 
@@ -80,6 +80,7 @@ fn remove_generated(paths: &Paths) {
         }
     }
     remove_in(&paths.keys(), &|name| InstanceId::parse(name.split('.').next().unwrap_or_default()).is_some());
+    remove_in(&paths.host_keys(), &|name| host_keys::id_of_file(name).is_some());
     let credential_folders = credentials::all_folders(paths);
     for folder in &credential_folders {
         remove_in(folder, &|name| {
@@ -100,7 +101,7 @@ fn remove_generated(paths: &Paths) {
         remove_if_empty(&folder);
         folder.parent().inspect(|cache| remove_if_empty(cache));
     }
-    for folder in [paths.keys(), paths.tunnel_slots(), paths.cache.clone(), paths.eic.clone()] {
+    for folder in [paths.keys(), paths.host_keys(), paths.tunnel_slots(), paths.cache.clone(), paths.eic.clone()] {
         remove_if_empty(&folder);
     }
 }

@@ -3,7 +3,9 @@
 //!
 //! Between the commands and the floors of single effects: hook, proxy and push share what is here.
 
+pub mod console;
 pub mod dial;
+pub mod host_key_check;
 pub mod last_words;
 pub mod opening;
 pub mod push;

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::aws::client::{self, Patience};
 use crate::aws::{credentials, instances};
+use crate::connect::console;
 use crate::connect::push::{self, Job};
 use crate::connect::relay::until;
 use crate::discover::locate;
@@ -29,6 +30,7 @@ use crate::domain::fleet::Instance;
 use crate::domain::ids::InstanceId;
 use crate::error::{Error, Kind, Result};
 use crate::store::config;
+use crate::store::host_keys::ConsoleRecord;
 use crate::store::index::{Content, Index, Known};
 use crate::store::paths::Paths;
 use crate::ui;
@@ -43,6 +45,8 @@ pub enum Request {
     Describe(Box<Job>),
     /// The addresses of a name.
     Resolve(String),
+    /// The host keys in the console output of the instance, which are stored.
+    Console(Box<Job>),
     /// Which source and region has an instance of this id.
     Locate(InstanceId),
     /// A sync, since what the index says has turned out wrong.
@@ -57,6 +61,8 @@ pub enum Answer {
     Pushed(u64),
     /// The instance, if there is one of that id.
     Instance(Option<Box<Instance>>),
+    /// What the console output had.
+    Console(Box<ConsoleRecord>),
     /// The addresses, in the resolver's order.
     Addresses(Vec<IpAddr>),
     /// Where the instance is.
@@ -259,6 +265,7 @@ fn answer(paths: &Paths, program: Program, request: Request) -> Result<Answer> {
                 Err(failure) => Err(failure.error),
             }
         }),
+        Request::Console(job) => console::read(paths, &job).map(Box::new).map(Answer::Console),
         Request::Locate(id) => locate(paths, &id),
         Request::Sync => {
             // The proxy tells what matters; the rest would stand between ssh's own lines.

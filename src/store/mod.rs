@@ -3,6 +3,7 @@
 pub mod config;
 pub mod credentials;
 pub mod files;
+pub mod host_keys;
 pub mod images;
 pub mod index;
 pub mod keys;

@@ -155,6 +155,12 @@ impl Paths {
         ["known_hosts", "known_hosts.console"].map(|name| self.eic.join(name))
     }
 
+    /// The folder of records of host keys: what console outputs had, and what was accepted.
+    #[must_use]
+    pub fn host_keys(&self) -> PathBuf {
+        self.eic.join("host-keys")
+    }
+
     /// The folder of keys.
     #[must_use]
     pub fn keys(&self) -> PathBuf {
