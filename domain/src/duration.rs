@@ -25,9 +25,26 @@ pub fn seconds(text: &str) -> Option<u64> {
     (!text.is_empty()).then_some(total)
 }
 
+/// The same time in hours, minutes and seconds: `1h`, `1m30s`.
+#[must_use]
+pub fn text(seconds: u64) -> String {
+    let parts = [(seconds / 3600, 'h'), (seconds / 60 % 60, 'm'), (seconds % 60, 's')];
+    let text: String = parts.into_iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n}{unit}")).collect();
+    if text.is_empty() { "0s".to_owned() } else { text }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_printed_time_is_read_as_the_same_time() {
+        for (number, expected) in [(0, "0s"), (30, "30s"), (90, "1m30s"), (1800, "30m"), (3600, "1h"), (3661, "1h1m1s")]
+        {
+            assert_eq!(text(number), expected);
+            assert_eq!(seconds(expected), Some(number), "{expected}");
+        }
+    }
 
     #[test]
     fn times_are_read_as_convtime_reads_them() {

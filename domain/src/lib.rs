@@ -5,6 +5,7 @@
 
 pub mod alias;
 pub mod config;
+pub mod connection_options;
 pub mod console;
 pub mod diagnosis;
 pub mod digest;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum, ValueHint};
 
-use crate::domain::source::{AddressKind, KeyType};
+use crate::domain::source::{AddressKind, HostKeys, KeyType, Route};
 
 mod hook;
 mod usage;
@@ -12,7 +12,7 @@ mod values;
 
 pub use hook::hook_arguments;
 pub use usage::{explain, unknown_subcommand};
-use values::{account, age, endpoint, key_and_value, key_type, network, word};
+use values::{account, age, endpoint, key_and_value, key_type, network, route, tunnel_duration, word};
 
 /// The version, and which cryptographic module the build uses if it is not the default one.
 pub const VERSION: &str = if cfg!(feature = "fips") {
@@ -342,6 +342,15 @@ pub struct Proxy {
     /// Which of the instance's addresses HOST is: private, ipv6 or public
     #[arg(long, value_name = "KIND", conflicts_with = "source", value_parser = word::<AddressKind>)]
     pub address: Option<AddressKind>,
+    /// How to reach the instance: direct, endpoint, ssm, auto or jump:HOST [default: direct]
+    #[arg(long, value_name = "ROUTE", value_parser = route)]
+    pub route: Option<Route>,
+    /// How long an endpoint may keep the tunnel, such as 30m [default: 1h]
+    #[arg(long, value_name = "TIME", value_parser = tunnel_duration)]
+    pub max_tunnel_duration: Option<u16>,
+    /// Which host keys to trust: accept-new, console or require-console [default: accept-new]
+    #[arg(long, value_name = "MODE", value_parser = word::<HostKeys>)]
+    pub host_keys: Option<HostKeys>,
     /// The type of the key: ed25519 or rsa
     #[arg(long, value_name = "TYPE", conflicts_with = "source", value_parser = key_type)]
     pub key_type: Option<KeyType>,

@@ -12,7 +12,7 @@ use crate::domain::config::{Config, HostRule};
 use crate::domain::fleet::{Host, TAG_USER};
 use crate::domain::pattern;
 use crate::domain::policy::{self, Ask, LIMIT, Origin, Refusal};
-use crate::domain::source::{Regions, Source};
+use crate::domain::source::{HostKeys, Regions, Route, Source};
 use crate::error::{Error, Kind, Result};
 use crate::store::config;
 use crate::store::index::{Index, Known, SourceRecord};
@@ -98,7 +98,8 @@ fn asks(context: &Context, config: &Config, accounts: &[String]) -> Result<(Vec<
             (Some(account), false) if !accounts.is_empty() && !accounts.contains(account) => {}
             (Some(account), false) => {
                 let users = Users::of(source, record, &config.hosts, &hosts, &mut notes);
-                asks.push(ask(source, record, account, users));
+                let own: Vec<&Host> = hosts.iter().filter(|host| host.source == record.name).collect();
+                asks.push(ask(source, record, account, users, &own));
             }
             _ => ui::warning(&format!("source {:?} has never answered and is not in the policy", record.name)),
         }
@@ -174,7 +175,11 @@ fn warn_of_root(source: &str, names: &[&str]) {
     ));
 }
 
-fn ask(source: &Source, record: &SourceRecord, account: &str, users: Users) -> Ask {
+/// `hosts` are those of the source: a `[[host]]` may give them other routes and host key modes.
+fn ask(source: &Source, record: &SourceRecord, account: &str, users: Users, hosts: &[&Host]) -> Ask {
+    let uses =
+        |routes: [Route; 2]| routes.contains(&source.route) || hosts.iter().any(|host| routes.contains(&host.route));
+    let reads_console = |mode: HostKeys| mode != HostKeys::AcceptNew;
     Ask {
         account: account.to_owned(),
         regions: record.regions.iter().cloned().collect(),
@@ -183,8 +188,8 @@ fn ask(source: &Source, record: &SourceRecord, account: &str, users: Users) -> A
         tagged_users: users.by_tag,
         tags: source.tags.clone(),
         exclude: source.exclude.clone(),
-        // Routes through endpoints and host keys from the console are refused by the config so far.
-        tunnel_ports: BTreeSet::new(),
-        console: false,
+        tunnel_duration: uses([Route::Endpoint, Route::Auto]).then_some(source.max_tunnel_duration),
+        session_manager: uses([Route::Ssm, Route::Auto]),
+        console: reads_console(source.host_keys) || hosts.iter().any(|host| reads_console(host.host_keys)),
     }
 }

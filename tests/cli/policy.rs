@@ -142,3 +142,48 @@ fn filters_of_which_nothing_would_be_left_are_refused() {
     let story = world.eic(&["-q", "policy"]);
     story.says("the policy allows more than the config asks for").says("\"日本\" is left out").ok();
 }
+
+/// Actions of all statements.
+fn actions(policy: &Value) -> BTreeSet<&str> {
+    let statements = policy["Statement"].as_array().expect("statements");
+    statements.iter().flat_map(|one| one["Action"].as_array().expect("actions")).filter_map(Value::as_str).collect()
+}
+
+#[test]
+fn routes_and_host_key_modes_of_sources_and_single_hosts_need_actions_of_their_own() {
+    let world = World::new();
+    let source = "[[source]]\nname = \"prod\"\nprofile = \"prod\"\nregions = [\"eu-west-1\"]\n";
+    let with = |lines: &str| {
+        world.write(".config/ssh-eic/config.toml", &format!("{source}{lines}"));
+        world.eic(&["sync"]).ok();
+        policy(&world, &[])
+    };
+    let tunnel = "ec2-instance-connect:OpenTunnel";
+    let session = "ssm:StartSession";
+    let console = "ec2:GetConsoleOutput";
+    for (lines, wanted) in [
+        ("", &[][..]),
+        ("route = \"jump:bastion\"\n", &[]),
+        ("route = \"endpoint\"\nhost_keys = \"console\"\n", &[tunnel, console]),
+        ("route = \"auto\"\n", &[tunnel, session]),
+        (
+            "[[host]]\nmatch = \"prod-web-1\"\nroute = \"endpoint\"\nhost_keys = \"require-console\"\n",
+            &[tunnel, console],
+        ),
+    ] {
+        let policy = with(lines);
+        let allowed = actions(&policy);
+        for action in [tunnel, session, console] {
+            assert_eq!(allowed.contains(action), wanted.contains(&action), "{lines} {action} {policy:#}");
+        }
+        let lists_endpoints = policy["Statement"].as_array().unwrap().iter().any(|one| {
+            one["Sid"] == "FindInstances" && one["Action"].to_string().contains("DescribeInstanceConnectEndpoints")
+        });
+        assert_eq!(lists_endpoints, wanted.contains(&tunnel), "{policy:#}");
+    }
+    let limited = with("route = \"endpoint\"\nmax_tunnel_duration = \"30m\"\n");
+    let open = limited["Statement"].as_array().unwrap().iter().find(|one| one["Action"][0] == tunnel).unwrap();
+    assert_eq!(open["Resource"][0], "arn:aws:ec2:eu-west-1:111122223333:instance-connect-endpoint/*");
+    let at_most = &open["Condition"]["NumericLessThanEquals"]["ec2-instance-connect:maxTunnelDuration"];
+    assert_eq!(at_most[0], "1800", "{limited:#}");
+}

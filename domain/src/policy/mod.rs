@@ -14,6 +14,7 @@ use serde::Serialize;
 use crate::fleet::TAG_USER;
 
 mod origin;
+mod routes;
 mod terms;
 #[cfg(test)]
 mod tests;
@@ -42,8 +43,10 @@ pub struct Ask {
     pub tags: BTreeMap<String, Vec<String>>,
     /// Instances that are left out: those that match all of it.
     pub exclude: BTreeMap<String, Vec<String>>,
-    /// Routes lead through an EC2 Instance Connect Endpoint to these ports.
-    pub tunnel_ports: BTreeSet<u16>,
+    /// The longest tunnel through an EC2 Instance Connect Endpoint, in seconds; none: no host has such a route.
+    pub tunnel_duration: Option<u16>,
+    /// Hosts are reached through Session Manager.
+    pub session_manager: bool,
     /// Host keys are read from the console output.
     pub console: bool,
 }
@@ -207,6 +210,7 @@ fn grants(asks: &[Ask], notes: &mut Vec<String>) -> Result<Vec<Grant>, Refusal> 
 struct Kind {
     sid: &'static str,
     action: &'static str,
+    /// Type of the resource, in ARNs of EC2.
     resource: &'static str,
     condition: Condition,
 }
@@ -215,28 +219,25 @@ struct Kind {
 fn others(asks: &[Ask], notes: &mut Vec<String>) -> Result<Vec<(Kind, Place)>, Refusal> {
     let mut others = Vec::new();
     for ask in asks {
-        let scopes = if ask.console { terms::scopes(&ask.tags, &ask.exclude, notes)? } else { Vec::new() };
+        let needs_scopes = ask.console || ask.session_manager;
+        let scopes = if needs_scopes { terms::scopes(&ask.tags, &ask.exclude, notes)? } else { Vec::new() };
         for place in places(ask) {
             for scope in &scopes {
-                let kind = Kind {
-                    sid: "ReadHostKeys",
-                    action: "ec2:GetConsoleOutput",
-                    resource: "instance",
-                    condition: scope.clone(),
-                };
-                others.push((kind, place.clone()));
+                if ask.console {
+                    let kind = Kind {
+                        sid: "ReadHostKeys",
+                        action: "ec2:GetConsoleOutput",
+                        resource: "instance",
+                        condition: scope.clone(),
+                    };
+                    others.push((kind, place.clone()));
+                }
+                if ask.session_manager {
+                    others.push((routes::start_sessions(scope), place.clone()));
+                }
             }
-            if !ask.tunnel_ports.is_empty() {
-                // What the tags of instances say is not known of an endpoint; the push is what they guard.
-                let ports = ask.tunnel_ports.iter().map(u16::to_string).collect();
-                let condition = condition("NumericEquals", "ec2-instance-connect:remotePort", ports);
-                let kind = Kind {
-                    sid: "OpenTunnels",
-                    action: "ec2-instance-connect:OpenTunnel",
-                    resource: "instance-connect-endpoint",
-                    condition,
-                };
-                others.push((kind, place));
+            if let Some(seconds) = ask.tunnel_duration {
+                others.push((routes::open_tunnels(seconds), place));
             }
         }
     }
@@ -270,6 +271,8 @@ fn render(grants: &[Grant], others: &[(Kind, Place)], origin: &Origin, form: For
         kinds.entry(kind).or_default().insert(place);
     }
     let tunnels = kinds.keys().any(|kind| kind.resource == "instance-connect-endpoint");
+    let sessions = kinds.iter().filter(|(kind, _)| kind.action == routes::START_SESSION);
+    let partitions: BTreeSet<&str> = sessions.flat_map(|(_, places)| places).map(|place| place.partition).collect();
     let mut statements = Vec::new();
     for (suffix, from) in origin.conditions() {
         let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
@@ -282,10 +285,14 @@ fn render(grants: &[Grant], others: &[(Kind, Place)], origin: &Origin, form: For
                 statements.push(statement(sid, vec![kind.action], resources, condition));
             }
         }
+        for (sid, actions, resources, condition) in routes::session_statements(&partitions) {
+            statements.push(statement(format!("{sid}{suffix}"), actions, resources, and(condition, from.clone())));
+        }
         for (sid, actions) in [("FindInstances", &FIND[..]), ("Diagnose", &DIAGNOSE)] {
             let mut actions = actions.to_vec();
-            if tunnels && sid == "FindInstances" {
-                actions.push(DIAGNOSE[0]);
+            if sid == "FindInstances" {
+                actions.extend(tunnels.then_some(DIAGNOSE[0]));
+                actions.extend((!partitions.is_empty()).then_some(routes::CONNECTION_STATUS));
             }
             let everything = BTreeSet::from(["*".to_owned()]);
             statements.push(statement(format!("{sid}{suffix}"), actions, everything, from.clone()));

@@ -117,6 +117,15 @@ fn tag(key: &str) -> String {
     format!("aws:ResourceTag/{key}")
 }
 
+/// The same conditions on tags with the key that Systems Manager has for them.
+pub(super) fn as_session_manager_tags(scope: &Scope) -> Scope {
+    let renamed = |key: &str| key.replacen("aws:ResourceTag/", "ssm:resourceTag/", 1);
+    scope
+        .iter()
+        .map(|(operator, keys)| (*operator, keys.iter().map(|(key, values)| (renamed(key), values.clone())).collect()))
+        .collect()
+}
+
 /// One operator for all values of a key: they are alternatives only within one.
 fn matches(key: &str, patterns: &[Vec<Piece>], [exactly, like]: [&'static str; 2]) -> Condition {
     let has_wildcards = patterns.iter().flatten().any(|piece| !matches!(piece, Piece::Exactly(_)));

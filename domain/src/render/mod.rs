@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use crate::connection_options::ConnectionOptions;
 use crate::fleet::Host;
 use crate::ids::OsUser;
 use crate::pattern;
@@ -87,6 +88,7 @@ pub struct OptionSet<'a> {
     region: &'a str,
     user: &'a str,
     port: u16,
+    connection: ConnectionOptions,
     options: &'a BTreeMap<String, String>,
 }
 
@@ -99,14 +101,15 @@ impl<'a> OptionSet<'a> {
             region: &host.region,
             user: host.user.as_str(),
             port: host.port,
+            connection: ConnectionOptions::of_host(host),
             options: &host.options,
         }
     }
 
-    /// The same wherever it is: the region is a flag of our proxy only, which no client looks at.
+    /// The same without flags of the proxy, which no client reads.
     #[must_use]
     pub fn anywhere(self) -> Self {
-        Self { region: "", ..self }
+        Self { region: "", connection: ConnectionOptions::default(), ..self }
     }
 }
 
@@ -235,7 +238,8 @@ fn host_blocks(hosts: &[Host], bare_names: &[String], settings: &Settings) -> St
             options(&mut out, set.options, settings);
             login(&mut out, set.user, set.port);
             let place = format!(" --region {} --source {}", word(set.region), word(set.source));
-            shared(&mut out, settings, set.user, &format!("{place} -- %k %h %p"));
+            let connection = flags(&set.connection.proxy_flags());
+            shared(&mut out, settings, set.user, &format!("{place}{connection} -- %k %h %p"));
         }
     }
     for line in name_lines(&bare_names.iter().map(String::as_str).collect::<Vec<_>>()) {
@@ -436,6 +440,11 @@ pub(super) fn word(text: &str) -> String {
     let text: String = text.chars().filter(|c| !c.is_control() && !"'\"\\".contains(*c)).collect();
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./:@+=,".contains(&b);
     if !text.is_empty() && text.bytes().all(plain) { text } else { format!("'{}'", percent_doubled(&text)) }
+}
+
+/// Flags of the proxy, each with a space before it.
+pub(super) fn flags(flags: &[(&str, String)]) -> String {
+    flags.iter().map(|(flag, value)| format!(" {flag} {}", word(value))).collect()
 }
 
 /// Refuses a word from the config that cannot be quoted into a ProxyCommand.

@@ -88,6 +88,18 @@ fn in_network(network: &str, address: &str) -> bool {
     number(base).checked_shr(shift).unwrap_or(0) == number(address).checked_shr(shift).unwrap_or(0)
 }
 
+/// A text with the values of its policy variables; none if the request lacks one, which then matches nothing.
+fn with_variables(text: &str, context: &BTreeMap<String, String>) -> Option<String> {
+    let mut out = text.to_owned();
+    for variable in ["aws:username", "aws:userid"] {
+        let placeholder = format!("${{{variable}}}");
+        if out.contains(&placeholder) {
+            out = out.replace(&placeholder, context.get(variable)?);
+        }
+    }
+    Some(out)
+}
+
 fn holds(operator: &str, wanted: &[String], found: Option<&String>) -> bool {
     let any = |test: &dyn Fn(&str, &str) -> bool| found.is_some_and(|found| wanted.iter().any(|one| test(one, found)));
     match operator {
@@ -97,6 +109,8 @@ fn holds(operator: &str, wanted: &[String], found: Option<&String>) -> bool {
         "StringLike" => any(&is_like),
         "StringNotLike" => !any(&is_like),
         "IpAddress" => any(&in_network),
+        "NumericLessThanEquals" => any(&|one, found| found.parse::<u32>().unwrap() <= one.parse::<u32>().unwrap()),
+        "BoolIfExists" => found.is_none() || any(&|one, found| one == found),
         "NumericEquals" => any(&|one, found| one.parse::<u32>().unwrap() == found.parse::<u32>().unwrap()),
         other => panic!("an operator that this evaluator does not know: {other}"),
     }
@@ -105,13 +119,17 @@ fn holds(operator: &str, wanted: &[String], found: Option<&String>) -> bool {
 pub(super) fn allows(policy: &Value, request: &Request) -> bool {
     policy["Statement"].as_array().expect("statements").iter().any(|statement| {
         texts(&statement["Action"]).iter().any(|action| action == request.action)
-            && texts(&statement["Resource"]).iter().any(|arn| is_like(arn, &request.resource))
+            && texts(&statement["Resource"])
+                .iter()
+                .filter_map(|arn| with_variables(arn, &request.context))
+                .any(|arn| is_like(&arn, &request.resource))
             && statement.get("Condition").is_none_or(|condition| {
                 condition.as_object().expect("operators").iter().all(|(operator, keys)| {
-                    keys.as_object()
-                        .expect("keys")
-                        .iter()
-                        .all(|(key, values)| holds(operator, &texts(values), request.context.get(&key.to_lowercase())))
+                    keys.as_object().expect("keys").iter().all(|(key, values)| {
+                        let wanted: Vec<String> =
+                            texts(values).iter().filter_map(|text| with_variables(text, &request.context)).collect();
+                        holds(operator, &wanted, request.context.get(&key.to_lowercase()))
+                    })
                 })
             })
     })

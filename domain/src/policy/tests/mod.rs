@@ -180,7 +180,7 @@ fn partitions_are_those_of_the_sdks() {
 #[test]
 fn tunnels_and_console_output_where_they_are_asked_for() {
     let one = Ask {
-        tunnel_ports: BTreeSet::from([22]),
+        tunnel_duration: Some(1800),
         console: true,
         tags: filters(&[("Environment", &["prod"])]),
         ..ask(ONE, &["eu-west-1"], &["ubuntu"])
@@ -193,15 +193,57 @@ fn tunnels_and_console_output_where_they_are_asked_for() {
         context: BTreeMap::new(),
     };
     let tunnel = |account| on("ec2-instance-connect:OpenTunnel", "instance-connect-endpoint", account);
-    assert!(allows(&policy, &tunnel(ONE).with("ec2-instance-connect:remotePort", "22")));
-    assert!(!allows(&policy, &tunnel(ONE).with("ec2-instance-connect:remotePort", "3389")));
-    assert!(!allows(&policy, &tunnel(TWO).with("ec2-instance-connect:remotePort", "22")));
+    let tunnel = |account, port, seconds| {
+        tunnel(account)
+            .with("ec2-instance-connect:remotePort", port)
+            .with("ec2-instance-connect:maxTunnelDuration", seconds)
+    };
+    assert!(allows(&policy, &tunnel(ONE, "22", "1800")) && allows(&policy, &tunnel(ONE, "22", "60")));
+    assert!(!allows(&policy, &tunnel(ONE, "22", "3600")));
+    assert!(!allows(&policy, &tunnel(ONE, "3389", "1800")));
+    assert!(!allows(&policy, &tunnel(TWO, "22", "1800")));
     let console = |account| on("ec2:GetConsoleOutput", "instance", account);
     assert!(allows(&policy, &console(ONE).with("aws:ResourceTag/Environment", "prod")));
     assert!(!allows(&policy, &console(ONE).with("aws:ResourceTag/Environment", "dev")));
     assert!(!allows(&policy, &console(TWO).with("aws:ResourceTag/Environment", "prod")));
     let plain = written(&[ask(ONE, &["eu-west-1"], &["ubuntu"])]).policy.to_string();
     assert!(!plain.contains("OpenTunnel") && !plain.contains("GetConsoleOutput"), "{plain}");
+    assert!(!plain.contains("ssm"), "{plain}");
+}
+
+#[test]
+fn ssh_sessions_of_session_manager_on_the_source_s_instances_and_no_others() {
+    let one = Ask {
+        session_manager: true,
+        tags: filters(&[("Environment", &["prod"])]),
+        ..ask(ONE, &["eu-west-1"], &["ubuntu"])
+    };
+    let Written { policy, notes } = written(&[one]);
+    assert!(notes.is_empty(), "{notes:?}");
+    let request = |action, arn: &str| Request { action, resource: arn.to_owned(), context: BTreeMap::new() };
+    let start =
+        |account: &str| request("ssm:StartSession", &format!("arn:aws:ec2:eu-west-1:{account}:instance/i-0abc"));
+    let tag = "ssm:resourceTag/Environment";
+    assert!(allows(&policy, &start(ONE).with(tag, "prod")));
+    assert!(allows(&policy, &start(ONE).with(tag, "prod").with("ssm:SessionDocumentAccessCheck", "true")));
+    assert!(!allows(&policy, &start(ONE).with(tag, "prod").with("ssm:SessionDocumentAccessCheck", "false")));
+    assert!(!allows(&policy, &start(ONE).with(tag, "dev")));
+    assert!(!allows(&policy, &start(TWO).with(tag, "prod")));
+    let document = |name: &str| request("ssm:StartSession", &format!("arn:aws:ssm:eu-west-1::document/{name}"));
+    assert!(allows(&policy, &document("AWS-StartSSHSession")));
+    assert!(!allows(&policy, &document("SSM-SessionManagerRunShell")));
+    for action in ["ssm:ResumeSession", "ssm:TerminateSession", "ssmmessages:OpenDataChannel"] {
+        let session = |name: &str| request(action, &format!("arn:aws:ssm:eu-west-1:{ONE}:session/{name}"));
+        let user = |name: &str| session(name).with("aws:username", "alice").with("aws:userid", "AIDA1");
+        assert!(allows(&policy, &user("alice-0abc")) && !allows(&policy, &user("bob-0abc")), "{action}");
+        let role = |owner: &str| {
+            session("alice-0abc")
+                .with("aws:userid", "AROA1:alice")
+                .with("ssm:resourceTag/aws:ssmmessages:session-id", owner)
+        };
+        assert!(allows(&policy, &role("AROA1:alice")) && !allows(&policy, &role("AROA1:bob")), "{action}");
+    }
+    assert!(allows(&policy, &request("ssm:GetConnectionStatus", "*")));
 }
 
 #[test]
@@ -319,10 +361,22 @@ prop_compose! {
         tags in some_filters(),
         exclude in some_filters(),
         console in any::<bool>(),
-        tunnel_ports in prop::collection::btree_set(prop_oneof![Just(22), Just(3389)], 0..2),
+        tunnel_duration in prop::option::of(1..=3600_u16),
+        session_manager in any::<bool>(),
     ) -> Ask {
         let account = account(number);
-        Ask { account, regions, every_region, users, tagged_users, tags, exclude, tunnel_ports, console }
+        Ask {
+            account,
+            regions,
+            every_region,
+            users,
+            tagged_users,
+            tags,
+            exclude,
+            tunnel_duration,
+            session_manager,
+            console,
+        }
     }
 }
 
