@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Write};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -11,6 +12,7 @@ use serde_json::Value;
 
 use crate::identity::{Credential, SignIn};
 use crate::model::{Change, Image, Instance};
+use crate::proxy::{Proxy, ProxyRequest};
 use crate::ssm::{SsmSession, SsmSwitches};
 use crate::tunnel::{Tunnel, TunnelSwitches};
 use crate::vpc::{Endpoint, SecurityGroup};
@@ -165,6 +167,11 @@ pub(crate) enum Request {
     Tunnels,
     AdvanceTunnels(u64),
     PingTunnels,
+    AddProxy(Proxy),
+    UpdateProxy { port: u16, proxy: Proxy },
+    ProxyRequests(u16),
+    ClearProxyRequests(u16),
+    HostCa,
     Warm,
 }
 
@@ -178,6 +185,9 @@ pub(crate) enum Response {
     SsmSessions(Vec<SsmSession>),
     Keys(Vec<String>),
     Tunnels(Vec<Tunnel>),
+    Address(SocketAddr),
+    ProxyRequests(Vec<ProxyRequest>),
+    Text(String),
     Error(String),
 }
 
