@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::cli;
 use crate::command::{Context, Exit};
 use crate::connect::dial::Attempt;
+use crate::connect::host_key_check::Setting;
 use crate::connect::last_words::{self, Failed, Heard};
 use crate::connect::opening::{self, Early, Opened, Target};
 use crate::connect::push;
@@ -15,7 +16,7 @@ use crate::domain::freshness;
 use crate::domain::identity::{Identity, Role, SsoRole};
 use crate::domain::ids::{InstanceId, OsUser};
 use crate::domain::intent;
-use crate::domain::source::AddressKind;
+use crate::domain::source::{AddressKind, HostKeys};
 use crate::error::{Error, Kind, Result};
 use crate::store::files;
 use crate::store::index::{Index, UntoldMove};
@@ -137,7 +138,20 @@ fn prepare(context: &Context, args: &cli::Proxy, program: &Program, start: Insta
     // An id typed instead of an alias: the index knows where it is.
     let indexed = known.host.as_ref().and_then(|host| host.address.clone()).filter(|_| args.host == args.instance);
     let host = indexed.unwrap_or_else(|| args.host.clone());
-    Ok((Target { host, port: args.port, address, job, start, patience, limit, attempts }, known))
+    let host_keys = host_keys(args, &known);
+    Ok((Target { host, port: args.port, address, job, host_keys, start, patience, limit, attempts }, known))
+}
+
+/// How the host key is checked: by the flag, else as the index has it. For an instance that is in no index, by its source
+/// or, as that may not be known yet, by the strictest of all sources.
+fn host_keys(args: &cli::Proxy, known: &Known) -> Option<Setting> {
+    let of_source = || {
+        let named = args.source.as_deref().and_then(|name| known.config.source(name)).map(|source| source.host_keys);
+        named.or_else(|| known.config.sources.iter().map(|source| source.host_keys).max()).unwrap_or_default()
+    };
+    let mode = args.host_keys.or(known.host.as_ref().map(|host| host.host_keys)).unwrap_or_else(of_source);
+    let launched = known.host.as_ref().map_or(0, |host| host.launched);
+    (mode != HostKeys::AcceptNew).then(|| Setting { mode, launched, known_hosts: known.config.known_hosts.clone() })
 }
 
 /// A name that has moved to this instance while nobody was reading.

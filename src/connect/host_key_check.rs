@@ -147,18 +147,30 @@ impl HostKeyCheck {
         };
     }
 
-    /// Takes whole lines and packets of the server before they are relayed.
-    ///
-    /// # Errors
-    ///
-    /// The host key is refused, or the key exchange cannot be checked: the units must not be relayed.
-    pub fn server_units(&mut self, units: &[u8]) -> Result<()> {
-        for packet in kex::packets(after_version(units, &mut self.server_version)) {
-            if let Some(presented) = self.read(Sender::Server, packet)? {
-                self.decide(&presented)?;
+    /// Takes whole lines and packets of the server before they are relayed. The first value is how many bytes may be
+    /// relayed, which are all of them unless there is an error: the host key is refused, or the key exchange cannot be
+    /// checked.
+    pub fn server_units(&mut self, units: &[u8]) -> (usize, Result<()>) {
+        let packets = after_version(units, &mut self.server_version);
+        let mut accepted = units.len() - packets.len();
+        for packet in kex::packets(packets) {
+            let decided = match self.read(Sender::Server, packet) {
+                Ok(Some(presented)) => self.decide(&presented),
+                Ok(None) => Ok(()),
+                Err(error) => Err(error),
+            };
+            if decided.is_err() {
+                return (accepted, decided);
             }
+            accepted += packet.len();
         }
-        Ok(())
+        (accepted, Ok(()))
+    }
+
+    /// Whether the server's version line may have been relayed.
+    #[must_use]
+    pub fn version_relayed(&self) -> bool {
+        self.server_version
     }
 
     /// Takes whole lines and packets of the client before they are relayed.
@@ -343,10 +355,11 @@ mod tests {
         }
         for piece in SERVER.chunks(piece) {
             let units = server.read(piece);
-            if let Err(error) = check.server_units(&units) {
-                return (relayed, Err(error));
+            let (accepted, decided) = check.server_units(&units);
+            relayed.extend(&units[..accepted]);
+            if decided.is_err() {
+                return (relayed, decided);
             }
-            relayed.extend(units);
         }
         assert_eq!((client.phase(), server.phase()), (Phase::NewKeys, Phase::NewKeys));
         (relayed, check.finish())
@@ -381,6 +394,7 @@ mod tests {
             let (relayed, end) = relay(&mut fixture.check, 100);
             let error = end.unwrap_err();
             assert!(!has_host_key(&relayed));
+            assert!(relayed.starts_with(b"SSH-2.0-") && SERVER.starts_with(&relayed));
             assert!(error.message.contains("host identification has changed"), "{error:?}");
             assert!(error.message.contains(words), "{error:?}");
             assert_eq!(error.cause, Some(Cause::HostKeyChanged));

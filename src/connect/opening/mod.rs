@@ -15,6 +15,7 @@ use rustix::event::PollFlags;
 use rustix::stdio::stdin;
 
 use crate::connect::dial::Attempt;
+use crate::connect::host_key_check::{HostKeyCheck, Setting};
 use crate::connect::last_words::{Failed, Heard};
 use crate::connect::push::{self, Job};
 use crate::connect::queue::Queue;
@@ -61,6 +62,8 @@ pub struct Target {
     pub address: AddressKind,
     /// The push: instance, user, identity.
     pub job: Job,
+    /// How host keys are checked before they are relayed; none: ssh alone checks them.
+    pub host_keys: Option<Setting>,
     /// When the opening began.
     pub start: Instant,
     /// How long one attempt may take until the server's version line.
@@ -142,6 +145,9 @@ struct Opening<'a> {
     early: Vec<u8>,
     to_client: Queue,
     to_server: Queue,
+    host_keys: Option<HostKeyCheck>,
+    /// Units of the server that wait for the console output.
+    unchecked: Vec<u8>,
     /// The far end of a direction that is held has gone: it is not waited for any more.
     client_closed: bool,
     server_closed: bool,
@@ -187,6 +193,8 @@ pub fn open(
         early: Vec::new(),
         to_client: Queue::new(),
         to_server: Queue::new(),
+        host_keys: None,
+        unchecked: Vec::new(),
         client_closed: false,
         server_closed: false,
         attempt: None,
@@ -210,6 +218,9 @@ pub fn open(
 
 impl Opening<'_> {
     fn run(&mut self, early: Early) -> Result<Opened> {
+        if let Some(setting) = &self.target.host_keys {
+            self.host_keys = Some(HostKeyCheck::start(self.paths, self.program, &self.target.job, setting)?);
+        }
         self.start_push(early.worker)?;
         self.dial_host(early.dialled)?;
         loop {
@@ -260,6 +271,12 @@ impl Opening<'_> {
         if happened.push {
             self.push_answers()?;
         }
+        if happened.console
+            && let Some(check) = &mut self.host_keys
+        {
+            check.worker_writes();
+        }
+        self.relay_checked()?;
         if happened.enquiry {
             self.enquiry_answers()?;
         }
@@ -289,6 +306,9 @@ impl Opening<'_> {
         if let Push::Running { since, .. } = self.push {
             next = next.min(since + PUSH_PATIENCE + WORKER_SLACK);
         }
+        if let Some(alarm) = self.host_keys.as_ref().and_then(HostKeyCheck::next_alarm) {
+            next = next.min(alarm);
+        }
         if let Some(spoke) = self.spoke {
             if !self.client_ready() {
                 next = next.min(spoke + HANDSHAKE_TIMEOUT);
@@ -310,6 +330,10 @@ impl Opening<'_> {
             self.renewed = Instant::now();
             keys::lease(self.paths, &self.target.job.id, self.target.job.key_type, clock::now())?;
         }
+        if let Some(check) = &mut self.host_keys {
+            check.alarm();
+        }
+        self.relay_checked()?;
         if let Push::Running { since, .. } = self.push
             && since.elapsed() >= PUSH_PATIENCE + WORKER_SLACK
         {
@@ -364,6 +388,9 @@ impl Opening<'_> {
             Err(error) => return Err(Error::new(Kind::Bug, "cannot read from ssh").because(error)),
         };
         let pass = self.client.read(&block[..count]);
+        if let Some(check) = &mut self.host_keys {
+            check.client_units(&pass)?;
+        }
         if !self.server_spoke() {
             self.early.extend_from_slice(&pass);
         }
@@ -428,11 +455,30 @@ impl Opening<'_> {
             self.early = Vec::new();
             self.spoke.get_or_insert_with(Instant::now);
         }
-        self.to_client.push(&pass);
+        self.unchecked.extend(pass);
+        self.relay_checked()?;
         if self.server.phase() == Phase::NewKeys && !self.server.key_exchange_seen() {
             // Held until the client is ready, which it never would be without the server's reply.
             return Err(self.handshake_failed("failed: the server sent NEWKEYS before the key exchange"));
         }
+        Ok(())
+    }
+
+    /// Relays what the server has sent, once its console output has been read and its host key is accepted.
+    fn relay_checked(&mut self) -> Result<()> {
+        if let Some(check) = &mut self.host_keys {
+            if check.is_reading() {
+                return Ok(());
+            }
+            let (accepted, decided) = check.server_units(&self.unchecked);
+            self.to_client.push(&self.unchecked[..accepted]);
+            self.unchecked.clear();
+            decided?;
+            if self.server.phase() == Phase::Opaque || self.client.phase() == Phase::Opaque {
+                return Err(check.not_ssh());
+            }
+        }
+        self.to_client.push(&std::mem::take(&mut self.unchecked));
         Ok(())
     }
 
@@ -463,6 +509,12 @@ impl Opening<'_> {
         if !connected || !self.client_ready() {
             return Ok(false);
         }
+        if let Some(check) = &self.host_keys {
+            if check.is_reading() || self.server.phase() != Phase::NewKeys {
+                return Ok(false);
+            }
+            check.finish()?;
+        }
         // By what the worker said and not by the record on disk: a disk that takes none must not push for ever.
         let window = self.target.job.window;
         if self.repeated || clock::now().checked_sub(sent).is_some_and(|age| age < window) {
@@ -487,7 +539,10 @@ impl Opening<'_> {
     }
 
     fn heard(&self) -> Heard {
+        // The version line may still wait for the console output.
+        let has_version = self.host_keys.as_ref().is_none_or(HostKeyCheck::version_relayed);
         match self.server.phase() {
+            _ if !has_version => Heard::Nothing,
             Phase::Packets | Phase::NewKeys => Heard::Packets { ready: self.client_ready() },
             Phase::Opaque if self.server.version_passed() => Heard::Opaque,
             Phase::Greeting | Phase::Opaque => Heard::Nothing,

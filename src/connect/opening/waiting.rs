@@ -6,6 +6,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::stdio::{stdin, stdout};
 
 use super::{Enquiry, LONGEST_EARLY, LONGEST_QUEUE, Opening, Push};
+use crate::connect::host_key_check::HostKeyCheck;
 use crate::connect::relay::{self, GONE, hung_up};
 use crate::domain::handshake::Phase;
 use crate::error::{Error, Kind, Result};
@@ -17,6 +18,7 @@ pub(super) struct Happened {
     pub(super) client: bool,
     pub(super) socket: PollFlags,
     pub(super) push: bool,
+    pub(super) console: bool,
     pub(super) enquiry: bool,
     pub(super) resolving: bool,
 }
@@ -41,6 +43,11 @@ impl Opening<'_> {
             Push::Running { worker, .. } => Some(add(PollFd::from_borrowed_fd(worker.fd(), PollFlags::IN))),
             Push::Landed(_) => None,
         };
+        let on_console = self
+            .host_keys
+            .as_ref()
+            .and_then(HostKeyCheck::fd)
+            .map(|fd| add(PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         let on_enquiry = match &self.enquiry {
             Enquiry::Running(worker) => Some(add(PollFd::from_borrowed_fd(worker.fd(), PollFlags::IN))),
             _ => None,
@@ -58,6 +65,7 @@ impl Opening<'_> {
             client: happened(on_client),
             socket: on_socket.map_or(PollFlags::empty(), |at| fds[at].revents()),
             push: happened(on_push),
+            console: happened(on_console),
             enquiry: happened(on_enquiry),
             resolving: happened(on_resolving),
         }))
@@ -88,7 +96,8 @@ impl Opening<'_> {
         if self.server_held() {
             return Some(output | hung_up());
         }
-        let input = if self.to_client.is_empty() { PollFlags::IN } else { PollFlags::empty() };
+        let has_room = self.to_client.is_empty() && self.unchecked.len() < LONGEST_QUEUE;
+        let input = if has_room { PollFlags::IN } else { PollFlags::empty() };
         Some(output | input).filter(|events| !events.is_empty())
     }
 }
