@@ -12,6 +12,7 @@ use crate::domain::fleet::Host;
 use crate::domain::pattern;
 use crate::error::{Error, Kind, Result};
 use crate::store::config;
+use crate::store::host_keys::{Overview, Trust};
 use crate::store::index::Index;
 use crate::store::reach::Reach;
 use crate::store::ssh_config;
@@ -34,6 +35,10 @@ struct Row<'a> {
     vpc: &'a str,
     dns: &'a str,
     image: &'a str,
+    /// `verified`, `first-use` or `unknown`.
+    host_key: &'static str,
+    /// What lists a verified key.
+    host_key_source: Option<String>,
 }
 
 /// Runs it.
@@ -54,12 +59,12 @@ pub fn run(context: &Context, args: &cli::List) -> Result<Exit> {
         }
     }
     let text = if args.json {
-        json(&hosts)?
+        json(&hosts, &Overview::read(&context.paths))?
     } else if args.names {
         hosts.iter().flat_map(Host::all_names).fold(String::new(), |text, name| text + name + "\n")
     } else {
         let width = ui::width_of(&io::stdout());
-        table(&hosts, width, &|state, cell| ui::coloured(&io::stdout(), cell, colour(state)))
+        table(&hosts, &Overview::read(&context.paths), width, &|state, cell| ui::coloured(&io::stdout(), cell, colour(state)))
     };
     print(&text)?;
     Ok(Exit::of_sources(&failures))
@@ -98,7 +103,7 @@ fn is_meant(host: &Host, wanted: &str) -> bool {
     own.into_iter().any(|name| pattern::matches(wanted, name))
 }
 
-fn json(hosts: &[Host]) -> Result<String> {
+fn json(hosts: &[Host], host_keys: &Overview) -> Result<String> {
     let rows: Vec<Row<'_>> = hosts
         .iter()
         .map(|host| Row {
@@ -116,11 +121,25 @@ fn json(hosts: &[Host]) -> Result<String> {
             vpc: &host.vpc,
             dns: &host.dns,
             image: &host.image,
+            host_key: word(&host_keys.of(&host.id)),
+            host_key_source: match host_keys.of(&host.id) {
+                Trust::Verified(source) => Some(source),
+                Trust::FirstUse | Trust::Unknown => None,
+            },
         })
         .collect();
     let text =
         serde_json::to_string_pretty(&rows).map_err(|e| Error::new(Kind::Bug, "cannot write JSON").because(e))?;
     Ok(text + "\n")
+}
+
+/// How the host key came to be trusted, in one word.
+fn word(trust: &Trust) -> &'static str {
+    match trust {
+        Trust::Verified(_) => "verified",
+        Trust::FirstUse => "first-use",
+        Trust::Unknown => "unknown",
+    }
 }
 
 fn colour(state: &str) -> &'static str {
@@ -131,10 +150,10 @@ fn colour(state: &str) -> &'static str {
     }
 }
 
-const COLUMNS: usize = 7;
+const COLUMNS: usize = 8;
 const STATE: usize = 4;
 /// Columns that go where the width does not suffice for all, the first one first.
-const EXPENDABLE: [usize; 4] = [6, 5, 3, 2];
+const EXPENDABLE: [usize; 5] = [7, 6, 5, 3, 2];
 /// What is between two columns.
 const GAP: usize = 2;
 /// A name is not cut to less than this.
@@ -142,9 +161,9 @@ const SHORTEST_NAME: usize = 12;
 
 /// One line a host. On a terminal of `width` columns whatever does not fit is left out, the least telling first, and a
 /// long name is cut at last; into a file goes all of it. `paint` colours a cell by the host's state.
-fn table(hosts: &[Host], width: Option<usize>, paint: &dyn Fn(&str, &str) -> String) -> String {
-    let head = ["HOST", "INSTANCE", "ADDRESS", "USER", "STATE", "SOURCE", "REGION"].map(str::to_owned);
-    let mut rows: Vec<[String; COLUMNS]> = std::iter::once(head).chain(hosts.iter().map(cells)).collect();
+fn table(hosts: &[Host], host_keys: &Overview, width: Option<usize>, paint: &dyn Fn(&str, &str) -> String) -> String {
+    let head = ["HOST", "INSTANCE", "ADDRESS", "USER", "STATE", "SOURCE", "REGION", "HOST KEY"].map(str::to_owned);
+    let mut rows: Vec<[String; COLUMNS]> = std::iter::once(head).chain(hosts.iter().map(|host| cells(host, host_keys))).collect();
     let widest =
         |rows: &[[String; COLUMNS]], column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
     let mut widths: Vec<usize> = (0..COLUMNS).map(|column| widest(&rows, column)).collect();
@@ -181,7 +200,7 @@ fn table(hosts: &[Host], width: Option<usize>, paint: &dyn Fn(&str, &str) -> Str
     text
 }
 
-fn cells(host: &Host) -> [String; COLUMNS] {
+fn cells(host: &Host, host_keys: &Overview) -> [String; COLUMNS] {
     let address = host.address.as_deref().unwrap_or("-");
     [
         host.alias.as_deref().unwrap_or("-").to_owned(),
@@ -191,6 +210,7 @@ fn cells(host: &Host) -> [String; COLUMNS] {
         host.state.clone(),
         host.source.clone(),
         host.region.clone(),
+        word(&host_keys.of(&host.id)).to_owned(),
     ]
 }
 
@@ -208,7 +228,7 @@ mod tests {
     use crate::domain::fleet::samples;
 
     fn plain(hosts: &[Host], width: Option<usize>) -> Vec<String> {
-        table(hosts, width, &|_, cell| cell.to_owned()).lines().map(str::to_owned).collect()
+        table(hosts, &Overview::default(), width, &|_, cell| cell.to_owned()).lines().map(str::to_owned).collect()
     }
 
     #[test]
@@ -219,7 +239,7 @@ mod tests {
             samples::host(Some("web"), "i-0abc12de", "u"),
         ];
         let whole = plain(&hosts, None);
-        assert!(whole[1].contains(&long) && whole[1].ends_with("eu-west-1"), "{whole:?}");
+        assert!(whole[1].contains(&long) && whole[1].ends_with("eu-west-1  unknown"), "{whole:?}");
         for width in [60, 80, 100, 120, 200] {
             let lines = plain(&hosts, Some(width));
             assert!(lines.iter().all(|line| line.chars().count() <= width), "{width} {lines:#?}");
@@ -231,7 +251,7 @@ mod tests {
     #[test]
     fn the_state_has_its_colour() {
         let hosts = [samples::host(Some("web"), "i-0abc12de", "u")];
-        let text = table(&hosts, None, &|state, cell| format!("<{}>{cell}", colour(state)));
+        let text = table(&hosts, &Overview::default(), None, &|state, cell| format!("<{}>{cell}", colour(state)));
         assert!(text.contains("<32>running"), "{text}");
     }
 }

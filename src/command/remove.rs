@@ -93,7 +93,7 @@ fn remove_generated(paths: &Paths) {
         // The locks of refreshes; the tokens are not ours.
         remove_in(&tokens, &|name| name.ends_with(".ssh-eic.lock"));
     }
-    remove_in(&paths.cache, &|name| name == "images.json");
+    remove_in(&paths.cache, &|name| matches!(name, "images.json" | "console-sample"));
     remove_in(&paths.tunnel_slots(), &|name| name.starts_with("eice-"));
     // With the lock held, no temporary is anybody's.
     writers::sweep_temporaries(paths, true);

@@ -52,12 +52,20 @@ pub fn is_needed(mode: HostKeys, record: Option<&ConsoleRecord>, launched: i64) 
             Some(reason) => reason,
         },
     };
-    let booted = u64::try_from(launched).unwrap_or(0).saturating_mul(1000).saturating_add(BOOT);
-    let read = record.map_or(0, |record| record.read);
     match reason {
         Unusable::NoOutput | Unusable::UnclosedBlock => true,
-        Unusable::NoBlock => read < booted,
-        Unusable::EmptyBlock | Unusable::TruncatedKey => false,
+        Unusable::NoBlock | Unusable::EmptyBlock | Unusable::TruncatedKey => is_unread(record, launched),
+    }
+}
+
+/// Whether the console has not been read, or has no keys and was read before the first boot was over.
+#[must_use]
+pub fn is_unread(record: Option<&ConsoleRecord>, launched: i64) -> bool {
+    let Some(record) = record else { return true };
+    let booted = u64::try_from(launched).unwrap_or(0).saturating_mul(1000).saturating_add(BOOT);
+    match record.unusable() {
+        None | Some(Unusable::EmptyBlock | Unusable::TruncatedKey) => false,
+        Some(Unusable::NoOutput | Unusable::NoBlock | Unusable::UnclosedBlock) => record.read < booted,
     }
 }
 

@@ -72,14 +72,18 @@ impl HostKeyCheck {
     /// [`Kind::File`] if a file of keys cannot be read; a worker that cannot be started.
     pub fn start(paths: &Paths, program: &Program, job: &Job, setting: &Setting) -> Result<Self> {
         let record = host_keys::load(paths, &job.id)?;
-        let output = if console::is_needed(setting.mode, record.as_ref(), setting.launched) {
+        let known = company_keys(job, &setting.known_hosts)?;
+        let is_listed = !(known.hosts.is_empty() && known.authorities.is_empty());
+        // A host of the company's files needs no keys of the console: it is not read at every connection for them.
+        let needed = if is_listed { HostKeys::Console } else { setting.mode };
+        let output = if console::is_needed(needed, record.as_ref(), setting.launched) {
             let worker = program.start(&Request::Console(Box::new(job.clone())))?;
             Output::Reading { worker, since: Instant::now(), is_reported: false }
         } else {
             let keys = record.map_or(Console::Unavailable, |record| Console::Read(record.console_keys()));
             Output::Known(keys)
         };
-        Ok(Self::new(paths, job, setting.mode, company_keys(job, &setting.known_hosts)?, output))
+        Ok(Self::new(paths, job, setting.mode, known, output))
     }
 
     fn new(paths: &Paths, job: &Job, mode: HostKeys, known: KnownKeys, output: Output) -> Self {

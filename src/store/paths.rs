@@ -113,6 +113,12 @@ impl Paths {
         self.cache.join("images.json")
     }
 
+    /// Exists once consoles have been read for a suggestion.
+    #[must_use]
+    pub fn console_sample(&self) -> PathBuf {
+        self.cache.join("console-sample")
+    }
+
     /// The folder of SSO tokens, which belongs to the AWS CLI and the SDKs, if these paths are below a home.
     #[must_use]
     pub fn sso_tokens(&self) -> Option<PathBuf> {
