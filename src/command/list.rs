@@ -10,6 +10,7 @@ use crate::discover::failures;
 use crate::discover::survey::{self, Look};
 use crate::domain::fleet::Host;
 use crate::domain::pattern;
+use crate::domain::source::{HostKeys, Route};
 use crate::error::{Error, Kind, Result};
 use crate::store::config;
 use crate::store::host_keys::{Overview, Trust};
@@ -35,6 +36,9 @@ struct Row<'a> {
     vpc: &'a str,
     dns: &'a str,
     image: &'a str,
+    subnet: &'a str,
+    route: &'a Route,
+    host_keys: HostKeys,
     /// `verified`, `first-use` or `unknown`.
     host_key: &'static str,
     /// What lists a verified key.
@@ -121,6 +125,9 @@ fn json(hosts: &[Host], host_keys: &Overview) -> Result<String> {
             vpc: &host.vpc,
             dns: &host.dns,
             image: &host.image,
+            subnet: &host.subnet,
+            route: &host.route,
+            host_keys: host.host_keys,
             host_key: word(&host_keys.of(&host.id)),
             host_key_source: match host_keys.of(&host.id) {
                 Trust::Verified(source) => Some(source),
@@ -150,10 +157,14 @@ fn colour(state: &str) -> &'static str {
     }
 }
 
-const COLUMNS: usize = 8;
+const COLUMNS: usize = 9;
 const STATE: usize = 4;
 /// Columns that go where the width does not suffice for all, the first one first.
-const EXPENDABLE: [usize; 5] = [7, 6, 5, 3, 2];
+const EXPENDABLE: [usize; 5] = [8, 7, 6, 3, 2];
+/// Shown only if not all hosts are reached directly.
+const ROUTE: usize = 5;
+/// Shown only if a host has a console mode.
+const HOST_KEY: usize = 8;
 /// What is between two columns.
 const GAP: usize = 2;
 /// A name is not cut to less than this.
@@ -162,12 +173,22 @@ const SHORTEST_NAME: usize = 12;
 /// One line a host. On a terminal of `width` columns whatever does not fit is left out, the least telling first, and a
 /// long name is cut at last; into a file goes all of it. `paint` colours a cell by the host's state.
 fn table(hosts: &[Host], host_keys: &Overview, width: Option<usize>, paint: &dyn Fn(&str, &str) -> String) -> String {
-    let head = ["HOST", "INSTANCE", "ADDRESS", "USER", "STATE", "SOURCE", "REGION", "HOST KEY"].map(str::to_owned);
-    let mut rows: Vec<[String; COLUMNS]> = std::iter::once(head).chain(hosts.iter().map(|host| cells(host, host_keys))).collect();
+    let head = ["HOST", "INSTANCE", "ADDRESS", "USER", "STATE", "ROUTE", "SOURCE", "REGION", "HOST KEY"];
+    let head = head.map(str::to_owned);
+    let cells = hosts.iter().map(|host| cells(host, host_keys));
+    let mut rows: Vec<[String; COLUMNS]> = std::iter::once(head).chain(cells).collect();
     let widest =
         |rows: &[[String; COLUMNS]], column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
     let mut widths: Vec<usize> = (0..COLUMNS).map(|column| widest(&rows, column)).collect();
-    let mut shown: Vec<usize> = (0..COLUMNS).collect();
+    let has_routes = hosts.iter().any(|host| host.route != Route::Direct);
+    let has_console_modes = hosts.iter().any(|host| host.host_keys != HostKeys::AcceptNew);
+    let mut shown: Vec<usize> = (0..COLUMNS)
+        .filter(|&column| match column {
+            ROUTE => has_routes,
+            HOST_KEY => has_console_modes,
+            _ => true,
+        })
+        .collect();
     if let Some(width) = width {
         let total = |shown: &[usize], widths: &[usize]| -> usize {
             shown.iter().map(|&column| widths[column]).sum::<usize>() + GAP * (shown.len() - 1)
@@ -208,6 +229,7 @@ fn cells(host: &Host, host_keys: &Overview) -> [String; COLUMNS] {
         if host.port == 22 { address.to_owned() } else { format!("{address}:{}", host.port) },
         host.user.to_string(),
         host.state.clone(),
+        host.route.to_string(),
         host.source.clone(),
         host.region.clone(),
         word(&host_keys.of(&host.id)).to_owned(),
@@ -239,13 +261,23 @@ mod tests {
             samples::host(Some("web"), "i-0abc12de", "u"),
         ];
         let whole = plain(&hosts, None);
-        assert!(whole[1].contains(&long) && whole[1].ends_with("eu-west-1  unknown"), "{whole:?}");
+        assert!(whole[1].contains(&long) && whole[1].ends_with("eu-west-1"), "{whole:?}");
         for width in [60, 80, 100, 120, 200] {
             let lines = plain(&hosts, Some(width));
             assert!(lines.iter().all(|line| line.chars().count() <= width), "{width} {lines:#?}");
             assert!(lines[2].contains("web") && lines[2].contains("i-0abc12de") && lines[2].contains("running"));
         }
         assert_eq!(plain(&hosts, Some(200)), whole);
+    }
+
+    #[test]
+    fn the_route_is_a_column_if_not_all_hosts_are_direct() {
+        let direct = samples::host(Some("web"), "i-0abc12de", "u");
+        let tunnel = Host { route: Route::Endpoint, ..samples::host(Some("db"), "i-0abc12df", "u") };
+        assert!(!plain(&[direct.clone()], None)[0].contains("ROUTE"));
+        let lines = plain(&[direct, tunnel], None);
+        let columns: Vec<_> = lines.iter().map(|line| line.split_whitespace().nth(5).unwrap_or_default()).collect();
+        assert_eq!(columns, ["ROUTE", "direct", "endpoint"], "{lines:#?}");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::connect::push;
 use crate::connect::relay::Relay;
 use crate::connect::target::{self, Known, Place};
 use crate::connect::worker::{Program, Request};
+use crate::domain::connection_options::Flags;
 use crate::domain::freshness;
 use crate::domain::identity::{Identity, Role, SsoRole};
 use crate::domain::ids::{InstanceId, OsUser};
@@ -132,6 +133,11 @@ fn prepare(context: &Context, args: &cli::Proxy, program: &Program, start: Insta
         identity: identity(args),
         address: args.address,
         key_type: args.key_type,
+        connection: Flags {
+            route: args.route.clone(),
+            max_tunnel_duration: args.max_tunnel_duration,
+            host_keys: args.host_keys,
+        },
     };
     let Timeouts { patience, limit, attempts } = timeouts(&known);
     let (job, address) = target::job(&context.paths, &known, program, &id, user, &place, patience)?;

@@ -34,6 +34,7 @@ mod push;
 mod real_world;
 mod refusals;
 mod remove;
+mod route_settings;
 mod session_manager;
 mod sources;
 mod sync;
