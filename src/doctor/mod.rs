@@ -14,6 +14,7 @@ mod case;
 mod client;
 mod credentials;
 mod files;
+mod host_key;
 mod include;
 mod instance;
 mod login;
@@ -42,7 +43,7 @@ const fn of_host(name: &'static str, look: Look) -> Check {
 }
 
 /// What is checked, in order.
-const CHECKS: [Check; 17] = [
+const CHECKS: [Check; 18] = [
     of_machine("client", client::version),
     of_machine("shell", |case| Ok(client::shell(case))),
     of_machine("config", state::config),
@@ -58,6 +59,7 @@ const CHECKS: [Check; 17] = [
     of_host("options", options::shadowed),
     of_machine("credentials", credentials::standing),
     of_host("instance", instance::state),
+    of_host("host-key", host_key::trust),
     of_host("address", address::reachable),
     of_host("push", push::key),
 ];

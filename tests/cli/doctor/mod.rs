@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::world::{Story, World, can_have_namespaces, finish, spawn};
 
 mod aws;
+mod host_key;
 mod login;
 mod machine;
 mod network;

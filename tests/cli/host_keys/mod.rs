@@ -13,12 +13,12 @@ use sandbox::{Change, Instance, Switches};
 use crate::world::World;
 
 /// A world whose source has this mode, with the config lines behind it.
-fn world_with(mode: &str) -> World {
+pub(crate) fn world_with(mode: &str) -> World {
     configured(World::new(), &format!("[ssh]\nhost_keys = \"{mode}\"\n"))
 }
 
 /// Adds lines to the config, and syncs.
-fn configured(world: World, lines: &str) -> World {
+pub(crate) fn configured(world: World, lines: &str) -> World {
     let path = ".config/ssh-eic/config.toml";
     let config = world.read(path).replacen("[ssh]\n", lines, 1);
     let config = if config.contains(lines) { config } else { config + "\n" + lines };
@@ -33,7 +33,7 @@ fn unseen(world: &World, instance: Instance) -> String {
     world.sandbox.add(instance).unwrap()
 }
 
-fn update(world: &World, id: &str, change: Change) {
+pub(crate) fn update(world: &World, id: &str, change: Change) {
     world.sandbox.update(id, change).unwrap();
 }
 
@@ -42,7 +42,7 @@ fn replace_host_key(world: &World, id: &str) {
     update(world, id, Change { new_host_key: true, ..Change::default() });
 }
 
-fn deny(world: &World, actions: &[&str]) {
+pub(crate) fn deny(world: &World, actions: &[&str]) {
     let deny = Some(actions.iter().map(ToString::to_string).collect());
     world.sandbox.switches(Switches { deny, ..Switches::default() }).unwrap();
 }
@@ -52,13 +52,13 @@ fn reads(world: &World) -> usize {
 }
 
 /// The lines of a file in the folder of ssh-eic that begin with the instance's id.
-fn lines_of(world: &World, file: &str, id: &str) -> Vec<String> {
+pub(crate) fn lines_of(world: &World, file: &str, id: &str) -> Vec<String> {
     let text = fs::read_to_string(world.eic_folder().join(file)).unwrap_or_default();
     text.lines().filter(|line| line.starts_with(id)).map(str::to_owned).collect()
 }
 
 /// Removes what a sync has read of an instance, so that the next connection is the first contact.
-fn forget(world: &World, id: &str) {
+pub(crate) fn forget(world: &World, id: &str) {
     for file in [format!("host-keys/{id}"), format!("host-keys/{id}.accepted"), "known_hosts.console".to_owned()] {
         let _ = fs::remove_file(world.eic_folder().join(file));
     }
