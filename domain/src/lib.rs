@@ -11,6 +11,7 @@ pub mod diagnosis;
 pub mod digest;
 pub mod duration;
 pub mod editor;
+pub mod endpoint;
 pub mod fleet;
 pub mod freshness;
 pub mod handshake;

@@ -5,6 +5,7 @@ mod chain;
 pub mod client;
 pub mod console;
 pub mod credentials;
+pub mod endpoints;
 pub mod failure;
 pub mod images;
 pub mod instances;

@@ -218,7 +218,7 @@ const VARIABLES: [&str; 11] = [
 ];
 
 /// The file of trusted certificates that a profile names; none: the selected profile.
-pub(super) async fn ca_bundle(profile: Option<&str>) -> Option<PathBuf> {
+pub async fn ca_bundle(profile: Option<&str>) -> Option<PathBuf> {
     let [config, _] = files();
     // Hardly any config has one: look for the word before the files are parsed.
     let bytes = std::fs::read(config).ok()?;

@@ -93,7 +93,8 @@ fn remove_generated(paths: &Paths) {
         // The locks of refreshes; the tokens are not ours.
         remove_in(&tokens, &|name| name.ends_with(".ssh-eic.lock"));
     }
-    remove_in(&paths.cache, &|name| matches!(name, "images.json" | "console-sample"));
+    remove_in(&paths.cache, &|name| matches!(name, "images.json" | "routes.json" | "console-sample"));
+    remove_in(&paths.endpoints(), &|name| name.ends_with(".json"));
     remove_in(&paths.tunnel_slots(), &|name| name.starts_with("eice-"));
     // With the lock held, no temporary is anybody's.
     writers::sweep_temporaries(paths, true);
@@ -101,7 +102,8 @@ fn remove_generated(paths: &Paths) {
         remove_if_empty(&folder);
         folder.parent().inspect(|cache| remove_if_empty(cache));
     }
-    for folder in [paths.keys(), paths.host_keys(), paths.tunnel_slots(), paths.cache.clone(), paths.eic.clone()] {
+    let folders = [paths.keys(), paths.host_keys(), paths.tunnel_slots(), paths.endpoints(), paths.cache.clone()];
+    for folder in folders.into_iter().chain([paths.eic.clone()]) {
         remove_if_empty(&folder);
     }
 }

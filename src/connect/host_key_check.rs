@@ -7,7 +7,6 @@
 //! [`HostKeyCheck::finish`]; each error ends the connection.
 //! Not here: the decision (`domain::host_trust`), the key exchange (`domain::kex`), the signature (ssh).
 
-use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use crate::connect::console::{self, REPORT_AFTER, TIMEOUT};
@@ -106,18 +105,18 @@ impl HostKeyCheck {
         matches!(self.output, Output::Reading { .. })
     }
 
-    /// Readable when the worker has written; `None` if none runs.
+    /// The worker that reads the console.
     #[must_use]
-    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+    pub fn worker(&self) -> Option<&Worker> {
         match &self.output {
-            Output::Reading { worker, .. } => Some(worker.fd()),
+            Output::Reading { worker, .. } => Some(worker),
             Output::Known(_) | Output::Failed(_) => None,
         }
     }
 
-    /// When [`HostKeyCheck::alarm`] is to be called.
+    /// When [`HostKeyCheck::check_timers`] is to be called.
     #[must_use]
-    pub fn next_alarm(&self) -> Option<Instant> {
+    pub fn next_timer(&self) -> Option<Instant> {
         match &self.output {
             Output::Reading { since, is_reported: false, .. } => Some(*since + REPORT_AFTER),
             Output::Reading { since, .. } => Some(*since + TIMEOUT + SLACK),
@@ -126,7 +125,7 @@ impl HostKeyCheck {
     }
 
     /// Reports a reading that takes long, and ends one that takes too long.
-    pub fn alarm(&mut self) {
+    pub fn check_timers(&mut self) {
         let Output::Reading { since, is_reported, .. } = &mut self.output else { return };
         if !*is_reported && since.elapsed() >= REPORT_AFTER {
             *is_reported = true;
@@ -138,17 +137,21 @@ impl HostKeyCheck {
         }
     }
 
-    /// Reads the worker's answer.
-    pub fn worker_writes(&mut self) {
-        let Output::Reading { worker, since, .. } = &mut self.output else { return };
-        let Some(answer) = worker.read() else { return };
+    /// Reads from the worker. Returns it once it has answered, to wait for its exit later.
+    pub fn read_worker(&mut self) -> Option<Worker> {
+        let Output::Reading { worker, since, .. } = &mut self.output else { return None };
+        let answer = worker.read()?;
         let taken = since.elapsed().as_millis();
         ui::verbose(|| format!("the console output of {} was read after {taken} ms", self.job.label));
-        self.output = match answer {
+        let output = match answer {
             Ok(Answer::Console(record)) => Output::Known(Console::Read(record.console_keys())),
             Ok(_) => Output::Failed(Box::new(Error::new(Kind::Bug, "the worker gave another answer"))),
             Err(error) => Output::Failed(Box::new(error)),
         };
+        match std::mem::replace(&mut self.output, output) {
+            Output::Reading { worker, .. } => Some(worker),
+            Output::Known(_) | Output::Failed(_) => None,
+        }
     }
 
     /// Takes whole lines and packets of the server before they are relayed. The first value is how many bytes may be

@@ -4,12 +4,16 @@
 //! Between the commands and the floors of single effects: hook, proxy and push share what is here.
 
 pub mod console;
-pub mod dial;
+pub mod disconnect;
+pub mod early_dial;
 pub mod host_key_check;
-pub mod last_words;
 pub mod opening;
+pub mod jump;
 pub mod push;
 pub mod queue;
 pub mod relay;
+pub mod stream_relay;
 pub mod target;
+pub mod tunnel;
+pub mod tunnel_errors;
 pub mod worker;

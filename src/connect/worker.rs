@@ -24,6 +24,7 @@ use crate::aws::{credentials, instances};
 use crate::connect::console;
 use crate::connect::push::{self, Job};
 use crate::connect::relay::until;
+use crate::connect::tunnel::{self, TunnelAnswer, TunnelRequest};
 use crate::discover::locate;
 use crate::discover::sync::{self, Occasion};
 use crate::domain::fleet::Instance;
@@ -43,6 +44,8 @@ pub enum Request {
     Push(Box<Job>, u64),
     /// What AWS says of the instance now.
     Describe(Box<Job>),
+    /// Prepare a tunnel through an EC2 Instance Connect Endpoint.
+    Tunnel(Box<TunnelRequest>),
     /// The addresses of a name.
     Resolve(String),
     /// The host keys in the console output of the instance, which are stored.
@@ -63,6 +66,8 @@ pub enum Answer {
     Instance(Option<Box<Instance>>),
     /// What the console output had.
     Console(Box<ConsoleRecord>),
+    /// The tunnel, or why there can be none.
+    Tunnel(TunnelAnswer),
     /// The addresses, in the resolver's order.
     Addresses(Vec<IpAddr>),
     /// Where the instance is.
@@ -266,6 +271,7 @@ fn answer(paths: &Paths, program: Program, request: Request) -> Result<Answer> {
             }
         }),
         Request::Console(job) => console::read(paths, &job).map(Box::new).map(Answer::Console),
+        Request::Tunnel(request) => tunnel::prepare(paths, &request).map(Answer::Tunnel),
         Request::Locate(id) => locate(paths, &id),
         Request::Sync => {
             // The proxy tells what matters; the rest would stand between ssh's own lines.

@@ -149,6 +149,18 @@ impl Paths {
         self.cache.join("tunnels")
     }
 
+    /// The folder of known endpoints of VPCs and networks of instances.
+    #[must_use]
+    pub fn endpoints(&self) -> PathBuf {
+        self.cache.join("endpoints")
+    }
+
+    /// Routes that worked, by VPC and local network.
+    #[must_use]
+    pub fn routes(&self) -> PathBuf {
+        self.cache.join("routes.json")
+    }
+
     /// When the next push of this user may go out.
     #[must_use]
     pub fn push_rate(&self) -> PathBuf {
