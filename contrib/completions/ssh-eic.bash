@@ -653,7 +653,7 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__proxy)
-            opts="-v -q -h --region --source --profile --role-arn --external-id --role-session-name --sso-session --sso-account --sso-role --account --address --key-type --config --verbose --quiet --help"
+            opts="-v -q -h --region --source --profile --role-arn --external-id --role-session-name --sso-session --sso-account --sso-role --account --address --route --max-tunnel-duration --host-keys --key-type --config --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -700,6 +700,18 @@ _ssh__eic() {
                     return 0
                     ;;
                 --address)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --route)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-tunnel-duration)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --host-keys)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -137,6 +137,9 @@ complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l sso-account -d
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l sso-role -d 'That role' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l account -d 'Refuse credentials of any other account' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l address -d 'Which of the instance\'s addresses HOST is: private, ipv6 or public' -r
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l route -d 'How to reach the instance: direct, endpoint, ssm, auto or jump:HOST [default: direct]' -r
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l max-tunnel-duration -d 'How long an endpoint may keep the tunnel, such as 30m [default: 1h]' -r
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l host-keys -d 'Which host keys to trust: accept-new, console or require-console [default: accept-new]' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l key-type -d 'The type of the key: ed25519 or rsa' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -s v -l verbose -d 'Say more; twice: what takes how long, too'

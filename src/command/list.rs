@@ -68,7 +68,9 @@ pub fn run(context: &Context, args: &cli::List) -> Result<Exit> {
         hosts.iter().flat_map(Host::all_names).fold(String::new(), |text, name| text + name + "\n")
     } else {
         let width = ui::width_of(&io::stdout());
-        table(&hosts, &Overview::read(&context.paths), width, &|state, cell| ui::coloured(&io::stdout(), cell, colour(state)))
+        table(&hosts, &Overview::read(&context.paths), width, &|state, cell| {
+            ui::coloured(&io::stdout(), cell, colour(state))
+        })
     };
     print(&text)?;
     Ok(Exit::of_sources(&failures))

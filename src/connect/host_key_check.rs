@@ -447,7 +447,10 @@ mod tests {
     fn newkeys_is_not_released_without_a_host_key() {
         let fixture = check(HostKeys::Console, keys(&[ED25519]), "");
         let error = fixture.check.finish().unwrap_err();
-        assert_eq!(error.message, format!("cannot verify the host key of web ({ID}): the key exchange ended without a host key"));
+        assert_eq!(
+            error.message,
+            format!("cannot verify the host key of web ({ID}): the key exchange ended without a host key")
+        );
     }
 
     #[test]

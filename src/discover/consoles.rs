@@ -105,7 +105,9 @@ fn suggest(run: &Run<'_>, found: &Hosts<'_>, old: &HashSet<&InstanceId>) {
     }
     let _ = files::make_private_folder(&run.paths.cache).and_then(|()| files::make_if_absent(&stamp));
     if records.iter().any(|(_, record)| record.has_keys()) {
-        ui::hint("console outputs of new instances contain their host keys: host_keys = \"console\" in [ssh] of config.toml verifies them");
+        ui::hint(
+            "console outputs of new instances contain their host keys: host_keys = \"console\" in [ssh] of config.toml verifies them",
+        );
     }
 }
 

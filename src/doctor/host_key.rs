@@ -60,8 +60,7 @@ fn company_file(case: &Case<'_>) -> Result<Option<String>> {
     let id = case.target()?.job.id.clone();
     for file in &case.config()?.known_hosts {
         let Some(content) = files::read(file.as_ref())? else { continue };
-        let KnownKeys { hosts, authorities, .. } =
-            crate::domain::known_hosts::keys_for(file, &content, id.as_str());
+        let KnownKeys { hosts, authorities, .. } = crate::domain::known_hosts::keys_for(file, &content, id.as_str());
         if !(hosts.is_empty() && authorities.is_empty()) {
             return Ok(Some(file.clone()));
         }

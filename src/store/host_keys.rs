@@ -69,7 +69,8 @@ impl ConsoleRecord {
         match keys {
             ConsoleKeys::Keys(keys) => record.keys = keys.iter().map(ToString::to_string).collect(),
             ConsoleKeys::Fingerprints(listed) => {
-                record.fingerprints = listed.iter().map(|one| (one.label.clone(), one.fingerprint.to_string())).collect();
+                record.fingerprints =
+                    listed.iter().map(|one| (one.label.clone(), one.fingerprint.to_string())).collect();
             }
             ConsoleKeys::Unusable(reason) => {
                 record.unusable = Case::ALL.into_iter().find(|(_, one)| one == reason).map(|(case, _)| case);
@@ -384,8 +385,7 @@ mod tests {
     fn the_overview_tells_verified_keys_from_those_of_first_use() {
         let dir = tempfile::tempdir().unwrap();
         let paths = paths(&dir.path().join("eic"));
-        let [by_console, by_file, by_ssh, unknown] =
-            ["i-0abc12d0", "i-0abc12d1", "i-0abc12d2", "i-0abc12d3"].map(id);
+        let [by_console, by_file, by_ssh, unknown] = ["i-0abc12d0", "i-0abc12d1", "i-0abc12d2", "i-0abc12d3"].map(id);
         let record = ConsoleRecord::new(&keys(&[ED25519]), 1);
         let none = ConsoleRecord::new(&ConsoleKeys::Unusable(Unusable::EmptyBlock), 1);
         store(&paths, &[(by_console.clone(), record), (unknown.clone(), none)]).unwrap();

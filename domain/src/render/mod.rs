@@ -110,7 +110,11 @@ impl<'a> OptionSet<'a> {
     /// The same without flags of the proxy, which no client reads. The mode of host keys is also an option of ssh.
     #[must_use]
     pub fn anywhere(self) -> Self {
-        Self { region: "", connection: ConnectionOptions { host_keys: self.connection.host_keys, ..ConnectionOptions::default() }, ..self }
+        Self {
+            region: "",
+            connection: ConnectionOptions { host_keys: self.connection.host_keys, ..ConnectionOptions::default() },
+            ..self
+        }
     }
 }
 
@@ -325,7 +329,14 @@ const ACCEPT_NEW: &str = "accept-new";
 
 /// The options that hosts share. `id` names the instance in paths: a token, or a literal. `target` ends the part of the
 /// ProxyCommand before the user; it contains `--`, because a user name must not be read as a flag.
-pub(super) fn shared_as(out: &mut String, settings: &Settings, user: &str, id: &str, target: Option<&str>, mode: HostKeys) {
+pub(super) fn shared_as(
+    out: &mut String,
+    settings: &Settings,
+    user: &str,
+    id: &str,
+    target: Option<&str>,
+    mode: HostKeys,
+) {
     let Settings { folder, known_hosts, .. } = settings;
     let own = |name: &str| quoted(&percent_doubled(&format!("{folder}/{name}")));
     let key = quoted(&format!("{}/keys/{id}", percent_doubled(folder)));

@@ -26,5 +26,7 @@ fn paramiko_gets_no_other_host_key_than_the_console_s() {
     let story = python(&world, python3, PARAMIKO, &["only.conf", "prod-web-1"]);
     assert_eq!(story.ok(), format!("{}\nthere and back\n", world.web1));
     replace_host_key(&world, &world.web1);
-    python(&world, python3, PARAMIKO, &["only.conf", "prod-web-1"]).fails_with(1).says("host identification has changed");
+    python(&world, python3, PARAMIKO, &["only.conf", "prod-web-1"])
+        .fails_with(1)
+        .says("host identification has changed");
 }

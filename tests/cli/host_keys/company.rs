@@ -32,7 +32,8 @@ fn a_key_of_the_company_s_file_needs_no_console() {
     forget(&world, id);
     world.ssh(&["prod-web-1", "true"]).ok();
     world.write("company", &format!("{id} {key}@revoked * {key}"));
-    let story = world.ssh(&["-o", "UserKnownHostsFile=/dev/null", "-o", "StrictHostKeyChecking=no", "prod-web-1", "true"]);
+    let story =
+        world.ssh(&["-o", "UserKnownHostsFile=/dev/null", "-o", "StrictHostKeyChecking=no", "prod-web-1", "true"]);
     story.fails_with(255).says("company:2 revokes");
 }
 

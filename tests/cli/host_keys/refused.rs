@@ -58,7 +58,10 @@ fn another_key_is_refused_behind_a_jump_host() {
     }
     // The jump host itself is checked by our proxy.
     replace_host_key(&world, &world.web2);
-    world.ssh(&["-J", "prod-web-2", "-o", "StrictHostKeyChecking=no", "prod-web-1", "true"]).fails_with(255).says(CHANGED);
+    world
+        .ssh(&["-J", "prod-web-2", "-o", "StrictHostKeyChecking=no", "prod-web-1", "true"])
+        .fails_with(255)
+        .says(CHANGED);
 }
 
 #[test]
