@@ -41,7 +41,7 @@ const SAMPLE: usize = 3;
 
 /// What a sync has found.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Hosts<'a> {
+pub(super) struct Fleet<'a> {
     pub(super) hosts: &'a [Host],
     pub(super) records: &'a [SourceRecord],
     /// Of the last index; `None` at the first sync.
@@ -50,7 +50,7 @@ pub(super) struct Hosts<'a> {
 }
 
 /// Removes records of terminated instances, reads new consoles and reports how many hosts could be verified.
-pub(super) fn after_sync(run: &Run<'_>, found: &Hosts<'_>) {
+pub(super) fn after_sync(run: &Run<'_>, found: &Fleet<'_>) {
     if !found.terminated.is_empty() {
         host_keys::remove(run.paths, &|id| found.terminated.contains(id));
     }
@@ -72,7 +72,7 @@ fn is_new(run: &Run<'_>, host: &Host) -> bool {
     host.state == "running" && is_unread(record.as_ref(), host.launched)
 }
 
-fn read_and_store(run: &Run<'_>, found: &Hosts<'_>, unread: &[&Host]) {
+fn read_and_store(run: &Run<'_>, found: &Fleet<'_>, unread: &[&Host]) {
     let Read { records, errors, left } = match read(run, found, unread) {
         Ok(read) => read,
         Err(error) => return ui::warning(&error.message),
@@ -92,7 +92,7 @@ fn read_and_store(run: &Run<'_>, found: &Hosts<'_>, unread: &[&Host]) {
 }
 
 /// Suggests the stricter mode if consoles of new instances have keys; once, whatever they have.
-fn suggest(run: &Run<'_>, found: &Hosts<'_>, old: &HashSet<&InstanceId>) {
+fn suggest(run: &Run<'_>, found: &Fleet<'_>, old: &HashSet<&InstanceId>) {
     let stamp = run.paths.console_sample();
     let is_sampled = |host: &&Host| host.state == "running" && !old.contains(&host.id);
     let sample: Vec<&Host> = found.hosts.iter().filter(is_sampled).take(SAMPLE).collect();
@@ -129,7 +129,7 @@ struct Group {
     hosts: Vec<(InstanceId, String)>,
 }
 
-fn read(run: &Run<'_>, found: &Hosts<'_>, hosts: &[&Host]) -> Result<Read> {
+fn read(run: &Run<'_>, found: &Fleet<'_>, hosts: &[&Host]) -> Result<Read> {
     let mut groups: BTreeMap<(&str, &str), Vec<(InstanceId, String)>> = BTreeMap::new();
     for host in hosts {
         groups.entry((&host.source, &host.region)).or_default().push((host.id.clone(), host.label().to_owned()));
@@ -193,11 +193,7 @@ fn collect(read: &mut Read, done: Option<Done>) {
         Some((id, Ok(keys))) => read.records.push((id, ConsoleRecord::new(&keys, clock::now()))),
         // An instance that is gone by now does not stop the others.
         Some((_, Err(failure))) if failure.retry == Retry::Never && failure.error.kind == Kind::NoHost => {}
-        Some((_, Err(failure))) => {
-            if read.errors.is_empty() {
-                read.errors.push(failure.error);
-            }
-        }
-        None => {}
+        Some((_, Err(failure))) if read.errors.is_empty() => read.errors.push(failure.error),
+        Some((_, Err(_))) | None => {}
     }
 }

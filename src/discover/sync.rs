@@ -334,7 +334,7 @@ impl<'a> Work<'a> {
         let Found { fleet, records, old, terminated, .. } = &self.found;
         let before: HashSet<&InstanceId> = old.iter().map(|known| &known.id).collect();
         let old = self.old.as_ref().map(|_| &before);
-        consoles::after_sync(self.run, &consoles::Hosts { hosts: &fleet.hosts, records, old, terminated });
+        consoles::after_sync(self.run, &consoles::Fleet { hosts: &fleet.hosts, records, old, terminated });
     }
 
     /// Removes what nobody will come back for; that it could not be is no failure of a sync.
