@@ -118,7 +118,27 @@ causes! {
     SecurityGroupUnread "security-group-unread": "the security groups could not be read";
         "allow ec2:DescribeSecurityGroups"
     EndpointAvailable "endpoint-available": "an EC2 Instance Connect Endpoint in the VPC could carry the connection";
-        "aws ec2-instance-connect ssh --connection-type eice"
+        "set route = \"endpoint\" or \"auto\" in config.toml"
+    EndpointPort "endpoint-port": "the route uses an EC2 Instance Connect Endpoint, which reaches port 22 only";
+        "set another route in config.toml, or let sshd listen on port 22"
+    EndpointMissing "endpoint-missing": "the VPC has no EC2 Instance Connect Endpoint";
+        "create one in the VPC, or set another route in config.toml"
+    EndpointState "endpoint-state": "the VPC's EC2 Instance Connect Endpoints are being created or deleted, or failed";
+        "wait until one is complete, or create another one"
+    EndpointAddressType "endpoint-address-type":
+        "the EC2 Instance Connect Endpoint does not reach the instance's type of address";
+        "set address in config.toml to the other type, or create a dualstack endpoint"
+    EndpointSecurityGroup "endpoint-security-group":
+        "no inbound rule of the instance's security groups allows port 22 from the endpoint";
+        "add a rule for port 22 from the endpoint's security group"
+    NoInstanceProfile "no-instance-profile":
+        "the Systems Manager agent is not connected, and the instance has no instance profile";
+        "attach an instance profile with AmazonSSMManagedInstanceCore"
+    AgentNotConnected "agent-not-connected": "the Systems Manager agent of the instance is not connected";
+        "check amazon-ssm-agent, the policy of the instance profile, and the network path to ssmmessages"
+    JumpLoop "jump-loop": "the jump host is reached through the host itself"; "set another route in config.toml"
+    JumpHostUnreachable "jump-host-unreachable": "the jump host cannot be resolved, or does not answer with SSH";
+        "check its HostName in your ssh config, and your network"
     AddressSilent "address-silent": "nothing answers at the instance's address";
         "are you on the VPN, and is there a route to its subnet?"
     AddressRefused "address-refused": "the instance's address refuses the connection";

@@ -1,5 +1,7 @@
 //! Times as people write them: `8s`, `15m`, `1h30m`.
 
+use std::fmt::Write as _;
+
 /// A time as `ssh_config` has it (`convtime` in misc.c): `90`, `1m30s`.
 #[must_use]
 pub fn seconds(text: &str) -> Option<u64> {
@@ -29,7 +31,10 @@ pub fn seconds(text: &str) -> Option<u64> {
 #[must_use]
 pub fn text(seconds: u64) -> String {
     let parts = [(seconds / 3600, 'h'), (seconds / 60 % 60, 'm'), (seconds % 60, 's')];
-    let text: String = parts.into_iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n}{unit}")).collect();
+    let mut text = String::new();
+    for (number, unit) in parts.into_iter().filter(|(number, _)| *number > 0) {
+        let _ = write!(text, "{number}{unit}");
+    }
     if text.is_empty() { "0s".to_owned() } else { text }
 }
 

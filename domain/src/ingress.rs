@@ -29,9 +29,37 @@ pub fn who_may(rules: &[Rule], port: u16) -> Vec<&str> {
     who
 }
 
+/// Whether none of these sources (of [`who_may`]) can be an endpoint with these security groups. Addresses and prefix
+/// lists may contain the endpoint's or the client's address. With client IP preservation, a rule for the endpoint's
+/// group does not apply.
+#[must_use]
+pub fn excludes_endpoint(sources: &[&str], endpoint_groups: &[String], preserves_client_ip: bool) -> bool {
+    let can_match = |source: &&str| {
+        let is_group = source.starts_with("sg-");
+        !is_group || (!preserves_client_ip && endpoint_groups.iter().any(|group| group == source))
+    };
+    !sources.iter().any(can_match)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_endpoint_is_allowed_by_its_group_or_by_addresses() {
+        let endpoint = ["sg-1".to_owned(), "sg-2".to_owned()];
+        for (sources, preserves_client_ip, is_excluded) in [
+            (&["sg-2"][..], false, false),
+            (&["sg-3"], false, true),
+            (&["sg-3", "10.0.0.0/8"], false, false),
+            (&["pl-1"], false, false),
+            (&[], false, true),
+            (&["sg-1"], true, true),
+            (&["sg-1", "10.0.0.0/8"], true, false),
+        ] {
+            assert_eq!(excludes_endpoint(sources, &endpoint, preserves_client_ip), is_excluded, "{sources:?}");
+        }
+    }
 
     fn rule(protocol: &str, ports: Option<(i32, i32)>, from: &[&str]) -> Rule {
         Rule { protocol: protocol.to_owned(), ports, from: from.iter().map(|one| (*one).to_owned()).collect() }

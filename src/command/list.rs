@@ -276,7 +276,7 @@ mod tests {
     fn the_route_is_a_column_if_not_all_hosts_are_direct() {
         let direct = samples::host(Some("web"), "i-0abc12de", "u");
         let tunnel = Host { route: Route::Endpoint, ..samples::host(Some("db"), "i-0abc12df", "u") };
-        assert!(!plain(&[direct.clone()], None)[0].contains("ROUTE"));
+        assert!(!plain(std::slice::from_ref(&direct), None)[0].contains("ROUTE"));
         let lines = plain(&[direct, tunnel], None);
         let columns: Vec<_> = lines.iter().map(|line| line.split_whitespace().nth(5).unwrap_or_default()).collect();
         assert_eq!(columns, ["ROUTE", "direct", "endpoint"], "{lines:#?}");

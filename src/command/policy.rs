@@ -177,7 +177,7 @@ fn warn_of_root(source: &str, names: &[&str]) {
 
 /// `hosts` are those of the source: a `[[host]]` may give them other routes and host key modes.
 fn ask(source: &Source, record: &SourceRecord, account: &str, users: Users, hosts: &[&Host]) -> Ask {
-    let uses =
+    let has_route =
         |routes: [Route; 2]| routes.contains(&source.route) || hosts.iter().any(|host| routes.contains(&host.route));
     let reads_console = |mode: HostKeys| mode != HostKeys::AcceptNew;
     Ask {
@@ -188,8 +188,8 @@ fn ask(source: &Source, record: &SourceRecord, account: &str, users: Users, host
         tagged_users: users.by_tag,
         tags: source.tags.clone(),
         exclude: source.exclude.clone(),
-        tunnel_duration: uses([Route::Endpoint, Route::Auto]).then_some(source.max_tunnel_duration),
-        session_manager: uses([Route::Ssm, Route::Auto]),
+        tunnel_duration: has_route([Route::Endpoint, Route::Auto]).then_some(source.max_tunnel_duration),
+        session_manager: has_route([Route::Ssm, Route::Auto]),
         console: reads_console(source.host_keys) || hosts.iter().any(|host| reads_console(host.host_keys)),
     }
 }

@@ -10,16 +10,20 @@ use crate::error::{Error, Kind, Result};
 use crate::ui;
 
 mod address;
+mod agent;
 mod case;
 mod client;
 mod credentials;
+mod endpoint;
 mod files;
 mod host_key;
 mod include;
 mod instance;
+mod jump;
 mod login;
 mod options;
 mod push;
+mod route;
 mod state;
 
 pub use case::Case;
@@ -60,7 +64,7 @@ const CHECKS: [Check; 18] = [
     of_machine("credentials", credentials::standing),
     of_host("instance", instance::state),
     of_host("host-key", host_key::trust),
-    of_host("address", address::reachable),
+    of_host("address", route::usable),
     of_host("push", push::key),
 ];
 

@@ -470,7 +470,7 @@ pub(super) fn word(text: &str) -> String {
 
 /// Flags of the proxy, each with a space before it.
 pub(super) fn flags(flags: &[(&str, String)]) -> String {
-    flags.iter().map(|(flag, value)| format!(" {flag} {}", word(value))).collect()
+    flags.iter().fold(String::new(), |text, (flag, value)| text + " " + flag + " " + &word(value))
 }
 
 /// Refuses a word from the config that cannot be quoted into a ProxyCommand.

@@ -19,6 +19,7 @@ mod login;
 mod machine;
 mod network;
 mod options;
+mod routes;
 
 /// What the doctor says, as JSON and for people.
 pub(crate) struct Diagnosis {

@@ -29,7 +29,7 @@ fn an_address_that_does_not_answer_is_named_with_what_may_stand_in_between() {
     found.problem("address-silent", &[]);
     found.note(
         "endpoint-available",
-        &["eice-0aaaabbbbccccdddd", "--connection-type eice --region eu-west-1 --profile prod"],
+        &["eice-0aaaabbbbccccdddd in its VPC could carry the connection", "set route = \"endpoint\" or \"auto\""],
     );
     let rules =
         vec![Rule::tcp(443, "0.0.0.0/0"), Rule { protocol: "udp".into(), ports: Some((1, 99)), ..Rule::default() }];

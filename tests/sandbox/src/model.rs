@@ -145,6 +145,8 @@ pub struct Instance {
     pub host_certificate: Option<HostCertificate>,
     /// Its sshd accepts every public key of every user.
     pub accepts_any_key: bool,
+    /// The ARN of its instance profile; empty: none.
+    pub instance_profile: String,
     /// Its security groups, by id; the one of [`crate::SecurityGroup::default`].
     pub security_groups: Vec<String>,
     /// Its sshd asks for pushed keys; without EC2 Instance Connect AWS takes them all the same.
@@ -185,6 +187,7 @@ impl Default for Instance {
             host_key_types: vec![String::from("ed25519")],
             host_certificate: None,
             accepts_any_key: false,
+            instance_profile: String::new(),
             security_groups: vec![SecurityGroup::default().id],
             instance_connect: true,
             greeting: String::new(),
@@ -226,6 +229,8 @@ impl Instance {
         vpc,
         /// Sets the subnet.
         subnet,
+        /// Sets the ARN of the instance profile.
+        instance_profile,
         /// Lets its port say this and hang up.
         greeting,
     }
