@@ -124,7 +124,8 @@ fn where_nothing_is_wrong_every_check_is_ok() {
     checked.all_ok();
     let checks: Vec<&str> = checked.findings.iter().map(|finding| finding["check"].as_str().unwrap()).collect();
     assert_eq!(checks.first(), Some(&"client"));
-    assert_eq!(&checks[checks.len() - 6..], ["options", "credentials", "instance", "address", "push", "login"]);
+    let last = ["options", "credentials", "instance", "host-key", "address", "push", "login"];
+    assert_eq!(&checks[checks.len() - last.len()..], last);
     assert!(checked.findings.iter().all(|one| one["cause"].is_null() && one["fix"].is_null()), "{}", checked.json);
     assert_eq!(checked.human.stdout.lines().count(), checked.findings.len());
     assert!(checked.human.stdout.starts_with("ok       client      OpenSSH "), "{}", checked.human);

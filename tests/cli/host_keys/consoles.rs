@@ -1,6 +1,6 @@
 //! What a console output says, and when it is read.
 
-use sandbox::{Change, Console, Instance};
+use sandbox::{Change, Console, Instance, Switches};
 
 use super::{forget, lines_of, reads, replace_host_key, unseen, update, world_with};
 use crate::world::can_have_namespaces;
@@ -27,6 +27,20 @@ fn the_first_login_needs_no_trust_on_first_use() {
             assert_eq!(reads(&world), first, "read on first contact only");
         }
     }
+}
+
+#[test]
+fn a_slow_console_output_is_reported_and_waited_for() {
+    if !can_have_namespaces() {
+        return;
+    }
+    let world = world_with("require-console");
+    forget(&world, &world.web1);
+    let latency_ms = [("GetConsoleOutput".to_owned(), 2_500)].into();
+    world.sandbox.switches(Switches { latency_ms, ..Switches::default() }).unwrap();
+    let story = world.ssh(&["prod-web-1", "echo $SSH_EIC_INSTANCE"]);
+    assert_eq!(story.ok(), format!("{}\n", world.web1));
+    story.says(&format!("ssh-eic: warning: waiting for the console output of prod-web-1 ({})", world.web1));
 }
 
 #[test]
