@@ -159,6 +159,18 @@ causes! {
         "check the package ec2-instance-connect, AuthorizedKeysCommand in its sshd_config, the user, and its clock"
     HostKeyChanged "host-key-changed": "the instance shows another host key than the one that is known";
         "ssh-keygen -R ID -f ~/.ssh/eic/known_hosts, if it was replaced"
+    ConsoleNoOutput "console-no-output": "the instance has no console output yet, so its host key cannot be verified";
+        "wait some minutes after the instance has started"
+    ConsoleNoBlock "console-no-block": "the console output has no host keys: the image prints none, or they were lost after a reboot";
+        "list the host key in a file named in known_hosts in config.toml"
+    ConsoleEmptyBlock "console-empty-block": "the host key block in the console output is empty";
+        "list the host key in a file named in known_hosts in config.toml"
+    ConsoleTruncatedKey "console-truncated-key": "the host keys in the console output are truncated";
+        "list the host key in a file named in known_hosts in config.toml"
+    ConsoleUnclosedBlock "console-unclosed-block": "the host key block in the console output is incomplete";
+        "wait some minutes after the instance has started"
+    ConsoleDenied "console-denied": "the console output could not be read, so the host key cannot be verified";
+        "allow ec2:GetConsoleOutput (ssh-eic policy)"
     HostKeyUnknown "host-key-unknown": "the host key is not known, and an option of yours forbids to learn it";
         "remove StrictHostKeyChecking from your ssh config for managed hosts"
     TooManyKeys "too-many-keys": "ssh offers so many keys that the server hangs up before ours (MaxAuthTries)";

@@ -85,5 +85,5 @@ fn block(out: &mut String, host: &Host, names: &[&str], settings: &Settings, fla
     let (region, source) = (render::word(&host.region), render::flags(flags));
     let connection = render::flags(&ConnectionOptions::of_host(host).proxy_flags());
     let target = format!(" --in-band --region {region}{source}{connection} -- {} %h %p", host.id);
-    render::shared_as(out, settings, host.user.as_str(), host.id.as_str(), Some(&target));
+    render::shared_as(out, settings, host.user.as_str(), host.id.as_str(), Some(&target), host.host_keys);
 }

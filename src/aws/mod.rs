@@ -3,6 +3,7 @@
 pub mod accounts;
 mod chain;
 pub mod client;
+pub mod console;
 pub mod credentials;
 pub mod endpoints;
 pub mod failure;

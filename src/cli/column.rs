@@ -33,6 +33,8 @@ pub enum Column {
     Dns,
     /// When the instance was launched.
     Launched,
+    /// How the host key came to be trusted.
+    HostKey,
     /// The value of a tag.
     Tag(String),
 }
@@ -43,7 +45,7 @@ impl Column {
         [Self::Host, Self::Instance, Self::Address, Self::User, Self::State, Self::Source, Self::Region];
 
     /// The columns other than tags, with their names.
-    const NAMED: [(&str, Self); 14] = [
+    const NAMED: [(&str, Self); 15] = [
         ("host", Self::Host),
         ("instance", Self::Instance),
         ("address", Self::Address),
@@ -58,6 +60,7 @@ impl Column {
         ("image", Self::Image),
         ("dns", Self::Dns),
         ("launched", Self::Launched),
+        ("host-key", Self::HostKey),
     ];
 
     /// Parses a column name or `tag:KEY`.

@@ -6,8 +6,9 @@ use crate::cli;
 use crate::command::{Context, Exit};
 use crate::connect::disconnect::{self, ClientState, OpeningFailure};
 use crate::connect::early_dial;
+use crate::connect::host_key_check::Setting;
 use crate::connect::opening::{self, Outcome, Session, Speculative, Target};
-use crate::connect::push;
+use crate::connect::push::{self, Job};
 use crate::connect::queue::Queue;
 use crate::connect::relay::Relay;
 use crate::connect::stream_relay::StreamRelay;
@@ -18,7 +19,7 @@ use crate::domain::freshness;
 use crate::domain::identity::{Identity, Role, SsoRole};
 use crate::domain::ids::{InstanceId, OsUser};
 use crate::domain::intent;
-use crate::domain::source::{AddressKind, Route};
+use crate::domain::source::{AddressKind, HostKeys, Route};
 use crate::error::{Error, Kind, Result};
 use crate::store::endpoints::Network;
 use crate::store::files;
@@ -153,8 +154,17 @@ fn prepare(context: &Context, args: &cli::Proxy, program: &Program, start: Insta
     let network = known.host.as_ref().filter(|host| !host.vpc.is_empty() && !host.subnet.is_empty());
     let network = network.map(|host| Network { vpc: host.vpc.clone(), subnet: host.subnet.clone() });
     let ssh_config = caller::argv().as_deref().and_then(intent::config_file);
-    let target = Target { host, port: args.port, address, network, ssh_config, job, start, timeout, limit, attempts };
+    let host_keys = host_keys(&job, &known);
+    let target =
+        Target { host, port: args.port, address, network, ssh_config, job, host_keys, start, timeout, limit, attempts };
     Ok((target, known))
+}
+
+/// How the host key is checked before it is relayed; none: ssh alone checks it.
+fn host_keys(job: &Job, known: &Known) -> Option<Setting> {
+    let mode = job.connection.host_keys;
+    let launched = known.host.as_ref().map_or(0, |host| host.launched);
+    (mode != HostKeys::AcceptNew).then(|| Setting { mode, launched, known_hosts: known.config.known_hosts.clone() })
 }
 
 /// A name that has moved to this instance while nobody was reading.

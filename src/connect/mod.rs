@@ -3,8 +3,10 @@
 //!
 //! Between the commands and the floors of single effects: hook, proxy and push share what is here.
 
+pub mod console;
 pub mod disconnect;
 pub mod early_dial;
+pub mod host_key_check;
 pub mod jump;
 pub mod opening;
 pub mod push;

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::aws::client::{self, Patience};
 use crate::aws::{credentials, instances};
+use crate::connect::console;
 use crate::connect::push::{self, Job};
 use crate::connect::relay::until;
 use crate::connect::session_worker::{self, SessionRequest};
@@ -31,6 +32,7 @@ use crate::domain::fleet::Instance;
 use crate::domain::ids::InstanceId;
 use crate::error::{Error, Kind, Result};
 use crate::store::config;
+use crate::store::host_keys::ConsoleRecord;
 use crate::store::index::{Content, Index, Known};
 use crate::store::paths::Paths;
 use crate::ui;
@@ -49,6 +51,8 @@ pub enum Request {
     Tunnel(Box<TunnelRequest>),
     /// The addresses of a name.
     Resolve(String),
+    /// The host keys in the console output of the instance, which are stored.
+    Console(Box<Job>),
     /// Which source and region has an instance of this id.
     Locate(InstanceId),
     /// A sync, since what the index says has turned out wrong.
@@ -63,6 +67,8 @@ pub enum Answer {
     Pushed(u64),
     /// The instance, if there is one of that id.
     Instance(Option<Box<Instance>>),
+    /// What the console output had.
+    Console(Box<ConsoleRecord>),
     /// The tunnel, or why there can be none.
     Tunnel(TunnelAnswer),
     /// The addresses, in the resolver's order.
@@ -278,6 +284,7 @@ fn answer(paths: &Paths, program: Program, request: Request) -> Result<Answer> {
             }
         }),
         Request::Session(_) => Err(Error::new(Kind::Bug, "a request of Session Manager has its own process")),
+        Request::Console(job) => console::read(paths, &job).map(Box::new).map(Answer::Console),
         Request::Tunnel(request) => tunnel::prepare(paths, &request).map(Answer::Tunnel),
         Request::Locate(id) => locate(paths, &id),
         Request::Sync => {

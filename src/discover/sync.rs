@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::discover::consoles;
 use crate::discover::failures::{self, Failed};
 use crate::discover::proof::{self, Claim, Remarks};
 use crate::discover::query::record;
@@ -121,6 +122,7 @@ pub fn run(run: &Run<'_>) -> Result<Report> {
     work.write()?;
     ui::trace(|| "written".to_owned());
     work.sweep();
+    work.read_consoles();
     let shift = work.shift();
     tell::fleet(&work.found, &work.reach, shift);
     tell::ssh_config(&work.reach, &work.found.fleet.hosts, &remarks, shift);
@@ -340,6 +342,13 @@ impl<'a> Work<'a> {
             changes.push(Change { path, before, after });
         }
         Ok(changes)
+    }
+
+    fn read_consoles(&self) {
+        let Found { fleet, records, old, terminated, .. } = &self.found;
+        let before: HashSet<&InstanceId> = old.iter().map(|known| &known.id).collect();
+        let old = self.old.as_ref().map(|_| &before);
+        consoles::after_sync(self.run, &consoles::Fleet { hosts: &fleet.hosts, records, old, terminated });
     }
 
     /// Removes what nobody will come back for; that it could not be is no failure of a sync.

@@ -16,6 +16,7 @@ mod client;
 mod credentials;
 mod endpoint;
 mod files;
+mod host_key;
 mod include;
 mod instance;
 mod jump;
@@ -46,7 +47,7 @@ const fn of_host(name: &'static str, look: Look) -> Check {
 }
 
 /// What is checked, in order.
-const CHECKS: [Check; 17] = [
+const CHECKS: [Check; 18] = [
     of_machine("client", client::version),
     of_machine("shell", |case| Ok(client::shell(case))),
     of_machine("config", state::config),
@@ -62,6 +63,7 @@ const CHECKS: [Check; 17] = [
     of_host("options", options::shadowed),
     of_machine("credentials", credentials::standing),
     of_host("instance", instance::state),
+    of_host("host-key", host_key::trust),
     of_host("address", route::usable),
     of_host("push", push::key),
 ];

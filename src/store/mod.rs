@@ -4,6 +4,7 @@ pub mod config;
 pub mod credentials;
 pub mod endpoints;
 pub mod files;
+pub mod host_keys;
 pub mod images;
 pub mod index;
 pub mod keys;

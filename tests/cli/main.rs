@@ -12,6 +12,7 @@ mod doctor;
 mod errors;
 mod floors;
 mod generate;
+mod host_keys;
 mod hostile;
 mod init;
 mod install;

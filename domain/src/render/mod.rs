@@ -14,6 +14,7 @@ use crate::connection_options::ConnectionOptions;
 use crate::fleet::Host;
 use crate::ids::OsUser;
 use crate::pattern;
+use crate::source::HostKeys;
 use crate::text::{shell_word, single_quoted};
 
 pub mod guard;
@@ -107,10 +108,14 @@ impl<'a> OptionSet<'a> {
         }
     }
 
-    /// The same without flags of the proxy, which no client reads.
+    /// The same without flags of the proxy, which no client reads. The mode of host keys is also an option of ssh.
     #[must_use]
     pub fn anywhere(self) -> Self {
-        Self { region: "", connection: ConnectionOptions::default(), ..self }
+        Self {
+            region: "",
+            connection: ConnectionOptions { host_keys: self.connection.host_keys, ..ConnectionOptions::default() },
+            ..self
+        }
     }
 }
 
@@ -240,7 +245,8 @@ fn host_blocks(hosts: &[Host], bare_names: &[String], settings: &Settings) -> St
             login(&mut out, set.user, set.port);
             let place = format!(" --region {} --source {}", word(set.region), word(set.source));
             let connection = flags(&set.connection.proxy_flags());
-            shared(&mut out, settings, set.user, &format!("{place}{connection} -- %k %h %p"));
+            let target = format!("{place}{connection} -- %k %h %p");
+            shared_as(&mut out, settings, set.user, "%k", Some(&target), set.connection.host_keys);
         }
     }
     for line in name_lines(&bare_names.iter().map(String::as_str).collect::<Vec<_>>()) {
@@ -275,44 +281,63 @@ pub(super) fn options(out: &mut String, of_host: &BTreeMap<String, String>, sett
 }
 
 /// User, port and further options of an id.
-type Login<'a> = (&'a str, u16, &'a BTreeMap<String, String>);
+type Login<'a> = (&'a str, u16, &'a BTreeMap<String, String>, HostKeys);
 
 /// An instance is reachable as its id, indexed or not; only what differs from the fallback needs its own lines.
 fn id_blocks(out: &mut String, hosts: &[Host], settings: &Settings) {
     let (user, port) = &settings.fallback;
     let mut others: BTreeMap<Login<'_>, Vec<&str>> = BTreeMap::new();
-    let differs = |host: &&Host| (&host.user, host.port) != (user, *port) || !host.options.is_empty();
+    let checking = |host: &Host| strict_checking(host.host_keys);
+    let differs = |host: &&Host| {
+        (&host.user, host.port) != (user, *port) || !host.options.is_empty() || checking(host) != ACCEPT_NEW
+    };
     for host in hosts.iter().filter(differs) {
-        others.entry((host.user.as_str(), host.port, &host.options)).or_default().push(host.id.as_str());
+        let host_keys = if checking(host) == ACCEPT_NEW { HostKeys::AcceptNew } else { host.host_keys };
+        others.entry((host.user.as_str(), host.port, &host.options, host_keys)).or_default().push(host.id.as_str());
     }
-    for ((user, port, of_host), ids) in &others {
+    for ((user, port, of_host, host_keys), ids) in &others {
         for line in name_lines(ids) {
             let _ = writeln!(out, "Host {line}");
             for (keyword, value) in *of_host {
                 let _ = writeln!(out, "    {keyword} {value}");
             }
             login(out, user, *port);
+            if strict_checking(*host_keys) != ACCEPT_NEW {
+                let _ = writeln!(out, "    StrictHostKeyChecking {}", strict_checking(*host_keys));
+            }
         }
     }
     let _ = writeln!(out, "Host {}", id_patterns());
     options(out, &BTreeMap::new(), settings);
     login(out, user.as_str(), *port);
     // Without a ProxyCommand: a Host line cannot exclude a newline, so the one in `ids` is for exact ids.
-    shared_as(out, settings, user.as_str(), "%k", None);
+    shared_as(out, settings, user.as_str(), "%k", None, HostKeys::AcceptNew);
 }
 
 pub(super) fn login(out: &mut String, user: &str, port: u16) {
     let _ = write!(out, "    User {user}\n    Port {port}\n");
 }
 
-/// The options that hosts share. `target` ends what stands before the user in the ProxyCommand; a `--` is in it, since a
-/// user name is somebody else's word and must not be read as a flag of ours.
-fn shared(out: &mut String, settings: &Settings, user: &str, target: &str) {
-    shared_as(out, settings, user, "%k", Some(target));
+/// `StrictHostKeyChecking`: ssh may not accept an unknown key where the proxy does not.
+fn strict_checking(mode: HostKeys) -> &'static str {
+    match mode {
+        HostKeys::AcceptNew | HostKeys::Console => ACCEPT_NEW,
+        HostKeys::RequireConsole => "yes",
+    }
 }
 
-/// The same with `id` for what names the instance in paths: a token, or a literal.
-pub(super) fn shared_as(out: &mut String, settings: &Settings, user: &str, id: &str, target: Option<&str>) {
+const ACCEPT_NEW: &str = "accept-new";
+
+/// The options that hosts share. `id` names the instance in paths: a token, or a literal. `target` ends the part of the
+/// ProxyCommand before the user; it contains `--`, because a user name must not be read as a flag.
+pub(super) fn shared_as(
+    out: &mut String,
+    settings: &Settings,
+    user: &str,
+    id: &str,
+    target: Option<&str>,
+    mode: HostKeys,
+) {
     let Settings { folder, known_hosts, .. } = settings;
     let own = |name: &str| quoted(&percent_doubled(&format!("{folder}/{name}")));
     let key = quoted(&format!("{}/keys/{id}", percent_doubled(folder)));
@@ -332,8 +357,9 @@ pub(super) fn shared_as(out: &mut String, settings: &Settings, user: &str, id: &
     PreferredAuthentications publickey,keyboard-interactive
     UserKnownHostsFile {known}
     HashKnownHosts no
-    StrictHostKeyChecking accept-new
-"
+    StrictHostKeyChecking {}
+",
+        strict_checking(mode)
     );
     if let Some(persist) = &settings.control_persist {
         let _ = write!(out, "    ControlMaster auto\n    ControlPersist {persist}\n");

@@ -17,6 +17,7 @@ use crate::domain::source::{HostKeys, Route};
 use crate::domain::{duration, pattern, text};
 use crate::error::{Error, Kind, Result};
 use crate::store::config;
+use crate::store::host_keys::{Overview, Trust};
 use crate::store::index::{Header, Index};
 use crate::store::reach::Reach;
 use crate::store::ssh_config;
@@ -46,6 +47,10 @@ struct Row<'a> {
     subnet: &'a str,
     route: &'a Route,
     host_keys: HostKeys,
+    /// `verified`, `first-use` or `unknown`.
+    host_key: &'static str,
+    /// What lists a verified key.
+    host_key_source: Option<String>,
     tags: &'a BTreeMap<String, String>,
     /// Only with `--live`: false if AWS could not be queried for this host, so that the values are from the index.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -90,13 +95,14 @@ pub fn run(context: &Context, args: &cli::List) -> Result<Exit> {
         a_unnamed.cmp(&b_unnamed).then_with(|| text::natural_order(&a_label, &b_label)).then_with(|| a.id.cmp(&b.id))
     });
     if args.json {
-        print_json(&hosts.iter().map(|host| row(host, args.live, &not_live)).collect::<Vec<_>>())?;
+        let host_keys = Overview::read(&context.paths);
+        print_json(&hosts.iter().map(|host| row(host, &host_keys, args.live, &not_live)).collect::<Vec<_>>())?;
     } else if args.names {
         print(&hosts.iter().flat_map(Host::all_names).fold(String::new(), |text, name| text + name + "\n"))?;
     } else if let ([host], true, true) = (hosts.as_slice(), is_exact, args.columns.is_empty()) {
         print(&details::text(&context.paths, host, !not_live.contains(&host.id), clock::now()))?;
     } else {
-        print(&render(&hosts, &not_live, &args.columns))?;
+        print(&render(&hosts, &Overview::read(&context.paths), &not_live, &args.columns))?;
         ui::note(&count(hosts.len(), total, header.as_ref(), clock::now()));
     }
     if let Some(failed) = header.map(|header| header.failed).filter(|failed| !failed.is_empty()) {
@@ -201,7 +207,7 @@ fn count(shown: usize, total: usize, header: Option<&Header>, now: u64) -> Strin
     }
 }
 
-fn row<'a>(host: &'a Host, is_live: bool, not_live: &HashSet<InstanceId>) -> Row<'a> {
+fn row<'a>(host: &'a Host, host_keys: &Overview, is_live: bool, not_live: &HashSet<InstanceId>) -> Row<'a> {
     Row {
         alias: host.alias.as_deref(),
         names: &host.names,
@@ -220,13 +226,18 @@ fn row<'a>(host: &'a Host, is_live: bool, not_live: &HashSet<InstanceId>) -> Row
         subnet: &host.subnet,
         route: &host.route,
         host_keys: host.host_keys,
+        host_key: table::trust(&host_keys.of(&host.id)),
+        host_key_source: match host_keys.of(&host.id) {
+            Trust::Verified(source) => Some(source),
+            Trust::FirstUse | Trust::Unknown => None,
+        },
         tags: &host.tags,
         live: is_live.then(|| !not_live.contains(&host.id)),
     }
 }
 
 /// The default columns fit the width of the terminal; columns from `--columns` are printed in full.
-fn render(hosts: &[Host], not_live: &HashSet<InstanceId>, columns: &[Column]) -> String {
+fn render(hosts: &[Host], host_keys: &Overview, not_live: &HashSet<InstanceId>, columns: &[Column]) -> String {
     let paint = |state: &str, cell: &str| ui::coloured(&io::stdout(), cell, table::colour(state));
     let is_live = |host: &Host| !not_live.contains(&host.id);
     if columns.is_empty() {
@@ -234,9 +245,12 @@ fn render(hosts: &[Host], not_live: &HashSet<InstanceId>, columns: &[Column]) ->
         if hosts.iter().any(|host| host.route != Route::Direct) {
             columns.insert(5, Column::Route);
         }
-        table::render(hosts, &columns, ui::width_of(&io::stdout()), &is_live, &paint)
+        if hosts.iter().any(|host| host.host_keys != HostKeys::AcceptNew) {
+            columns.push(Column::HostKey);
+        }
+        table::render(hosts, &columns, ui::width_of(&io::stdout()), host_keys, &is_live, &paint)
     } else {
-        table::render(hosts, columns, None, &is_live, &paint)
+        table::render(hosts, columns, None, host_keys, &is_live, &paint)
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::cli::Column;
 use crate::domain::fleet::Host;
+use crate::store::host_keys::{Overview, Trust};
 use crate::sys::clock;
 use crate::ui;
 
@@ -29,11 +30,12 @@ pub(super) fn render(
     hosts: &[Host],
     columns: &[Column],
     width: Option<usize>,
+    host_keys: &Overview,
     is_live: &dyn Fn(&Host) -> bool,
     paint: &dyn Fn(&str, &str) -> String,
 ) -> String {
     let header: Vec<String> = columns.iter().map(|column| column.to_string().to_uppercase()).collect();
-    let cells = |host: &Host| columns.iter().map(|column| cell(host, column, is_live(host))).collect();
+    let cells = |host: &Host| columns.iter().map(|column| cell(host, column, host_keys, is_live(host))).collect();
     let mut rows: Vec<Vec<String>> = std::iter::once(header).chain(hosts.iter().map(cells)).collect();
     let max = |at: usize| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0);
     let mut widths: Vec<usize> = (0..columns.len()).map(max).collect();
@@ -81,7 +83,16 @@ fn fit(rows: &[Vec<String>], columns: &[Column], widths: &mut [usize], shown: &m
     widths[0] = widths[0].saturating_sub(excess).max(MIN_NAME.min(widths[0]));
 }
 
-fn cell(host: &Host, column: &Column, is_live: bool) -> String {
+/// How a host key came to be trusted, in one word.
+pub(super) fn trust(trust: &Trust) -> &'static str {
+    match trust {
+        Trust::Verified(_) => "verified",
+        Trust::FirstUse => "first-use",
+        Trust::Unknown => "unknown",
+    }
+}
+
+fn cell(host: &Host, column: &Column, host_keys: &Overview, is_live: bool) -> String {
     let address = host.address.as_deref().unwrap_or("-");
     let or_dash = |text: &str| if text.is_empty() { "-".to_owned() } else { ui::harmless(text) };
     match column {
@@ -102,6 +113,7 @@ fn cell(host: &Host, column: &Column, is_live: bool) -> String {
         Column::Dns => or_dash(&host.dns),
         Column::Launched if host.launched == 0 => "-".to_owned(),
         Column::Launched => clock::rfc3339(u64::try_from(host.launched).unwrap_or(0).saturating_mul(1000)),
+        Column::HostKey => trust(&host_keys.of(&host.id)).to_owned(),
         Column::Tag(key) => or_dash(host.tags.get(key).map_or("", String::as_str)),
     }
 }
@@ -118,7 +130,7 @@ mod tests {
     use crate::domain::fleet::samples;
 
     fn lines(hosts: &[Host], width: Option<usize>) -> Vec<String> {
-        let text = render(hosts, &Column::DEFAULT, width, &|_| true, &|_, cell| cell.to_owned());
+        let text = render(hosts, &Column::DEFAULT, width, &Overview::default(), &|_| true, &|_, cell| cell.to_owned());
         text.lines().map(str::to_owned).collect()
     }
 
@@ -166,10 +178,10 @@ mod tests {
         let paint = |state: &str, cell: &str| format!("<{}>{cell}", colour(state));
         let columns = [Column::Host, Column::State, Column::Tag("Nope".to_owned())];
         assert_eq!(
-            render(&hosts, &columns, None, &|_| true, &paint),
+            render(&hosts, &columns, None, &Overview::default(), &|_| true, &paint),
             "HOST  STATE    TAG:NOPE\nweb   <32>running  -\n"
         );
-        let marked = render(&hosts, &columns[..2], None, &|_| false, &paint);
+        let marked = render(&hosts, &columns[..2], None, &Overview::default(), &|_| false, &paint);
         assert_eq!(marked, "HOST  STATE\nweb   <32>running (not live)\n");
     }
 }

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use rustix::stdio::stdin;
 
 use crate::connect::disconnect::{ClientState, OpeningFailure};
+use crate::connect::host_key_check::{HostKeyCheck, Setting};
 use crate::connect::push::{self, Job};
 use crate::connect::queue::Queue;
 use crate::connect::stream_relay::StreamSession;
@@ -77,6 +78,8 @@ pub struct Target {
     pub ssh_config: Option<String>,
     /// The push and the route: instance, user, identity, connection options.
     pub job: Job,
+    /// How the host key is checked before it is relayed; none: ssh alone checks it.
+    pub host_keys: Option<Setting>,
     /// When the opening began.
     pub start: Instant,
     /// Of one attempt, until the server's version line.
@@ -174,6 +177,9 @@ struct Opening<'a> {
     exchange: exchange::Exchange,
     /// Reads the host key at the address before that is a candidate.
     probe: Option<Probe>,
+    host_keys: Option<HostKeyCheck>,
+    /// Lines and packets of the server that wait for the console output.
+    unchecked: Vec<u8>,
     /// When the present attempt began, and how many have.
     attempt_start: Instant,
     attempts: u32,
@@ -231,6 +237,8 @@ pub fn open(
         server: None,
         exchange: exchange::Exchange::default(),
         probe: None,
+        host_keys: None,
+        unchecked: Vec::new(),
         attempt_start: target.start,
         attempts: 1,
         retry: None,
@@ -259,6 +267,9 @@ pub fn open(
 
 impl Opening<'_> {
     fn run(&mut self, speculative: Speculative) -> Result<Outcome> {
+        if let Some(setting) = &self.target.host_keys {
+            self.host_keys = Some(HostKeyCheck::start(self.paths, self.program, &self.target.job, setting)?);
+        }
         self.start_push(speculative.worker)?;
         self.start_route(speculative.connection)?;
         loop {
@@ -323,10 +334,16 @@ impl Opening<'_> {
         if events.tunnel {
             self.read_tunnel()?;
         }
+        if events.console
+            && let Some(check) = &mut self.host_keys
+        {
+            self.finished.extend(check.read_worker());
+        }
         if events.client && self.read_client()? {
             return Ok(Some(Outcome::Closed));
         }
         self.advance_candidates()?;
+        self.relay_checked()?;
         if self.relay_server()? {
             return Ok(Some(Outcome::Closed));
         }
@@ -342,6 +359,9 @@ impl Opening<'_> {
         let mut next = self.renewed + RENEW_LEASE;
         if let Push::Running { since, .. } = self.push {
             next = next.min(since + PUSH_TIMEOUT + WORKER_SLACK);
+        }
+        if let Some(timer) = self.host_keys.as_ref().and_then(HostKeyCheck::next_timer) {
+            next = next.min(timer);
         }
         let streams = self.racing.iter().chain(&self.server).map(|candidate| &candidate.stream);
         let streams = streams.chain(self.probe.as_ref().map(|probe| &probe.stream)).filter_map(Stream::deadline);
@@ -361,6 +381,9 @@ impl Opening<'_> {
         if self.renewed.elapsed() >= RENEW_LEASE {
             self.renewed = Instant::now();
             keys::lease(self.paths, &self.target.job.id, self.target.job.key_type, clock::now())?;
+        }
+        if let Some(check) = &mut self.host_keys {
+            check.check_timers();
         }
         if let Push::Running { since, .. } = self.push
             && since.elapsed() >= PUSH_TIMEOUT + WORKER_SLACK
@@ -418,6 +441,9 @@ impl Opening<'_> {
         };
         let pass = self.client.read(&block[..count]);
         self.exchange.read_client_bytes(&pass);
+        if let Some(check) = &mut self.host_keys {
+            check.client_units(&pass)?;
+        }
         if self.server.is_some() {
             self.to_server.push(&pass);
         } else {
@@ -458,7 +484,8 @@ impl Opening<'_> {
             }
             let Some(server) = &mut self.server else { return Ok(false) };
             let is_held = matches!(server.server.phase(), Phase::NewKeys | Phase::Opaque);
-            if !self.to_client.is_empty() || is_held || server.stream.received().is_empty() {
+            let has_room = self.to_client.is_empty() && self.unchecked.is_empty();
+            if !has_room || is_held || server.stream.received().is_empty() {
                 break;
             }
             let pass = server.read();
@@ -478,14 +505,42 @@ impl Opening<'_> {
 
     /// Every whole packet of the server's key exchange passes here before the client gets it.
     fn pass_to_client(&mut self, bytes: &[u8]) -> Result<()> {
-        self.check_host_key(bytes)?;
-        self.to_client.push(bytes);
+        self.unchecked.extend_from_slice(bytes);
+        self.relay_checked()?;
         let Some(server) = &self.server else { return Ok(()) };
         if server.server.phase() == Phase::NewKeys && !server.server.key_exchange_seen() {
             // Held until the client is ready, which it never would be without the server's reply.
             return Err(self.handshake_failed("failed: the server sent NEWKEYS before the key exchange"));
         }
         Ok(())
+    }
+
+    /// Relays what the server has sent, once its console output has been read, up to a host key that is refused.
+    fn relay_checked(&mut self) -> Result<()> {
+        if self.unchecked.is_empty() || self.host_keys.as_ref().is_some_and(HostKeyCheck::is_reading) {
+            return Ok(());
+        }
+        let units = std::mem::take(&mut self.unchecked);
+        self.check_host_key(&units)?;
+        let (accepted, decided) = match &mut self.host_keys {
+            Some(check) => check.server_units(&units),
+            None => (units.len(), Ok(())),
+        };
+        self.to_client.push(&units[..accepted]);
+        decided
+    }
+
+    /// Whether the host key has been accepted, without which NEWKEYS is not relayed.
+    fn host_key_accepted(&self) -> Result<bool> {
+        let Some(check) = &self.host_keys else { return Ok(true) };
+        if check.is_reading() {
+            return Ok(false);
+        }
+        match (self.client.phase(), self.server_phase()) {
+            (Phase::Opaque, _) | (_, Phase::Opaque) => Err(check.not_ssh()),
+            (_, Phase::NewKeys) => check.finish().map(|()| true),
+            (_, Phase::Greeting | Phase::Packets) => Ok(false),
+        }
     }
 
     /// Makes a candidate the server and closes the others.
@@ -512,7 +567,7 @@ impl Opening<'_> {
     /// than the push window, the key is pushed once more.
     fn ready(&mut self) -> Result<bool> {
         let Push::Done(sent) = self.push else { return Ok(false) };
-        if self.server.is_none() || !self.client_ready() {
+        if self.server.is_none() || !self.client_ready() || !self.host_key_accepted()? {
             return Ok(false);
         }
         // By the worker's answer and not by the record on disk: a full disk must not cause a push at every turn.
@@ -547,6 +602,10 @@ impl Opening<'_> {
 
     fn client_state(&self) -> ClientState {
         let Some(server) = &self.server else { return ClientState::NoVersion };
+        // The version line may still wait for the console output.
+        if self.host_keys.as_ref().is_some_and(|check| !check.version_relayed()) {
+            return ClientState::NoVersion;
+        }
         match server.server.phase() {
             Phase::Packets | Phase::NewKeys => ClientState::Packets { ready: self.client_ready() },
             Phase::Opaque if server.server.version_passed() => ClientState::Opaque,

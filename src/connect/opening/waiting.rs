@@ -4,6 +4,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::stdio::{stdin, stdout};
 
 use super::{InstanceQuery, LONGEST_CLIENT_START, Opening, Push};
+use crate::connect::host_key_check::HostKeyCheck;
 use crate::connect::relay::{self, GONE};
 use crate::connect::worker::Worker;
 use crate::domain::handshake::Phase;
@@ -18,6 +19,7 @@ pub(super) struct Events {
     pub(super) query: bool,
     pub(super) resolving: bool,
     pub(super) tunnel: bool,
+    pub(super) console: bool,
 }
 
 impl Opening<'_> {
@@ -39,7 +41,9 @@ impl Opening<'_> {
             InstanceQuery::Running(worker) => Some(worker),
             _ => None,
         };
-        let on_workers = [push, query, self.resolving.as_ref(), self.tunnel.worker()].map(|worker: Option<&Worker>| {
+        let console = self.host_keys.as_ref().and_then(HostKeyCheck::worker);
+        let workers = [push, query, self.resolving.as_ref(), self.tunnel.worker(), console];
+        let on_workers = workers.map(|worker: Option<&Worker>| {
             worker.map(|worker| {
                 fds.push(PollFd::from_borrowed_fd(worker.fd(), PollFlags::IN));
                 fds.len() - 1
@@ -57,7 +61,7 @@ impl Opening<'_> {
             Ok(_) => {}
         }
         let is_ready = |at: Option<usize>| at.is_some_and(|at| !fds[at].revents().is_empty());
-        let [push, query, resolving, tunnel] = on_workers.map(is_ready);
+        let [push, query, resolving, tunnel, console] = on_workers.map(is_ready);
         Ok(Some(Events {
             reader_gone: fds[0].revents().intersects(GONE),
             client: is_ready(on_client),
@@ -65,6 +69,7 @@ impl Opening<'_> {
             query,
             resolving,
             tunnel,
+            console,
         }))
     }
 

@@ -3,7 +3,7 @@
 mod completion;
 mod editor;
 mod git;
-mod python;
+pub(crate) mod python;
 mod streams;
 mod terminal;
 

@@ -11,11 +11,11 @@ use super::{is_skipped, starts};
 use crate::match_hook::watched;
 use crate::world::{Story, World, can_have_namespaces, run};
 
-const PARAMIKO: &str = include_str!("with_paramiko.py");
-const ASYNCSSH: &str = include_str!("with_asyncssh.py");
+pub(crate) const PARAMIKO: &str = include_str!("with_paramiko.py");
+pub(crate) const ASYNCSSH: &str = include_str!("with_asyncssh.py");
 
 /// The Python that has the module: Debian's first, since its packages are what tests/run installs.
-fn python_with(module: &str) -> Option<&'static str> {
+pub(crate) fn python_with(module: &str) -> Option<&'static str> {
     let has = |python: &&str| {
         Command::new(python)
             .args(["-W", "ignore", "-c", &format!("import {module}")])
@@ -36,7 +36,7 @@ fn with_one_file() -> World {
     world
 }
 
-fn python(world: &World, python: &str, script: &str, args: &[&str]) -> Story {
+pub(crate) fn python(world: &World, python: &str, script: &str, args: &[&str]) -> Story {
     world.write("client.py", script);
     let mut command = world.sandbox.command(python);
     command.args(["-W", "ignore", "client.py"]).args(args);

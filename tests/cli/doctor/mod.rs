@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::world::{Story, World, finish, spawn};
 
 mod aws;
+mod host_key;
 mod login;
 mod machine;
 mod network;
@@ -123,7 +124,8 @@ fn where_nothing_is_wrong_every_check_is_ok() {
     checked.all_ok();
     let checks: Vec<&str> = checked.findings.iter().map(|finding| finding["check"].as_str().unwrap()).collect();
     assert_eq!(checks.first(), Some(&"client"));
-    assert_eq!(&checks[checks.len() - 6..], ["options", "credentials", "instance", "address", "push", "login"]);
+    let last = ["options", "credentials", "instance", "host-key", "address", "push", "login"];
+    assert_eq!(&checks[checks.len() - last.len()..], last);
     assert!(checked.findings.iter().all(|one| one["cause"].is_null() && one["fix"].is_null()), "{}", checked.json);
     assert_eq!(checked.human.stdout.lines().count(), checked.findings.len());
     assert!(checked.human.stdout.starts_with("ok       client      OpenSSH "), "{}", checked.human);
