@@ -180,13 +180,6 @@ fn an_ssh_that_is_too_old_is_refused_in_plain_words() {
 }
 
 #[test]
-fn a_promise_that_is_not_built_yet_is_refused() {
-    let world = World::bare();
-    world.write(".config/ssh-eic/config.toml", "[[source]]\nprofile = \"prod\"\nroute = \"endpoint\"\n");
-    world.eic(&["sync"]).fails_with(3).says("config.toml:3: route = \"endpoint\" is not supported by this version");
-}
-
-#[test]
 fn a_sync_that_is_killed_at_any_moment_leaves_whole_files() {
     let world = World::new();
     for n in 0..25_u64 {
