@@ -201,6 +201,6 @@ impl Opening<'_> {
         }
         self.remember_stranger();
         Err(Error::new(Kind::Unreachable, self.is_another_machine())
-            .hint("run the command again; it uses the other route of the instance now"))
+            .hint("run the command again; it uses another route of the instance if there is one"))
     }
 }

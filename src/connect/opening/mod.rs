@@ -9,28 +9,24 @@
 //!
 //! Parts: one route's connection (`candidate`), the address (`address`), the endpoint (`endpoint`), Session Manager
 //! (`session`), `auto` (`auto`), packets of the key exchange (`exchange`), the host key at an address (`probe`), poll(2)
-//! (`waiting`). Not here: what a packet is (`domain::handshake`), AWS
-//! (`connect::worker`), the bytes afterwards (`relay`, `stream_relay`).
+//! (`waiting`). Not here: what a packet is (`domain::handshake`), AWS (`connect::worker`), the bytes afterwards (`relay`, `stream_relay`).
 
-use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use rustix::stdio::stdin;
 
 use crate::connect::disconnect::{ClientState, OpeningFailure};
-use crate::connect::push::{self, Job};
+use crate::connect::push;
 use crate::connect::queue::Queue;
 use crate::connect::stream_relay::StreamSession;
-use crate::connect::worker::{Answer, Program, Request, Waiting, Worker};
+use crate::connect::worker::{Program, Request, Worker};
 use crate::domain::handshake::{Direction, Phase};
-use crate::domain::source::{AddressKind, Route};
+use crate::domain::source::Route;
 use crate::error::{Error, Kind, Result};
 use crate::net::{State, Stream, Tcp};
-use crate::store::endpoints::Network;
 use crate::store::keys;
 use crate::store::paths::Paths;
 use crate::sys::clock;
-use crate::ui;
 
 mod address;
 mod auto;
@@ -38,13 +34,16 @@ mod candidate;
 mod endpoint;
 mod exchange;
 mod probe;
+mod pushing;
 mod session;
+mod target;
 mod waiting;
 
 use candidate::{Candidate, Progress};
 use endpoint::TunnelState;
 use probe::Probe;
 use session::SessionState;
+pub use target::{Outcome, Session, Speculative, Target};
 
 /// After so long without a response AWS is asked for the instance.
 const QUERY_AFTER: Duration = Duration::from_secs(1);
@@ -61,74 +60,6 @@ const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(1);
 /// From the server's version line to the client's NEWKEYS, with the time at the host key prompt. sshd itself waits 120 s
 /// unless its LoginGraceTime is changed.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_mins(10);
-
-/// Destination, route and timeouts of one connection.
-#[derive(Debug)]
-pub struct Target {
-    /// Address or name as ssh gave it; the instance's own id where ssh knows no address.
-    pub host: String,
-    /// The port.
-    pub port: u16,
-    /// Which address of the instance to use if AWS has to be asked.
-    pub address: AddressKind,
-    /// VPC and subnet, if the index has them.
-    pub network: Option<Network>,
-    /// The `-F` of the calling ssh, for a jump.
-    pub ssh_config: Option<String>,
-    /// The push and the route: instance, user, identity, connection options.
-    pub job: Job,
-    /// When the opening began.
-    pub start: Instant,
-    /// Of one attempt, until the server's version line.
-    pub timeout: Duration,
-    /// Of all attempts together: less than the time after which ssh ends the connection.
-    pub limit: Option<Duration>,
-    /// How often a connection that fails is tried: `ConnectionAttempts`.
-    pub attempts: u32,
-}
-
-impl Target {
-    /// The time left until ssh ends the connection, or until our own timeouts are over.
-    #[must_use]
-    pub fn time_left(&self) -> Duration {
-        let limit = self.limit.unwrap_or_else(|| self.timeout.saturating_mul(self.attempts));
-        limit.saturating_sub(self.start.elapsed())
-    }
-}
-
-/// Started speculatively, before the config is read.
-#[derive(Debug, Default)]
-pub struct Speculative {
-    /// A connection to the address that ssh gave.
-    pub connection: Option<Tcp>,
-    /// A worker without a request.
-    pub worker: Option<Waiting>,
-}
-
-/// The connection of an open session.
-#[derive(Debug)]
-pub enum Session {
-    /// A direct connection, non-blocking, and what the server gets first.
-    Tcp(TcpStream, Queue),
-    /// Any other stream.
-    Stream(Box<StreamSession>),
-}
-
-/// How the opening ended.
-#[derive(Debug)]
-pub enum Outcome {
-    /// Everything that was held has been passed on.
-    Session {
-        /// The connection.
-        session: Session,
-        /// What the client gets first.
-        to_client: Queue,
-        /// The instance had another address than the one that ssh gave.
-        moved: bool,
-    },
-    /// The client, or the server during the handshake, has closed: nothing to report.
-    Closed,
-}
 
 enum Push {
     /// The key is on the instance; when its request was sent, in milliseconds since 1970.
@@ -280,27 +211,6 @@ impl Opening<'_> {
         }
     }
 
-    /// Leases the key, and starts the push unless the key has been pushed already.
-    fn start_push(&mut self, ready: Option<Waiting>) -> Result<()> {
-        let job = &self.target.job;
-        let now = clock::now();
-        if let Some(stamp) = push::stamp(self.paths, &job.id, &job.user)
-            && stamp.is_fresh(&stamp.key, &job.user, now, job.window)
-        {
-            // A key that has been removed is made again, and is another key then.
-            let key = keys::lease(self.paths, &job.id, job.key_type, now)?;
-            if stamp.key == key.fingerprint {
-                self.push = Push::Done(stamp.sent);
-                return Ok(());
-            }
-        }
-        let timeout = u64::try_from(PUSH_TIMEOUT.as_millis()).unwrap_or(u64::MAX);
-        let ready = ready.map_or_else(|| self.program.prepare(), Ok)?;
-        let worker = ready.ask(&Request::Push(Box::new(job.clone()), timeout))?;
-        self.push = Push::Running { worker, since: Instant::now() };
-        Ok(())
-    }
-
     fn ask(&self, request: &Request) -> Result<Worker> {
         self.program.start(request)
     }
@@ -381,20 +291,6 @@ impl Opening<'_> {
     fn handshake_failed(&self, what: impl std::fmt::Display) -> Error {
         Error::new(Kind::Unreachable, format!("the SSH handshake with {} {what}", self.target.job.name()))
             .hint("try again; ssh -v shows how far it comes")
-    }
-
-    fn read_push(&mut self) -> Result<()> {
-        let Push::Running { worker, .. } = &mut self.push else { return Ok(()) };
-        let Some(answer) = worker.read() else { return Ok(()) };
-        let Answer::Pushed(sent) = answer? else {
-            return Err(Error::new(Kind::Bug, "the worker did not answer the push"));
-        };
-        let taken = self.target.start.elapsed().as_millis();
-        ui::verbose(|| format!("the key is on {} after {taken} ms", self.target.job.label));
-        if let Push::Running { worker, .. } = std::mem::replace(&mut self.push, Push::Done(sent)) {
-            self.finished.push(worker);
-        }
-        Ok(())
     }
 
     /// Reads from the client. True: it has closed.
@@ -506,24 +402,6 @@ impl Opening<'_> {
     /// The client has answered every prompt, or speaks a protocol that is not read.
     fn client_ready(&self) -> bool {
         matches!(self.client.phase(), Phase::NewKeys | Phase::Opaque) || self.server_phase() == Phase::Opaque
-    }
-
-    /// Whether everything may pass: the client is ready, and the push is done and still valid. If a prompt took longer
-    /// than the push window, the key is pushed once more.
-    fn ready(&mut self) -> Result<bool> {
-        let Push::Done(sent) = self.push else { return Ok(false) };
-        if self.server.is_none() || !self.client_ready() {
-            return Ok(false);
-        }
-        // By the worker's answer and not by the record on disk: a full disk must not cause a push at every turn.
-        let window = self.target.job.window;
-        if self.repeated || clock::now().checked_sub(sent).is_some_and(|age| age < window) {
-            return Ok(true);
-        }
-        self.repeated = true;
-        ui::verbose(|| format!("the push window of {} is over: pushing the key again", self.target.job.label));
-        self.start_push(None)?;
-        Ok(matches!(self.push, Push::Done(_)))
     }
 
     fn release(&mut self) -> Result<Outcome> {

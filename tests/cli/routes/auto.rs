@@ -69,6 +69,8 @@ fn without_an_endpoint_and_an_agent_the_address_is_used() {
     let script = "cd $HOME/.ssh/eic; other=$(grep '$WEB1 ssh-ed25519' known_hosts | cut -d' ' -f3); [ \"$other\" ] &&
         sed -i \"/$WEB1/!s|ssh-ed25519 .*|ssh-ed25519 $other|\" known_hosts";
     world.sh(&script.replace("$WEB1", &world.web1)).ok();
+    let story = world.ssh(&["alone", "true"]);
+    story.fails_with(255).says("another machine on this network").says("run the command again");
     world.ssh(&["alone", "true"]).fails_with(255).says("REMOTE HOST IDENTIFICATION HAS CHANGED");
 }
 
