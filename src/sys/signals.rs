@@ -57,6 +57,7 @@ impl HangUp {
     }
 
     /// Whether a signal has arrived since the last call.
+    #[must_use]
     pub fn has_arrived(&self) -> bool {
         (&self.reader).read(&mut [0; 16]).is_ok_and(|count| count > 0)
     }
