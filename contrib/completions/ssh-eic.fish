@@ -60,8 +60,12 @@ complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -l accept-moves -d
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -s v -l verbose -d 'Say more; twice: what takes how long, too'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -s q -l quiet -d 'Say nothing but errors'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -s h -l help -d 'Print help'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -l instance-state -d 'Only hosts in this state, such as running; may be given several times' -r
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -l tag -d 'Only hosts with this tag; * and ? are wildcards in the value; may be given several times' -r
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -l source -d 'Only hosts of this source; may be given several times' -r
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -l columns -d 'Columns of the table, separated by commas, such as host,state,tag:Team' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -l live -d 'Ask AWS instead of the index; nothing is written'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -l live -d 'Query AWS instead of the index; nothing is written'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -l json -d 'Print JSON'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -l names -d 'Print names only, one a line'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -s v -l verbose -d 'Say more; twice: what takes how long, too'

@@ -3,6 +3,7 @@
 //! Nothing here touches a file, the network, a process, the environment or a clock; a test reads the `use` lines to
 //! keep it so.
 
+pub mod address;
 pub mod alias;
 pub mod config;
 pub mod connection_options;
@@ -40,6 +41,7 @@ pub mod source;
 pub mod splice;
 pub mod ssh_words;
 pub mod standalone;
+pub mod text;
 pub mod upgrade;
 pub mod websocket;
 mod wire;

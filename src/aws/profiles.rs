@@ -8,7 +8,8 @@ use aws_runtime::env_config::section::EnvConfigSections;
 use aws_types::os_shim_internal::{Env, Fs};
 
 use crate::domain::digest;
-use crate::domain::identity::{Identity, shell_word};
+use crate::domain::identity::Identity;
+use crate::domain::text::shell_word;
 use crate::error::{Error, Kind, Result};
 use crate::sys::environment::variable;
 

@@ -16,6 +16,7 @@ use crate::domain::ids::{InstanceId, OsUser};
 use crate::domain::intent;
 use crate::domain::names::Shared;
 use crate::domain::source::{AddressKind, KeyType};
+use crate::domain::text;
 use crate::error::{Error, Kind, Result};
 use crate::store::config;
 use crate::store::index::Index;
@@ -244,14 +245,9 @@ pub fn waits(name: &str, was: &str, wants: &str) -> Error {
 /// That a name is several instances'.
 #[must_use]
 pub fn shared_by<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Error {
-    let mut names: Vec<String> = names.map(str::to_owned).collect();
+    let names: Vec<&str> = names.collect();
     let whose = if names.len() == 1 { "the name of a group" } else { "the name of several instances" };
-    let more = names.len().saturating_sub(CANDIDATES);
-    names.truncate(CANDIDATES);
-    if more > 0 {
-        names.push(format!("and {more} more"));
-    }
-    Error::new(Kind::NoHost, format!("{name} is {whose}: {}", names.join(", ")))
+    Error::new(Kind::NoHost, format!("{name} is {whose}: {}", text::first_names(names, CANDIDATES)))
         .hint("name one of them, or set duplicates = \"newest\" in config.toml")
 }
 

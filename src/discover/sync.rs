@@ -2,7 +2,7 @@
 //!
 //! Two runs at once never interleave (a lock), and nothing is written unless the real client has read it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -270,6 +270,7 @@ impl<'a> Work<'a> {
         let made_from = if complete { config.digest.clone() } else { before };
         let mut header = Header::new(synced, config.push, refresh, made_from);
         (header.tried, header.untold) = (clock::now(), !untold.is_empty());
+        header.failed = self.failed_sources();
         files::make_private_folder(&paths.eic.join("cm"))?;
         files::make_private_folder(&paths.keys())?;
         let fleet = &mut self.found.fleet;
@@ -289,6 +290,19 @@ impl<'a> Work<'a> {
             ui::note(&format!("added our part to {}", paths.ssh_config.display()));
         }
         Ok(())
+    }
+
+    /// Sources that this sync could not query, and those of the last sync that were not selected now.
+    fn failed_sources(&self) -> Vec<String> {
+        let is_selected = |name: &str, only: &[String]| {
+            let of = record(&self.found.records, name).map(|record| record.of.as_str());
+            only.iter().any(|selected| selected == name || Some(selected.as_str()) == of)
+        };
+        let mut failed: BTreeSet<String> = self.found.failed.iter().map(|failed| failed.source.clone()).collect();
+        if let (Some(only), Some(old)) = (&self.run.only, &self.old) {
+            failed.extend(old.failed.iter().filter(|name| !is_selected(name, only)).cloned());
+        }
+        failed.into_iter().collect()
     }
 
     /// Moves that nobody has read of yet, by the instance that has the name now.

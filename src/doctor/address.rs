@@ -15,6 +15,7 @@ use crate::domain::handshake::OUR_VERSION;
 use crate::domain::ingress;
 use crate::domain::source::{AddressKind, Route};
 use crate::domain::ssh_words::{self, Greeting, LONGEST_GREETING, Refusal};
+use crate::domain::text;
 use crate::error::{Error, Kind, Result, reason};
 
 /// How long somebody else's address is listened to.
@@ -184,12 +185,12 @@ fn in_between(case: &Case<'_>, port: u16, words: &str) -> Vec<Finding> {
                 Err(error) => findings.extend([unknown(error), silent("")]),
                 Ok(_) if around.groups.is_empty() => findings.push(silent("")),
                 Ok(rules) => {
-                    let who = ingress::who_may(rules, port);
+                    let who = ingress::allowed_sources(rules, port);
                     let groups = around.groups.join(", ");
                     findings.push(if who.is_empty() {
                         closed(around, words, port, &groups)
                     } else {
-                        silent(&format!("; {groups} allows port {port} from {}", some(&who)))
+                        silent(&format!("; {groups} allows port {port} from {}", text::first_names(&who, 5)))
                     });
                 }
             }
@@ -208,12 +209,4 @@ fn closed(around: &Surroundings, words: &str, port: u16, groups: &str) -> Findin
     .fix(format!(
         "aws ec2 authorize-security-group-ingress --group-id {group} --protocol tcp --port {port} --cidr YOUR-NETWORK"
     ))
-}
-
-/// Who may, as far as one line has room.
-pub(super) fn some(who: &[&str]) -> String {
-    const SHOWN: usize = 5;
-    let more = who.len().saturating_sub(SHOWN);
-    let shown = who[..who.len() - more].join(", ");
-    if more == 0 { shown } else { format!("{shown} and {more} more") }
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::Case;
-use super::state::passed;
 use crate::aws::client::{self, Patience};
 use crate::aws::credentials::{self, described};
 use crate::aws::standing::{self, Lifetime, Standing};
@@ -14,6 +13,7 @@ use crate::discover::expand;
 use crate::discover::failures::{self, Failed};
 use crate::discover::query::record;
 use crate::domain::diagnosis::{Cause, Finding};
+use crate::domain::duration::rounded;
 use crate::domain::identity::Identity;
 use crate::domain::source::{Regions, Source};
 use crate::error::{Error, Kind, Result};
@@ -117,13 +117,13 @@ fn lasting(valid_for: Option<u64>, asked: &Asked, standing: &Standing) -> Findin
     let who = format!("{} signs for account {}", described(&asked.identity), standing.account);
     let until = |end: u64| {
         let time = i64::try_from(end).ok().and_then(|end| jiff::Timestamp::from_second(end).ok()).unwrap_or_default();
-        format!("until {time} (for {})", passed(end.saturating_sub(now)))
+        format!("until {time} (for {})", rounded(end.saturating_sub(now)))
     };
     let asks = valid_for.is_some();
     match standing.lasts {
         Lifetime::Endless => Finding::ok("credentials", format!("{who}, and does not expire")),
         Lifetime::Until(end) if end < wanted => {
-            let words = format!("{who} {}, and not for {}", until(end), passed(wanted - now));
+            let words = format!("{who} {}, and not for {}", until(end), rounded(wanted - now));
             let login = asked.identity.sso.as_ref().map(|role| format!(" --sso-session {}", role.session));
             let fix = format!("aws sso login{}", login.unwrap_or_else(|| asked.identity.flag()));
             Finding::problem("credentials", Cause::CredentialsShort, words).fix(fix)

@@ -4,7 +4,6 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Case;
-use super::address::some;
 use super::case::Target;
 use super::instance::address_of;
 use crate::aws::client::{self, Patience};
@@ -13,6 +12,7 @@ use crate::aws::network::{self, Endpoint, Surroundings};
 use crate::domain::diagnosis::{Cause, Finding};
 use crate::domain::ingress::{self, Rule};
 use crate::domain::source::AddressKind;
+use crate::domain::text;
 use crate::error::Result;
 
 const CHECK: &str = "endpoint";
@@ -89,9 +89,12 @@ fn allowed(endpoint: &Endpoint, around: &Surroundings, rules: &[Rule], found: &s
         return Finding::ok(CHECK, found);
     }
     let groups = around.groups.join(", ");
-    let sources = ingress::who_may(rules, PORT);
+    let sources = ingress::allowed_sources(rules, PORT);
     if !ingress::excludes_endpoint(&sources, &endpoint.groups, endpoint.preserves_client_ip) {
-        return Finding::ok(CHECK, format!("{found}; {groups} allows port {PORT} from {}", some(&sources)));
+        return Finding::ok(
+            CHECK,
+            format!("{found}; {groups} allows port {PORT} from {}", text::first_names(&sources, 5)),
+        );
     }
     let (from, option) = if endpoint.preserves_client_ip {
         let from = format!("client addresses, which {} preserves", endpoint.id);

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Condition, Kind, and, condition, terms};
+use super::{Condition, Permission, and, condition, terms};
 
 pub(super) const START_SESSION: &str = "ssm:StartSession";
 /// Allowed on `*`, as in the sample policies.
@@ -15,14 +15,14 @@ pub(super) const CONNECTION_STATUS: &str = "ssm:GetConnectionStatus";
 const OWN_SESSION: [&str; 3] = ["ssm:ResumeSession", "ssm:TerminateSession", "ssmmessages:OpenDataChannel"];
 
 /// Tags of instances are not known of an endpoint: they restrict the push. Nor are private addresses, which change.
-pub(super) fn open_tunnels(seconds: u16) -> Kind {
+pub(super) fn open_tunnels(seconds: u16) -> Permission {
     let port = condition("NumericEquals", "ec2-instance-connect:remotePort", BTreeSet::from(["22".to_owned()]));
     let duration = condition(
         "NumericLessThanEquals",
         "ec2-instance-connect:maxTunnelDuration",
         BTreeSet::from([seconds.to_string()]),
     );
-    Kind {
+    Permission {
         sid: "OpenTunnels",
         action: "ec2-instance-connect:OpenTunnel",
         resource: "instance-connect-endpoint",
@@ -31,9 +31,9 @@ pub(super) fn open_tunnels(seconds: u16) -> Kind {
 }
 
 /// On instances. Without the check, a grant on instances also covers the default document, which is a shell.
-pub(super) fn start_sessions(scope: &Condition) -> Kind {
+pub(super) fn start_sessions(scope: &Condition) -> Permission {
     let condition = and(terms::as_session_manager_tags(scope), document_check());
-    Kind { sid: "StartSessions", action: START_SESSION, resource: "instance", condition }
+    Permission { sid: "StartSessions", action: START_SESSION, resource: "instance", condition }
 }
 
 fn document_check() -> Condition {

@@ -14,6 +14,7 @@ use crate::connection_options::ConnectionOptions;
 use crate::fleet::Host;
 use crate::ids::OsUser;
 use crate::pattern;
+use crate::text::{shell_word, single_quoted};
 
 pub mod guard;
 
@@ -438,8 +439,7 @@ fn percent_doubled(text: &str) -> String {
 pub(super) fn word(text: &str) -> String {
     // Whatever comes here has been checked; what has not must not end our quoting.
     let text: String = text.chars().filter(|c| !c.is_control() && !"'\"\\".contains(*c)).collect();
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./:@+=,".contains(&b);
-    if !text.is_empty() && text.bytes().all(plain) { text } else { format!("'{}'", percent_doubled(&text)) }
+    if text.contains('%') { percent_doubled(&single_quoted(&text)) } else { shell_word(&text) }
 }
 
 /// Flags of the proxy, each with a space before it.

@@ -103,7 +103,7 @@ fn errors_name_line_and_nearest_key() {
         ),
         (
             "[[source]]\nalias = \"x\"",
-            "config.toml:2: alias \"x\": it names no field such as {Name}, so all instances would have one alias",
+            "config.toml:2: alias \"x\": it has no field such as {Name}, so all instances would have the same alias",
         ),
         (
             "[[source]]\nname = \"a\"\n[[source]]\nname = \"a\"",

@@ -7,8 +7,6 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use sandbox::Switches;
-
 use super::{is_skipped, starts};
 use crate::match_hook::watched;
 use crate::world::{Story, World, can_have_namespaces, run};
@@ -106,8 +104,7 @@ fn asyncssh_is_told_why_no_login_came_about() {
 }
 
 fn deny(world: &World) {
-    let denied = vec!["SendSSHPublicKey".to_owned()];
-    world.sandbox.switches(Switches { deny: Some(denied), ..Switches::default() }).unwrap();
+    world.deny("SendSSHPublicKey");
 }
 
 #[test]

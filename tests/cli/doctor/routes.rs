@@ -1,6 +1,6 @@
 //! Faults of routes: endpoints, Session Manager, jump hosts.
 
-use sandbox::{Change, Endpoint, Instance, Network, Rule, SecurityGroup, SsmSwitches, Switches};
+use sandbox::{Change, Endpoint, Instance, Network, Rule, SecurityGroup, SsmSwitches, Switches, needs_namespaces};
 
 use super::{Diagnosis, doctor, world};
 use crate::sources::configure;
@@ -31,9 +31,10 @@ fn allow(world: &World, rule: Rule) {
     world.sandbox.add_security_group(SecurityGroup { rules: vec![rule], ..SecurityGroup::default() }).unwrap();
 }
 
+#[needs_namespaces]
 #[test]
 fn an_endpoint_that_is_absent_unusable_or_of_another_address_type_is_named() {
-    let Some(world) = world() else { return };
+    let world = world();
     use_route(&world, "route = \"endpoint\"");
     doctor(&world, &["prod-web-1"]).problem(
         "endpoint-missing",
@@ -69,9 +70,10 @@ fn an_endpoint_that_is_absent_unusable_or_of_another_address_type_is_named() {
     doctor(&world, &["prod-web-1"]).problem("endpoint-port", &["port 2222", "reaches port 22 only"]);
 }
 
+#[needs_namespaces]
 #[test]
 fn a_security_group_that_does_not_allow_the_endpoint_is_named() {
-    let Some(world) = world() else { return };
+    let world = world();
     use_route(&world, "route = \"endpoint\"");
     world.sandbox.add_endpoint(Endpoint::default()).unwrap();
     let from_group = |group: &str| Rule {
@@ -102,9 +104,10 @@ fn a_security_group_that_does_not_allow_the_endpoint_is_named() {
     found.note("security-group-unread", &["AWS denies ec2:DescribeSecurityGroups"]);
 }
 
+#[needs_namespaces]
 #[test]
 fn without_a_direct_path_or_an_endpoint_auto_needs_the_agent() {
-    let Some(world) = world() else { return };
+    let world = world();
     use_route(&world, "route = \"auto\"");
     let found = doctor(&world, &["prod-web-1"]);
     found.all_ok();
@@ -133,9 +136,10 @@ fn without_a_direct_path_or_an_endpoint_auto_needs_the_agent() {
     found.problem("endpoint-security-group", &[ENDPOINT_GROUP]).note("security-group", &["port 22"]);
 }
 
+#[needs_namespaces]
 #[test]
 fn a_jump_host_that_leads_back_or_does_not_answer_is_named() {
-    let Some(world) = world() else { return };
+    let world = world();
     use_route(&world, "route = \"jump:ops@bastion\"");
     let ssh_config = world.read(".ssh/config");
     let bastion = |lines: &str| world.write(".ssh/config", &format!("{ssh_config}\nHost bastion\n    {lines}\n"));

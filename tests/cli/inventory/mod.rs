@@ -118,7 +118,7 @@ fn hosts_that_are_off_are_there_on_demand() {
 #[test]
 fn what_it_cannot_do_it_says() {
     let world = World::new();
-    world.eic(&["inventory", "--host", "nobody"]).fails_with(4).says("no managed host is called \"nobody\"");
+    world.eic(&["inventory", "--host", "nobody"]).fails_with(4).says("there is no managed host \"nobody\"");
     world.eic(&["inventory"]).fails_with(2).says("--list");
     world.eic(&["inventory", "--list", "--host", "prod-web-1"]).fails_with(2);
     World::bare().eic(&["inventory", "--list"]).fails_with(4).says("hint: ssh-eic sync");

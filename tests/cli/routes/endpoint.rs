@@ -140,3 +140,27 @@ fn the_signed_url_is_neither_logged_nor_written_nor_an_argument() {
     let lines: Vec<&str> = story.ok().lines().collect();
     assert!(lines.len() == 1 && lines[0] != "0", "{story}");
 }
+
+#[test]
+fn an_idle_tunnel_is_small_and_uses_no_processor_time() {
+    let Some(world) = world("endpoint") else { return };
+    let script = "ssh prod-web-1 'head -c 20971520 /dev/zero; sleep 60' | head -c 20971520 > /dev/null & sleep 60";
+    let mut session = world.sandbox.command("bash");
+    let mut child = crate::world::spawn(session.args(["-c", script]));
+    wait_until("the bytes did not arrive", || tunnels(&world).iter().any(|tunnel| tunnel.sent > 20_971_520));
+    let is_proxy = |line: &str| line.contains("ssh-eic") && line.contains(" proxy ") && !line.starts_with("ssh ");
+    let (process, _) = world.processes().into_iter().find(|(_, line)| is_proxy(line)).expect("a proxy");
+    let read = |file: &str| std::fs::read_to_string(process.join(file)).unwrap_or_default();
+    let ticks =
+        || -> u64 { read("stat").split_whitespace().skip(13).take(2).filter_map(|n| n.parse::<u64>().ok()).sum() };
+    let before = ticks();
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(ticks() <= before + 10, "it spins");
+    let anonymous = read("smaps_rollup").lines().find_map(|line| {
+        line.strip_prefix("Anonymous:").and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok())
+    });
+    // The budget is 1 MiB for a release build (contrib/bench); this one has debug information and checks.
+    assert!(anonymous.expect("smaps_rollup") <= 2048, "{anonymous:?} KiB");
+    child.kill().unwrap();
+    let _ = child.wait();
+}

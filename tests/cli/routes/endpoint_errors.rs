@@ -86,7 +86,7 @@ fn an_endpoint_that_was_replaced_is_found_at_the_next_connection() {
 #[test]
 fn a_proxy_on_the_way_is_used_and_its_refusal_named_without_the_password() {
     let Some(world) = world("endpoint") else { return };
-    let Some(proxy) = ConnectProxy::to(&world, 200, "10.255.255.1:443") else { return };
+    let proxy = ConnectProxy::start(&world);
     let login = |url: &str| run(with(world.ssh_command(&["prod-web-1", "true"]), &[("HTTPS_PROXY", url)]));
     world.ssh(&["prod-web-1", "true"]).ok();
     proxy.requests();
@@ -94,11 +94,11 @@ fn a_proxy_on_the_way_is_used_and_its_refusal_named_without_the_password() {
     let requests = proxy.requests();
     let name = "eice-0aaaabbbbccccdddd.0123abcd.ec2-instance-connect-endpoint.eu-west-1.amazonaws.com";
     assert!(requests.contains(&(format!("CONNECT {name}:443"), "Basic YWxpY2U6czNjckB0".to_owned())), "{requests:?}");
-    let Some(refusing) = ConnectProxy::to(&world, 407, "10.255.255.1:443") else { return };
+    let refusing = ConnectProxy::refusing(&world, 407);
     let story = login(&refusing.url().replace("http://", "http://alice:s3cr%40t@"));
-    story.fails_with(255).says(&format!("proxy 127.0.0.1:{} requires a user and a password (407)", refusing.port));
+    story.fails_with(255).says(&format!("proxy {} requires a user and a password (407)", refusing.address));
     assert!(!story.stderr.contains("s3cr"), "{story}");
-    let Some(refusing) = ConnectProxy::to(&world, 403, "10.255.255.1:443") else { return };
+    let refusing = ConnectProxy::refusing(&world, 403);
     login(&refusing.url()).fails_with(255).says("refused the connection to eice-0aaaabbbbccccdddd (403)");
 }
 

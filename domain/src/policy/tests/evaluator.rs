@@ -1,4 +1,4 @@
-//! A small evaluator of IAM's rules, written from IAM's documents and not from the code that writes policies.
+//! A small evaluator of IAM policies, based on the IAM documentation and independent of the code that writes policies.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::policy::partition;
 
-/// A request with the keys of its context in lower case: IAM does not tell them apart by case.
+/// A request with the keys of its context in lower case: IAM ignores their case.
 pub(super) struct Request {
     pub(super) action: &'static str,
     pub(super) resource: String,
@@ -40,10 +40,10 @@ fn texts(value: &Value) -> Vec<String> {
     value.as_array().map_or_else(|| vec![text(value)], |values| values.iter().map(text).collect())
 }
 
-/// A letter of a condition's value, and whether it stands for itself.
+/// A character of a condition value, and whether it is literal.
 type Letter = (char, bool);
 
-/// Reads what stands in `${…}`: `*`, `?` and `$` for themselves; anything else would be a variable of IAM's.
+/// Reads `${*}`, `${?}` and `${$}` as literal characters; any other `${…}` would be a policy variable.
 fn letters(text: &str, has_wildcards: bool) -> Vec<Letter> {
     let mut letters = Vec::new();
     let mut rest: &[char] = &text.chars().collect::<Vec<_>>();
@@ -80,7 +80,7 @@ fn is_equal(wanted: &str, value: &str) -> bool {
     like(&letters(wanted, false), &value.chars().collect::<Vec<_>>())
 }
 
-/// A dotted network; enough for these tests.
+/// IPv4 networks only, which is enough for these tests.
 fn in_network(network: &str, address: &str) -> bool {
     let number = |text: &str| u32::from(text.parse::<::core::net::Ipv4Addr>().expect("an address"));
     let (base, length) = network.split_once('/').unwrap_or((network, "32"));
@@ -103,7 +103,7 @@ fn with_variables(text: &str, context: &BTreeMap<String, String>) -> Option<Stri
 fn holds(operator: &str, wanted: &[String], found: Option<&String>) -> bool {
     let any = |test: &dyn Fn(&str, &str) -> bool| found.is_some_and(|found| wanted.iter().any(|one| test(one, found)));
     match operator {
-        // Variables are read in all of these.
+        // Policy variables apply to all of these operators.
         "StringEquals" => any(&is_equal),
         "StringNotEquals" => !any(&is_equal),
         "StringLike" => any(&is_like),
@@ -135,7 +135,7 @@ pub(super) fn allows(policy: &Value, request: &Request) -> bool {
     })
 }
 
-/// IAM's grammar, as far as we could break it.
+/// Checks the parts of the IAM grammar that the generated policy could violate.
 pub(super) fn check_grammar(policy: &Value) {
     let text = policy.to_string();
     assert!(text.chars().all(|c| ('\u{20}'..='\u{ff}').contains(&c)), "{text}");
