@@ -9,8 +9,7 @@
 //!
 //! Parts: one route's connection (`candidate`), the address (`address`), the endpoint (`endpoint`), Session Manager
 //! (`session`), `auto` (`auto`), packets of the key exchange (`exchange`), the host key at an address (`probe`), poll(2)
-//! (`waiting`). Not here: what a packet is (`domain::handshake`), AWS
-//! (`connect::worker`), the bytes afterwards (`relay`, `stream_relay`).
+//! (`waiting`). Not here: what a packet is (`domain::handshake`), AWS (`connect::worker`), the bytes afterwards (`relay`, `stream_relay`).
 
 use std::time::{Duration, Instant};
 

@@ -68,7 +68,7 @@ enum Link {
 }
 
 /// A session with one port of an instance.
-#[expect(clippy::struct_excessive_bools, reason = "independent facts of one session")]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about one session")]
 pub struct SessionStream {
     program: Program,
     job: Job,
