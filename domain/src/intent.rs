@@ -96,6 +96,21 @@ pub fn config_file(argv: &[Vec<u8>]) -> Option<String> {
     given.and_then(|(_, value)| String::from_utf8(value).ok()).filter(|file| !file.is_empty())
 }
 
+/// The user that the command line of the calling ssh names: the first of `-l`, `-o User=` and `USER@HOST` (ssh.c).
+#[must_use]
+pub fn user(argv: &[Vec<u8>]) -> Option<String> {
+    options(argv).into_iter().find_map(|(flag, value)| match flag {
+        b'l' => String::from_utf8(value).ok(),
+        b'o' => keyword(&value).filter(|(key, _)| key == "user").map(|(_, user)| user),
+        HOST => {
+            let operand = String::from_utf8(value).ok()?;
+            let operand = operand.strip_prefix("ssh://").unwrap_or(&operand);
+            operand.rsplit_once('@').map(|(user, _)| user.to_owned())
+        }
+        _ => None,
+    })
+}
+
 /// The `ConnectionAttempts` on the command line of the calling ssh, if it gives them.
 #[must_use]
 pub fn connection_attempts(argv: &[Vec<u8>]) -> Option<u32> {
@@ -151,8 +166,11 @@ fn apply(connection: &mut Connection, option: &[u8]) {
     }
 }
 
+/// In place of a flag: the host operand.
+const HOST: u8 = b'@';
+
 /// The options before and right behind the host, as getopt hands them to ssh from 9.4: flag and value ("" for a bare
-/// flag).
+/// flag), and the host itself as [`HOST`].
 fn options(argv: &[Vec<u8>]) -> Vec<(u8, Vec<u8>)> {
     options_with(argv, true)
 }
@@ -168,10 +186,11 @@ fn options_with(argv: &[Vec<u8>], tag: bool) -> Vec<(u8, Vec<u8>)> {
             hosts += usize::from(word != b"--");
             if word == b"--" || hosts > 1 {
                 let host_follows = word == b"--" && hosts == 0;
-                if !host_follows || rest.next().is_none() {
-                    break;
-                }
+                let Some(host) = rest.next().filter(|_| host_follows) else { break };
+                found.push((HOST, host.clone()));
                 hosts = 1;
+            } else {
+                found.push((HOST, word.clone()));
             }
             continue;
         }
@@ -296,6 +315,25 @@ mod tests {
             assert_eq!(&of_caller(&argv(line)), expected, "{line}");
         }
         assert_eq!(of_caller(&[]), Intent::Unknown);
+    }
+
+    #[test]
+    fn the_user_is_the_first_one_given() {
+        let table = [
+            ("ssh prod-web-1", None),
+            ("ssh -l deploy prod-web-1", Some("deploy")),
+            ("ssh -ldeploy root@prod-web-1", Some("deploy")),
+            ("ssh root@prod-web-1 -l deploy", Some("root")),
+            ("ssh -o User=deploy -l root prod-web-1", Some("deploy")),
+            ("ssh -x -oForwardAgent=no -l deploy -s -- prod-web-1 sftp", Some("deploy")),
+            ("ssh -x -- deploy@prod-web-1 sftp", Some("deploy")),
+            ("ssh a@b@prod-web-1", Some("a@b")),
+            ("ssh ssh://deploy@prod-web-1:22", Some("deploy")),
+            ("ssh prod-web-1 echo -l deploy x@y", None),
+        ];
+        for (line, expected) in table {
+            assert_eq!(user(&argv(line)).as_deref(), expected, "{line}");
+        }
     }
 
     #[test]

@@ -57,6 +57,12 @@ fn prepare(context: &Context, alias: &str, user: Option<&str>, make_key: Option<
         (None, Some(id)) => id,
         (None, None) => return Ok(Exit::code(NO)),
     };
+    // The generated command for aliases has no user name in it.
+    let named =
+        user.is_none().then(|| caller::argv().as_deref().filter(|argv| intent::is_ssh(argv)).and_then(intent::user));
+    let named = named.flatten();
+    let of_host = || host.as_ref().map(|host| host.user.as_str());
+    let user = user.or(named.as_deref()).or_else(of_host);
     let mode = index.as_ref().map_or(PushMode::Auto, |index| index.header.push);
     let todo = match (todo(paths, mode, host.as_ref(), &id, user), make_key) {
         (Todo::Push, Some(key_type)) => Todo::MakeKey(key_type),

@@ -391,11 +391,13 @@ fn hook(hosts: &[Host], settings: &Settings) -> String {
     let mut out = HEADER.to_owned();
     let named = hosts.iter().filter(|host| settings.names(host));
     let aliases: Vec<&str> = named.flat_map(all_spellings).collect();
-    let exec = format!("{} exec \"exec {} match -- '%n' '%r'\"", guard::safe_user(None), program(settings));
+    let exec = format!("exec \"exec {} match -- '%n'", program(settings));
     if !aliases.is_empty() {
-        let _ = writeln!(out, "Match originalhost \"{}\" {exec}", aliases.join(","));
+        // Without the user name: the criteria that make one safe are 40 KB of text for every ssh to read. The hook takes it
+        // from the command line of the calling ssh, else from the index.
+        let _ = writeln!(out, "Match originalhost \"{}\" {exec}\"", aliases.join(","));
     }
-    let _ = writeln!(out, "Match {} {exec}", guard::exact_id());
+    let _ = writeln!(out, "Match {} {} {exec} '%r'\"", guard::exact_id(), guard::safe_user(None));
     out
 }
 
