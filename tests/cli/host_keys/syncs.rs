@@ -27,7 +27,7 @@ fn a_sync_reads_each_new_console_once_and_reports_how_many_hosts_it_verified() {
         host["host_key"].as_str().unwrap().to_owned()
     };
     assert_eq!((of("new").as_str(), of("silent").as_str()), ("verified", "unknown"));
-    assert!(world.eic(&["list"]).ok().contains("HOST KEY"));
+    assert!(world.eic(&["list"]).ok().contains("HOST-KEY"));
 }
 
 #[test]
