@@ -1,6 +1,6 @@
-//! From tags to wanted names: templates and sanitising. Who gets a name that several want is `domain::names`' matter.
+//! From tags to requested names: templates and sanitising. Not here: names that several instances request (`names`).
 //!
-//! Tags are written by people who are not trusted with anyone's ssh config. Whatever a tag holds, an alias is made of
+//! Tags are written by people who are not trusted to write an ssh config. For any tag value, an alias is made of
 //! `[A-Za-z0-9_-]` (and dots that the template itself has), starts with none of `-.`, and has at most 63 bytes.
 
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ enum Part {
 /// What separates the parts of a name.
 const SEPARATORS: [char; 3] = ['-', '_', '.'];
 
-/// What a template can name.
+/// The values of the fields of a template.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
     /// `{id}`
@@ -43,7 +43,7 @@ pub struct Subject<'a> {
     pub account: &'a str,
     /// `{account_name}`, as Identity Center has it; empty for other sources.
     pub account_name: &'a str,
-    /// Everything else.
+    /// Any other field.
     pub tags: &'a BTreeMap<String, String>,
 }
 
@@ -93,7 +93,15 @@ impl Template {
         }
     }
 
-    /// The wanted name of an instance in its own spelling, or none where the tags leave nothing.
+    /// The tags that the template names.
+    pub fn tags(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|part| match part {
+            Part::Field(field) if !FIELDS.contains(&field.as_str()) => Some(field.as_str()),
+            _ => None,
+        })
+    }
+
+    /// The requested name of an instance in the spelling of its tags, or none where the tags leave nothing.
     #[must_use]
     pub fn expand(&self, subject: &Subject<'_>) -> Option<String> {
         let mut name = String::new();
@@ -125,6 +133,9 @@ impl Template {
         (!name.is_empty()).then(|| name.to_owned())
     }
 }
+
+/// Fields that are not tags.
+const FIELDS: [&str; 7] = ["id", "region", "az", "source", "account", "account_name", "vpc"];
 
 fn field_value<'a>(field: &str, subject: &Subject<'a>) -> &'a str {
     match field {

@@ -33,6 +33,17 @@ pub fn text(seconds: u64) -> String {
     if text.is_empty() { "0s".to_owned() } else { text }
 }
 
+/// A rounded time for a message, from seconds: `90 s`, `3 min`, `5 h`, `2 days`.
+#[must_use]
+pub fn in_words(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,11 +4,13 @@
 //! keep it so.
 
 pub mod alias;
+pub mod candidate;
 pub mod config;
 pub mod connection_options;
 pub mod console;
 pub mod diagnosis;
 pub mod digest;
+pub mod discovery;
 pub mod duration;
 pub mod editor;
 pub mod fleet;

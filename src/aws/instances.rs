@@ -8,7 +8,7 @@ use aws_sdk_ec2::types::{Filter, Instance as Described};
 use crate::aws::credentials::Session;
 use crate::aws::failure::{self, Failure};
 use crate::aws::pages::Pages;
-use crate::domain::fleet::{Instance, Sighting};
+use crate::domain::fleet::{DiscoveredInstance, Instance};
 use crate::domain::ids::{InstanceId, is_account};
 use crate::domain::source::Source;
 use crate::error::Result;
@@ -16,9 +16,8 @@ use crate::error::Result;
 /// Instances a page; AWS's largest.
 const PAGE: i32 = 1000;
 
-/// Every instance that a source asks for in the session's region, made a sighting with the account that
-/// owns it. `on_page` hears how many
-/// each page brings.
+/// Every instance that a source asks for in the session's region, with the account that owns it. `on_page` gets the
+/// number of instances of each page.
 ///
 /// # Errors
 ///
@@ -26,9 +25,9 @@ const PAGE: i32 = 1000;
 pub async fn of_source(
     session: &Session,
     source: &Source,
-    sight: &(dyn Fn(String, Instance) -> Sighting + Send + Sync),
+    discovered: &(dyn Fn(String, Instance) -> DiscoveredInstance + Send + Sync),
     on_page: &(dyn Fn(usize) + Send + Sync),
-) -> Result<Vec<Sighting>> {
+) -> Result<Vec<DiscoveredInstance>> {
     let client = Client::new(&session.config);
     let mut found = Vec::new();
     let (mut pages, mut next) = (Pages::new("ec2:DescribeInstances"), None);
@@ -46,7 +45,7 @@ pub async fn of_source(
             // An account goes into command lines.
             let owner = reservation.owner_id.filter(|id| is_account(id)).unwrap_or_default();
             let instances = reservation.instances.unwrap_or_default();
-            found.extend(instances.into_iter().filter_map(read).map(|instance| sight(owner.clone(), instance)));
+            found.extend(instances.into_iter().filter_map(read).map(|instance| discovered(owner.clone(), instance)));
         }
         on_page(found.len() - before);
         next = pages.next(page.next_token)?;

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::cli;
 use crate::command::{Context, Exit, print};
+use crate::discover::discovery::{self, DiscoveryRequest};
 use crate::discover::failures;
-use crate::discover::survey::{self, Look};
 use crate::domain::fleet::Host;
 use crate::domain::pattern;
 use crate::error::{Error, Kind, Result};
@@ -76,7 +76,7 @@ fn live(context: &Context) -> Result<(Vec<Host>, Vec<Error>)> {
     let paths = &context.paths;
     let config = config::load(&paths.config, &paths.machine_config)?;
     let index = Index::open(&paths.index())?;
-    let found = survey::look(&Look {
+    let found = discovery::discover(&DiscoveryRequest {
         paths,
         config: &config,
         only: None,

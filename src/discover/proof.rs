@@ -14,14 +14,14 @@ use std::thread;
 use crate::domain::config::Config;
 use crate::domain::digest;
 use crate::domain::duration;
-use crate::domain::fleet::Host;
+use crate::domain::fleet::{Host, Verdict};
 use crate::domain::intent;
 use crate::domain::render::{self, Files, OptionSet, Settings};
 use crate::domain::shadow;
 use crate::domain::source::KeyType;
 use crate::domain::splice::{self, Edit, Part};
 use crate::error::{Error, Kind, Result};
-use crate::store::index::{Finding, Proven};
+use crate::store::index::Proven;
 use crate::store::paths::Paths;
 use crate::store::reach::{Block, Reach};
 use crate::store::ssh_config;
@@ -86,21 +86,18 @@ pub fn prove(claim: &Claim<'_>, hosts: &mut [Host]) -> Result<(Proven, Remarks)>
     let mut told: BTreeSet<String> = BTreeSet::new();
     let mut sets = known;
     sets.retain(|set, _| firsts.contains_key(set));
-    for ((set, host), (finding, leaks)) in new_sets.into_iter().zip(&new).zip(answers) {
-        if finding.overridden {
+    for ((set, host), (verdict, leaks)) in new_sets.into_iter().zip(&new).zip(answers) {
+        if verdict.hook_pushes {
             remarks.overridden.push(host.label().to_owned());
         }
         for leak in leaks.into_iter().filter(|leak| told.insert(leak.clone())) {
             remarks.leaks.push((leak, host.label().to_owned()));
         }
-        sets.insert(set, finding);
+        sets.insert(set, verdict);
     }
     for (host, set) in hosts.iter_mut().zip(group_of) {
-        if let Some(finding) = set.and_then(|set| sets.get(&set)) {
-            host.hook_pushes = finding.overridden;
-            host.connect_timeout = finding.connect_timeout;
-            host.connection_attempts = finding.connection_attempts;
-            host.quiet = finding.quiet;
+        if let Some(verdict) = set.and_then(|set| sets.get(&set)) {
+            host.set_verdict(*verdict);
         }
     }
     Ok((Proven { generated, surroundings, sets }, remarks))
@@ -133,7 +130,7 @@ fn parse(claim: &Claim<'_>, hosts: &[Host]) -> Result<()> {
 }
 
 /// Resolves each of these, and one bare name, through the user's whole config.
-fn resolve(claim: &Claim<'_>, hosts: &[Host]) -> Result<Vec<Answer>> {
+fn resolve(claim: &Claim<'_>, hosts: &[Host]) -> Result<Vec<HostProof>> {
     let bare: Vec<String> = claim.bare.iter().take(1).cloned().collect();
     // A client reads a short config sooner.
     let chunks: Vec<&[Host]> = if hosts.is_empty() { vec![&[]] } else { hosts.chunks(SAMPLES).collect() };
@@ -152,7 +149,7 @@ fn resolve(claim: &Claim<'_>, hosts: &[Host]) -> Result<Vec<Answer>> {
 }
 
 /// What was found of a host, and what leaks into it.
-type Answer = (Finding, Vec<String>);
+type HostProof = (Verdict, Vec<String>);
 
 /// Hosts in one trial config.
 const SAMPLES: usize = 40;
@@ -245,9 +242,9 @@ fn groups(claim: &Claim<'_>, hosts: &[Host]) -> (Vec<Option<String>>, BTreeMap<S
 }
 
 /// Runs `resolve` for all hosts on as many threads as there are processors.
-fn in_parallel(hosts: &[Host], resolve: impl Fn(&Host) -> Result<Answer> + Sync) -> Result<Vec<Answer>> {
+fn in_parallel(hosts: &[Host], resolve: impl Fn(&Host) -> Result<HostProof> + Sync) -> Result<Vec<HostProof>> {
     let next = AtomicUsize::new(0);
-    let found: Mutex<BTreeMap<usize, Result<Answer>>> = Mutex::default();
+    let found: Mutex<BTreeMap<usize, Result<HostProof>>> = Mutex::default();
     let threads = thread::available_parallelism().map_or(2, usize::from).min(8).min(hosts.len().max(1));
     thread::scope(|scope| {
         for _ in 0..threads {
@@ -304,7 +301,7 @@ fn is_our_proxy(resolved: &Resolved, claim: &Claim<'_>) -> bool {
     proxy.contains(&ours) && proxy.contains(" proxy ") && matches!(first(resolved, "proxyjump"), "" | "none")
 }
 
-fn check(host: &Host, resolved: &Resolved, claim: &Claim<'_>) -> Result<Answer> {
+fn check(host: &Host, resolved: &Resolved, claim: &Claim<'_>) -> Result<HostProof> {
     let address = host.address.as_deref().unwrap_or(host.id.as_str());
     for (keyword, meant) in [
         ("hostname", address),
@@ -322,13 +319,13 @@ fn check(host: &Host, resolved: &Resolved, claim: &Claim<'_>) -> Result<Answer> 
         }
     }
     let timeout = duration::seconds(first(resolved, "connecttimeout"));
-    let finding = Finding {
-        overridden: !is_our_proxy(resolved, claim),
+    let verdict = Verdict {
+        hook_pushes: !is_our_proxy(resolved, claim),
         connect_timeout: timeout.and_then(|seconds| u32::try_from(seconds).ok()),
         connection_attempts: first(resolved, "connectionattempts").parse().ok().filter(|&attempts| attempts > 1),
         quiet: intent::is_quiet_level(first(resolved, "loglevel")),
     };
-    Ok((finding, leaks(host, resolved, claim)))
+    Ok((verdict, leaks(host, resolved, claim)))
 }
 
 /// The type of the host's keys, or each that is configured where an entry of the config stands for many sources.

@@ -6,12 +6,13 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::discover::discovery::{self, Discovery, DiscoveryRequest};
 use crate::discover::failures::{self, Failed};
 use crate::discover::proof::{self, Claim, Remarks};
 use crate::discover::query::record;
-use crate::discover::survey::{self, Found, Look};
-use crate::discover::tell;
-use crate::domain::config::Config;
+use crate::discover::report;
+use crate::domain::config::{Config, Layout};
+use crate::domain::discovery::Fleet;
 use crate::domain::fleet::Host;
 use crate::domain::freshness;
 use crate::domain::ids::{InstanceId, OsUser};
@@ -122,17 +123,16 @@ pub fn run(run: &Run<'_>) -> Result<Report> {
     ui::trace(|| "written".to_owned());
     work.sweep();
     let shift = work.shift();
-    tell::fleet(&work.found, &work.reach, shift);
-    tell::ssh_config(&work.reach, &work.found.fleet.hosts, &remarks, shift);
-    tell::local_user(&work.settings.local_user);
-    tell::which_config(paths);
+    report::fleet(&work.found, &work.reach, shift);
+    report::ssh_config(&work.reach, &work.found.fleet.hosts, &remarks, shift);
+    report::local_user(&work.settings.local_user);
+    report::which_config(paths);
+    report::summary(&work.found);
     let report = Report {
         hosts: work.found.fleet.hosts.len(),
         failures: failures::by_cause(std::mem::take(&mut work.found.failed)),
         skipped: None,
     };
-    // The process ends next, and taking ten thousand hosts apart is a twentieth of all its work.
-    std::mem::forget(work);
     Ok(report)
 }
 
@@ -153,10 +153,11 @@ pub fn diff(run: &Run<'_>) -> Result<(Vec<u8>, Report)> {
     let remarks = work.prove(trial.path())?;
     let mut text = Vec::new();
     for Change { path, before, after } in work.changes()? {
-        text.extend(tell::unified(&path, before.as_deref(), after.as_deref()));
+        text.extend(report::unified(&path, before.as_deref(), after.as_deref()));
     }
-    tell::fleet(&work.found, &work.reach, 0);
-    tell::ssh_config(&work.reach, &work.found.fleet.hosts, &remarks, 0);
+    report::fleet(&work.found, &work.reach, 0);
+    report::ssh_config(&work.reach, &work.found.fleet.hosts, &remarks, 0);
+    report::summary(&work.found);
     let failures = failures::by_cause(std::mem::take(&mut work.found.failed));
     Ok((text, Report { hosts: work.found.fleet.hosts.len(), failures, skipped: None }))
 }
@@ -177,7 +178,8 @@ pub fn standalone(run: &Run<'_>) -> Result<(String, Report)> {
     let path = trial.path().join("config");
     files::replace(&path, text.as_bytes(), 0o600)?;
     ssh_client::effective(Some(&path), found.fleet.hosts.first().map_or("localhost", Host::label))?;
-    tell::fleet(found, &work.reach, 0);
+    report::fleet(found, &work.reach, 0);
+    report::summary(found);
     let failures = failures::by_cause(std::mem::take(&mut work.found.failed));
     Ok((text, Report { hosts: work.found.fleet.hosts.len(), failures, skipped: None }))
 }
@@ -194,7 +196,7 @@ struct Work<'a> {
     run: &'a Run<'a>,
     old: Option<Header>,
     reach: Reach,
-    found: Found,
+    found: Discovery,
     settings: Settings,
     generated: Files,
     planned: Planned,
@@ -206,7 +208,7 @@ impl<'a> Work<'a> {
         ssh_client::check_version()?;
         let defaults = ssh_client::defaults()?;
         let reach = Reach::read(paths, &ssh_config::include_line(paths)?);
-        let found = survey::look(&Look {
+        let found = discovery::discover(&DiscoveryRequest {
             paths,
             config,
             only: run.only.as_deref(),
@@ -286,7 +288,8 @@ impl<'a> Work<'a> {
         (fleet.hosts, fleet.shared, self.found.records) = (content.hosts, content.shared, content.sources);
         let added = self.planned.before.is_none() || !self.is_in_place();
         if ssh_config::write(paths, config.layout, &self.generated)? && added {
-            ui::note(&format!("added our part to {}", paths.ssh_config.display()));
+            let part = if config.layout == Layout::Include { "an Include line" } else { "a block" };
+            ui::note(&format!("added {part} to {}", self.reach.shown(&paths.ssh_config)));
         }
         Ok(())
     }
@@ -296,8 +299,12 @@ impl<'a> Work<'a> {
         let mut untold: BTreeMap<InstanceId, Vec<UntoldMove>> = BTreeMap::new();
         if self.run.occasion != Occasion::Person {
             untold.clone_from(&self.found.untold);
-            let names = &self.found.fleet.names;
-            untold.retain(|id, _| names.names.contains_key(id));
+            let Fleet { hosts, names, .. } = &self.found.fleet;
+            if !untold.is_empty() {
+                let named: HashSet<&InstanceId> =
+                    hosts.iter().filter(|host| host.alias.is_some()).map(|host| &host.id).collect();
+                untold.retain(|id, _| named.contains(id) || names.names.contains_key(id));
+            }
             for one in &names.moves {
                 let told = UntoldMove { name: one.name.clone(), was: one.from.clone(), at: clock::now() };
                 untold.entry(one.to.clone()).or_default().push(told);
@@ -362,7 +369,7 @@ fn only_failures(failed: Vec<Failed>) -> Error {
 }
 
 /// Bare names that get a block.
-fn bare(found: &Found, settings: &Settings) -> Vec<String> {
+fn bare(found: &Discovery, settings: &Settings) -> Vec<String> {
     found.fleet.shared.keys().filter(|name| settings.names_bare(name)).cloned().collect()
 }
 

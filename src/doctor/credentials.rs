@@ -6,7 +6,6 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::Case;
-use super::state::passed;
 use crate::aws::client::{self, Patience};
 use crate::aws::credentials::{self, described};
 use crate::aws::standing::{self, Lifetime, Standing};
@@ -14,11 +13,13 @@ use crate::discover::expand;
 use crate::discover::failures::{self, Failed};
 use crate::discover::query::record;
 use crate::domain::diagnosis::{Cause, Finding};
+use crate::domain::duration;
+use crate::domain::fleet::PreviousHost;
 use crate::domain::identity::Identity;
 use crate::domain::source::{Regions, Source};
 use crate::error::{Error, Kind, Result};
 use crate::store::config;
-use crate::store::index::{Content, Known};
+use crate::store::index::Content;
 use crate::sys::clock;
 
 /// For all sources together; a sign-in service or a program that gives credentials has 20 s of it.
@@ -42,7 +43,7 @@ pub(super) fn standing(case: &Case<'_>) -> Result<Vec<Finding>> {
         let one = Asked { source, identity: job.identity.clone(), region: job.region.clone() };
         client::run_within(PATIENCE, async { Ok(vec![ask(one, cache).await]) })?
     } else {
-        let records = case.index()?.content::<Known>()?;
+        let records = case.index()?.content::<PreviousHost>()?;
         let sources = &case.config()?.sources;
         client::run_within(PATIENCE, async { Ok(ask_all(sources, &records, cache).await) })?
     };
@@ -70,7 +71,7 @@ async fn ask(asked: Asked, cache: Option<PathBuf>) -> Answer {
     (asked, answer)
 }
 
-async fn ask_all(sources: &[Source], known: &Content<Known>, cache: Option<PathBuf>) -> Vec<Answer> {
+async fn ask_all(sources: &[Source], known: &Content<PreviousHost>, cache: Option<PathBuf>) -> Vec<Answer> {
     let mut answers = Vec::new();
     let mut tasks = JoinSet::new();
     let failed = |source: &str, error: Error| {
@@ -117,13 +118,13 @@ fn lasting(valid_for: Option<u64>, asked: &Asked, standing: &Standing) -> Findin
     let who = format!("{} signs for account {}", described(&asked.identity), standing.account);
     let until = |end: u64| {
         let time = i64::try_from(end).ok().and_then(|end| jiff::Timestamp::from_second(end).ok()).unwrap_or_default();
-        format!("until {time} (for {})", passed(end.saturating_sub(now)))
+        format!("until {time} (for {})", duration::in_words(end.saturating_sub(now)))
     };
     let asks = valid_for.is_some();
     match standing.lasts {
         Lifetime::Endless => Finding::ok("credentials", format!("{who}, and does not expire")),
         Lifetime::Until(end) if end < wanted => {
-            let words = format!("{who} {}, and not for {}", until(end), passed(wanted - now));
+            let words = format!("{who} {}, and not for {}", until(end), duration::in_words(wanted - now));
             let login = asked.identity.sso.as_ref().map(|role| format!(" --sso-session {}", role.session));
             let fix = format!("aws sso login{}", login.unwrap_or_else(|| asked.identity.flag()));
             Finding::problem("credentials", Cause::CredentialsShort, words).fix(fix)

@@ -7,11 +7,12 @@ use std::time::Duration;
 use super::Case;
 use crate::cli;
 use crate::domain::diagnosis::{Cause, Finding};
+use crate::domain::duration;
+use crate::domain::fleet::PreviousHost;
 use crate::domain::render;
 use crate::error::Result;
 use crate::store::files;
 use crate::store::index::Content;
-use crate::store::index::Known;
 use crate::sys::{clock, limited};
 
 /// It is readable and valid.
@@ -32,7 +33,7 @@ const OLD: u64 = 24 * 60 * 60 * 1000;
 /// It is there, whole, young, and made from this config.
 pub(super) fn index(case: &Case<'_>) -> Result<Vec<Finding>> {
     let index = case.index()?;
-    let content: Content<Known> = index.content()?;
+    let content: Content<PreviousHost> = index.content()?;
     if content.damaged > 0 {
         let words = format!("{} lines of {} cannot be read", content.damaged, case.paths.index().display());
         return Ok(vec![Finding::problem("index", Cause::IndexDamaged, words)]);
@@ -43,7 +44,8 @@ pub(super) fn index(case: &Case<'_>) -> Result<Vec<Finding>> {
         let words = format!("{} hosts, the last complete sync has a time in the future", content.hosts.len());
         return Ok(vec![Finding::note("index", Cause::IndexOld, words)]);
     }
-    let words = format!("{} hosts, the last complete sync is {} ago", content.hosts.len(), passed(age / 1000));
+    let words =
+        format!("{} hosts, the last complete sync is {} ago", content.hosts.len(), duration::in_words(age / 1000));
     Ok(vec![if age >= OLD {
         Finding::note("index", Cause::IndexOld, words)
     } else if index.header.made_from != case.config()?.digest {
@@ -51,16 +53,6 @@ pub(super) fn index(case: &Case<'_>) -> Result<Vec<Finding>> {
     } else {
         Finding::ok("index", words)
     }])
-}
-
-/// A time in words, from seconds.
-pub(super) fn passed(seconds: u64) -> String {
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds / 60),
-        7200..172_800 => format!("{} h", seconds / 3600),
-        _ => format!("{} days", seconds / 86_400),
-    }
 }
 
 /// How long another program may take to say its version.

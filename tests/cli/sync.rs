@@ -78,7 +78,11 @@ fn states_windows_and_skipped_ones_are_told() {
     world.sandbox.add(Instance::new("bad").tag("ssh-eic:port", "22; rm").address("10.0.4.4")).unwrap();
     world.sandbox.add(Instance::new("").address("10.0.4.5")).unwrap();
     let story = world.eic(&["init", "--profile", "prod"]);
-    story.says("left out 1 Windows").says("tag ssh-eic:port is no port").says("without a name: 1 instance").ok();
+    story
+        .says("left out 1 Windows")
+        .says("tag ssh-eic:port is not a port number")
+        .says("without a name: 1 instance")
+        .ok();
     assert_eq!(world.eic(&["list", "--names"]).ok(), "old\nprod-web-1\nprod-web-2\n");
 }
 

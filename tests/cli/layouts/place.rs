@@ -242,7 +242,7 @@ fn a_missing_ssh_folder_is_made_for_its_owner_alone() {
     for more in ["", INLINE] {
         let world = World::bare();
         configure(&world, more);
-        world.eic(&["sync"]).says("added our part to").ok();
+        world.eic(&["sync"]).says("added an Include line to ").ok();
         assert_eq!(mode(&world.home().join(".ssh")), 0o700);
         assert_eq!(mode(&world.home().join(".ssh/config")), 0o600);
         for folder in ["keys", "cm"] {

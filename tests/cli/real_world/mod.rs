@@ -184,7 +184,7 @@ fn a_sync_tells_which_of_the_user_s_lines_have_no_effect_on_our_hosts() {
     assert!(after.contains("): ProxyJump bastion has no effect for prod-web-1, prod-web-2\n"), "{story}");
     let (_, after) = story.stderr.split_once("Host * (").unwrap_or_else(|| panic!("no Host *\n{story}"));
     assert!(after.contains("): User me has no effect for prod-web-1, prod-web-2\n"), "{story}");
-    story.says("win in a [[host]] of config.toml").ok();
+    story.says("hint: to override these, set them in a [[host]] of config.toml\n").ok();
 }
 
 #[test]

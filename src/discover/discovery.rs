@@ -1,29 +1,29 @@
-//! Looking at the whole fleet: ask AWS, keep what could not be asked, give names. Nothing is written but the cache of
-//! images.
+//! Discovers the whole fleet: queries AWS, keeps the hosts of sources that failed, assigns names. Writes only the cache
+//! of images.
 
 use std::collections::{BTreeMap, HashSet};
 
 use crate::discover::failures::Failed;
-use crate::discover::fleet::{self, Fleet, Plan};
-use crate::discover::query::{self, Question, Seen, Survey};
+use crate::discover::query::{self, Query, RegionResult, Responses};
 use crate::domain::config::Config;
-use crate::domain::fleet::{Host, Sighting};
+use crate::domain::discovery::{Fleet, FleetRequest, build, name_history};
+use crate::domain::fleet::{DiscoveredInstance, Host, PreviousHost};
 use crate::domain::identity::Identity;
 use crate::domain::ids::InstanceId;
-use crate::domain::names::{Holder, Past};
+use crate::domain::names::{Holder, NameHistory};
 use crate::domain::source::Source;
 use crate::error::{Error, Result};
 use crate::store::config;
 use crate::store::images::Images;
-use crate::store::index::{Content, Index, Known, Proven, SourceRecord, UntoldMove};
+use crate::store::index::{Content, Index, Proven, SourceRecord, UntoldMove};
 use crate::store::paths::Paths;
 use crate::store::reach::Reach;
 use crate::store::ssh_config;
 use crate::sys::clock;
 use crate::ui;
 
-/// What to look at.
-pub struct Look<'a> {
+/// What to request at.
+pub struct DiscoveryRequest<'a> {
     /// All paths.
     pub paths: &'a Paths,
     /// The checked config.
@@ -42,7 +42,7 @@ pub struct Look<'a> {
 
 /// What was found.
 #[derive(Debug)]
-pub struct Found {
+pub struct Discovery {
     /// The hosts.
     pub fleet: Fleet,
     /// The sources that they came from.
@@ -55,8 +55,10 @@ pub struct Found {
     pub proven: Proven,
     /// Moves that nobody has read of yet.
     pub untold: BTreeMap<InstanceId, Vec<UntoldMove>>,
+    /// When the last complete sync was, milliseconds since 1970.
+    pub synced: Option<u64>,
     /// The hosts of the last index.
-    pub old: Vec<Known>,
+    pub old: Vec<PreviousHost>,
     /// Instances of the last index that were terminated since.
     pub terminated: HashSet<InstanceId>,
 }
@@ -66,23 +68,23 @@ pub struct Found {
 /// # Errors
 ///
 /// An index that cannot be read; what AWS says is in what was found.
-pub fn look(look: &Look<'_>) -> Result<Found> {
-    let Look { paths, config, index, .. } = look;
-    let old: Content<Known> = index.map(Index::content).transpose()?.unwrap_or_default();
+pub fn discover(request: &DiscoveryRequest<'_>) -> Result<Discovery> {
+    let DiscoveryRequest { paths, config, index, .. } = request;
+    let old: Content<PreviousHost> = index.map(Index::content).transpose()?.unwrap_or_default();
     ui::trace(|| format!("read {} hosts of the last index", old.hosts.len()));
     let mut images = Images::read(&paths.images());
     let now = clock::now();
-    let mut survey = ask(look, &old.sources, &images, now)?;
+    let mut responses = ask(request, &old.sources, &images, now)?;
     ui::trace(|| "AWS has answered".to_owned());
-    let mut notes = learn(&mut images, &mut survey, look, &old.hosts, now);
-    let terminated = terminated(&survey, &old.hosts, *index);
-    let Sorted { sightings, unseen, failed } = sorted(&mut survey, &mut notes);
+    let mut notes = learn(&mut images, &mut responses, request, &old.hosts, now);
+    let terminated = terminated(&responses, &old.hosts, *index);
+    let Sorted { discovered, unseen, failed } = sorted(&mut responses, &mut notes);
     // Whole hosts are read only where some are kept.
     let mut kept = Vec::new();
-    if survey.asked.contains(&false) || !unseen.is_empty() {
+    if responses.asked.contains(&false) || !unseen.is_empty() {
         let whole: Content = index.map(Index::content).transpose()?.unwrap_or_default();
         kept = whole.hosts;
-        kept.retain(|host| is_kept(&survey, &unseen, host));
+        kept.retain(|host| is_kept(&responses, &unseen, host));
     }
     if old.damaged > 0 {
         notes.push(format!("{} lines of the instance index could not be read; it is made anew", old.damaged));
@@ -90,69 +92,79 @@ pub fn look(look: &Look<'_>) -> Result<Found> {
     let is_whole = index.is_some() && old.damaged == 0;
     // Other spellings follow the name in lower case, which has been compared with the hashes.
     let is_lower = |name: &str| !name.bytes().any(|b| b.is_ascii_uppercase());
-    let by_hash = |name: &str| is_lower(name).then(|| look.reach.by_hash(name)).flatten();
-    let taken = |name: &str, held: bool| {
-        if held { look.reach.by_name(name) } else { look.reach.of(name).or_else(|| by_hash(name)) }
+    let by_hash = |name: &str| is_lower(name).then(|| request.reach.by_hash(name)).flatten();
+    let conflict_of = |name: &str, held: bool| {
+        if held { request.reach.by_name(name) } else { request.reach.of(name).or_else(|| by_hash(name)) }
     };
-    let plan = Plan {
-        sources: &survey.sources,
+    let fleet_request = FleetRequest {
+        sources: &responses.sources,
         rules: &config.hosts,
-        images: &images,
-        old: &old.hosts,
-        past: remembered(paths, &old.hosts, old.memory, is_whole, now),
-        taken: &taken,
-        accept_moves: look.accept_moves,
+        image: &|id| images.get(id),
+        previous: &old.hosts,
+        history: remembered(paths, &old.hosts, old.memory, is_whole, now),
+        conflict_of: &conflict_of,
+        accept_moves: request.accept_moves,
         now,
     };
-    let fleet = fleet::build(&plan, sightings, kept);
+    let fleet = build(&fleet_request, discovered, kept);
     ui::trace(|| format!("named {} hosts", fleet.hosts.len()));
-    let records = records(survey, &old.sources);
-    Ok(Found { fleet, records, failed, notes, proven: old.proven, untold: old.untold, old: old.hosts, terminated })
+    let records = records(responses, &old.sources);
+    Ok(Discovery {
+        fleet,
+        records,
+        failed,
+        notes,
+        proven: old.proven,
+        untold: old.untold,
+        old: old.hosts,
+        terminated,
+        synced: index.map(|index| index.header.synced),
+    })
 }
 
-fn ask(look: &Look<'_>, records: &[SourceRecord], images: &Images, now: u64) -> Result<Survey> {
+fn ask(request: &DiscoveryRequest<'_>, records: &[SourceRecord], images: &Images, now: u64) -> Result<Responses> {
     let progress = ui::Progress::start();
     let is_asked = |source: &Source| {
-        look.only.is_none_or(|only| only.iter().any(|name| *name == source.name || *name == source.of))
+        request.only.is_none_or(|only| only.iter().any(|name| *name == source.name || *name == source.of))
     };
-    let survey = query::all(&Question {
-        sources: &look.config.sources,
+    let responses = query::all(&Query {
+        sources: &request.config.sources,
         is_asked: &is_asked,
         records,
-        cache: config::credentials_folder(look.config, look.paths).filter(|_| look.keep),
+        cache: config::credentials_folder(request.config, request.paths).filter(|_| request.keep),
         images,
         now,
         progress: &progress,
     });
     progress.end();
-    survey
+    responses
 }
 
-/// What a survey comes to.
+/// What a responses comes to.
 struct Sorted {
-    sightings: Vec<Sighting>,
+    discovered: Vec<DiscoveredInstance>,
     /// Sources and regions whose hosts stay as they were.
     unseen: Vec<(usize, Option<String>)>,
     failed: Vec<Failed>,
 }
 
-fn sorted(survey: &mut Survey, notes: &mut Vec<String>) -> Sorted {
-    let unexpanded = survey.unexpanded.drain(..);
+fn sorted(responses: &mut Responses, notes: &mut Vec<String>) -> Sorted {
+    let unexpanded = responses.unexpanded.drain(..);
     let mut failed: Vec<Failed> = unexpanded.map(|(source, error)| Failed { source, region: None, error }).collect();
-    let mut sightings = Vec::new();
+    let mut discovered = Vec::new();
     let mut unseen: Vec<(usize, Option<String>)> = Vec::new();
     let mut denied: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for Seen { source, region, found, only_a_note } in survey.seen.drain(..) {
-        let name = survey.sources[source].name.clone();
+    for RegionResult { source, region, found, only_a_note } in responses.seen.drain(..) {
+        let name = responses.sources[source].name.clone();
         match found {
-            Ok(found) if sightings.is_empty() => sightings = found,
-            Ok(found) => sightings.extend(found),
+            Ok(found) if discovered.is_empty() => discovered = found,
+            Ok(found) => discovered.extend(found),
             Err(_) if only_a_note => {
                 unseen.push((source, region.clone()));
                 denied.entry(name).or_default().extend(region);
             }
             Err(error) => {
-                let several = survey.regions.get(&name).is_some_and(|regions| regions.len() > 1);
+                let several = responses.regions.get(&name).is_some_and(|regions| regions.len() > 1);
                 failed.push(Failed { source: name, region: region.clone().filter(|_| several), error });
                 unseen.push((source, region));
             }
@@ -161,35 +173,41 @@ fn sorted(survey: &mut Survey, notes: &mut Vec<String>) -> Sorted {
     for (source, regions) in denied {
         notes.push(format!("source {source:?} may not use {}: what it has there stays as it was", regions.join(", ")));
     }
-    Sorted { sightings, unseen, failed }
+    Sorted { discovered, unseen, failed }
 }
 
 /// Who had which name. Where the index is not whole, the generated config still says whose the names were, though not in
 /// which account.
-fn remembered(paths: &Paths, old: &[Known], memory: Past, is_whole: bool, now: u64) -> Past {
-    let mut past = fleet::past(old, memory, now);
+fn remembered(paths: &Paths, old: &[PreviousHost], memory: NameHistory, is_whole: bool, now: u64) -> NameHistory {
+    let mut history = name_history(old, memory, now);
     if !is_whole {
         for (name, id) in ssh_config::names_written(paths) {
-            past.entry(name).or_insert(Holder { id, account: "unknown".to_owned(), seen: now });
+            history.entry(name).or_insert(Holder { id, account: "unknown".to_owned(), seen: now });
         }
     }
-    past
+    history
 }
 
-fn learn(images: &mut Images, survey: &mut Survey, look: &Look<'_>, old: &[Known], now: u64) -> Vec<String> {
-    let news = !survey.images.is_empty();
-    for (asked, answered) in survey.images.drain(..) {
+fn learn(
+    images: &mut Images,
+    responses: &mut Responses,
+    request: &DiscoveryRequest<'_>,
+    old: &[PreviousHost],
+    now: u64,
+) -> Vec<String> {
+    let news = !responses.images.is_empty();
+    for (asked, answered) in responses.images.drain(..) {
         images.learn(&asked, answered, now);
     }
-    if news && look.keep {
-        let seen: std::collections::HashSet<&str> = survey
+    if news && request.keep {
+        let seen: std::collections::HashSet<&str> = responses
             .seen
             .iter()
             .flat_map(|seen| seen.found.iter().flatten())
-            .map(|sighting| sighting.instance.image.as_str())
+            .map(|one| one.instance.image.as_str())
             .chain(old.iter().map(|host| host.image.as_str()))
             .collect();
-        if let Err(error) = images.write(&look.paths.images(), |id| seen.contains(id)) {
+        if let Err(error) = images.write(&request.paths.images(), |id| seen.contains(id)) {
             ui::verbose(|| error.message);
         }
     }
@@ -198,21 +216,21 @@ fn learn(images: &mut Images, survey: &mut Survey, look: &Look<'_>, old: &[Known
             "OS users of images without a tag ssh-eic:user are those of before, or ec2-user; set user in config.toml";
         format!("{} ({words})", error.message)
     };
-    survey.images_failed.iter().map(told).collect()
+    responses.images_failed.iter().map(told).collect()
 }
 
 /// Instances of the last index that no longer exist: the source that had them got a complete answer from the same account
 /// and region, without filters, and no source lists them. An instance that only left a filter is not terminated.
-fn terminated(survey: &Survey, old: &[Known], index: Option<&Index>) -> HashSet<InstanceId> {
+fn terminated(responses: &Responses, old: &[PreviousHost], index: Option<&Index>) -> HashSet<InstanceId> {
     let Some(index) = index else { return HashSet::new() };
-    let sightings = survey.seen.iter().flat_map(|seen| seen.found.iter().flatten());
-    let existing: HashSet<&InstanceId> = sightings.map(|sighting| &sighting.instance.id).collect();
+    let discovered = responses.seen.iter().flat_map(|seen| seen.found.iter().flatten());
+    let existing: HashSet<&InstanceId> = discovered.map(|one| &one.instance.id).collect();
     let missing = old.iter().map(|host| &host.id).filter(|id| !existing.contains(id));
     let was_all_seen = |host: &Host| {
-        let Some(at) = survey.sources.iter().position(|source| source.name == host.source) else { return false };
-        survey.sources[at].tags.is_empty()
-            && survey.accounts.get(&host.source) == Some(&host.account)
-            && survey
+        let Some(at) = responses.sources.iter().position(|source| source.name == host.source) else { return false };
+        responses.sources[at].tags.is_empty()
+            && responses.accounts.get(&host.source) == Some(&host.account)
+            && responses
                 .seen
                 .iter()
                 .any(|seen| seen.source == at && seen.region.as_ref() == Some(&host.region) && seen.found.is_ok())
@@ -223,22 +241,22 @@ fn terminated(survey: &Survey, old: &[Known], index: Option<&Index>) -> HashSet<
 }
 
 /// Hosts of a source that was not asked, or gave no answer, stay as they were.
-fn is_kept(survey: &Survey, unseen: &[(usize, Option<String>)], host: &Host) -> bool {
-    let Some(at) = survey.sources.iter().position(|source| source.name == host.source) else { return false };
+fn is_kept(responses: &Responses, unseen: &[(usize, Option<String>)], host: &Host) -> bool {
+    let Some(at) = responses.sources.iter().position(|source| source.name == host.source) else { return false };
     let unanswered = |(source, region): &(usize, Option<String>)| {
         *source == at && region.as_ref().is_none_or(|region| *region == host.region)
     };
-    !survey.asked[at] || unseen.iter().any(unanswered)
+    !responses.asked[at] || unseen.iter().any(unanswered)
 }
 
-fn records(survey: Survey, old: &[SourceRecord]) -> Vec<SourceRecord> {
+fn records(responses: Responses, old: &[SourceRecord]) -> Vec<SourceRecord> {
     let one = |(rank, source): (usize, Source)| {
         let before = query::record(old, &source.name);
         let known = before.and_then(|record| record.identity.account.clone());
-        let found = survey.accounts.get(&source.name).cloned();
+        let found = responses.accounts.get(&source.name).cloned();
         let identity = source.identity().unwrap_or_default();
         let account = identity.account.clone().or(found).or(known);
-        let regions = survey.regions.get(&source.name).filter(|regions| !regions.is_empty()).cloned();
+        let regions = responses.regions.get(&source.name).filter(|regions| !regions.is_empty()).cloned();
         SourceRecord {
             identity: Identity { account, ..identity },
             regions: regions.or_else(|| before.map(|record| record.regions.clone())).unwrap_or_default(),
@@ -250,5 +268,5 @@ fn records(survey: Survey, old: &[SourceRecord]) -> Vec<SourceRecord> {
             key_type: source.key_type,
         }
     };
-    survey.sources.into_iter().enumerate().map(one).collect()
+    responses.sources.into_iter().enumerate().map(one).collect()
 }
