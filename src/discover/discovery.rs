@@ -1,7 +1,7 @@
 //! Discovers the whole fleet: queries AWS, keeps the hosts of sources that failed, assigns names. Writes only the cache
 //! of images.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::discover::failures::Failed;
 use crate::discover::query::{self, Query, RegionResult, Responses};
@@ -12,6 +12,7 @@ use crate::domain::identity::Identity;
 use crate::domain::ids::InstanceId;
 use crate::domain::names::{Holder, NameHistory};
 use crate::domain::source::Source;
+use crate::domain::tag_filter;
 use crate::error::{Error, Result};
 use crate::store::config;
 use crate::store::images::Images;
@@ -78,6 +79,7 @@ pub fn discover(request: &DiscoveryRequest<'_>) -> Result<Discovery> {
     ui::trace(|| "AWS has answered".to_owned());
     let mut notes = learn(&mut images, &mut responses, request, &old.hosts, now);
     let terminated = terminated(&responses, &old.hosts, *index);
+    notes.extend(empty_sources(&responses));
     let Sorted { discovered, unseen, failed } = sorted(&mut responses, &mut notes);
     // Whole hosts are read only where some are kept.
     let mut kept = Vec::new();
@@ -140,7 +142,38 @@ fn ask(request: &DiscoveryRequest<'_>, records: &[SourceRecord], images: &Images
     responses
 }
 
-/// What a responses comes to.
+/// Sources of the config whose queries all succeeded and returned no instance, and why.
+fn empty_sources(responses: &Responses) -> Vec<String> {
+    let mut regions: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let mut others: BTreeSet<&str> = responses.unexpanded.iter().map(|(source, _)| source.as_str()).collect();
+    for (at, source) in responses.sources.iter().enumerate() {
+        let mut results = responses.seen.iter().filter(|seen| seen.source == at).peekable();
+        if results.peek().is_none() {
+            others.insert(&source.of);
+        }
+        for result in results {
+            if result.found.as_ref().is_ok_and(Vec::is_empty) {
+                regions.entry(&source.of).or_default().extend(result.region.as_deref());
+            } else {
+                others.insert(&source.of);
+            }
+        }
+    }
+    regions.retain(|source, _| !others.contains(source));
+    let warning = |(name, regions): (&str, BTreeSet<&str>)| {
+        let source = responses.sources.iter().find(|source| source.of == name)?;
+        let regions = regions.into_iter().collect::<Vec<_>>().join(", ");
+        let reasons = responses.other_tags.get(name).map(|tags| tag_filter::unmatched(&source.tags, tags));
+        Some(match reasons.unwrap_or_default() {
+            reasons if !reasons.is_empty() => format!("{name}: no instance matches: {}", reasons.join("; ")),
+            _ if source.tags.is_empty() => format!("{name}: there is no instance in {regions}"),
+            _ => format!("{name}: no instance matches all tags in {regions}"),
+        })
+    };
+    regions.into_iter().filter_map(warning).collect()
+}
+
+/// The results of all sources and regions.
 struct Sorted {
     discovered: Vec<DiscoveredInstance>,
     /// Sources and regions whose hosts stay as they were.

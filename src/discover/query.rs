@@ -10,11 +10,13 @@ use tokio::task::JoinSet;
 
 use crate::aws::client::{self, Patience};
 use crate::aws::credentials::{self, Session};
+use crate::aws::failure::Failure;
 use crate::aws::{images, instances, regions};
 use crate::discover::expand::{self, Expanded};
 use crate::domain::fleet::{DiscoveredInstance, TAG_USER};
 use crate::domain::image::Image;
 use crate::domain::source::{Regions, Source};
+use crate::domain::tag_filter::TagValues;
 use crate::error::{Error, Kind, Result};
 use crate::store::images::Images;
 use crate::store::index::SourceRecord;
@@ -56,6 +58,8 @@ pub struct Responses {
     pub images: Vec<(Vec<String>, BTreeMap<String, Image>)>,
     /// Why images could not be asked for, once.
     pub images_failed: Option<Error>,
+    /// By the name of a source whose `tags` match no instance, the tags that instances have.
+    pub other_tags: BTreeMap<String, TagValues>,
 }
 
 /// What a responses needs to know.
@@ -114,6 +118,7 @@ pub fn all(query: &Query<'_>) -> Result<Responses> {
     query.progress.more(asked.len());
     for response in on_all_processors(asked, &shared)? {
         let name = responses.sources[response.source].name.clone();
+        responses.other_tags.extend(response.other_tags.map(|tags| (name.clone(), tags)));
         responses.accounts.extend(response.account.map(|account| (name.clone(), account)));
         responses.regions.insert(name, response.regions);
         responses.seen.extend(response.seen);
@@ -223,6 +228,7 @@ struct SourceResponse {
     seen: Vec<RegionResult>,
     images: Vec<(Vec<String>, BTreeMap<String, Image>)>,
     images_failed: Option<Error>,
+    other_tags: Option<TagValues>,
 }
 
 async fn of_source(position: usize, source: Source, known: Option<String>, shared: Arc<SharedQuery>) -> SourceResponse {
@@ -264,6 +270,18 @@ async fn of_source(position: usize, source: Source, known: Option<String>, share
     if response.seen.iter().all(|seen| seen.only_a_note) {
         // Not a region that is out of bounds, but a person who may not ask anywhere.
         response.seen.iter_mut().for_each(|seen| seen.only_a_note = false);
+    }
+    // One source in the config, not one of many accounts or profiles, of which most may have no match.
+    let matches_nothing = response.seen.iter().all(|seen| seen.found.as_ref().is_ok_and(Vec::is_empty));
+    if matches_nothing && !source.tags.is_empty() && source.of == source.name {
+        let mut values = TagValues::new();
+        for region in &regions {
+            let _permit = shared.permits.acquire().await;
+            for (key, more) in instances::tag_values(&session.in_region(region)).await.unwrap_or_default() {
+                values.entry(key).or_default().extend(more);
+            }
+        }
+        response.other_tags = Some(values);
     }
     response.account = Some(account);
     response.regions = regions;
@@ -343,8 +361,10 @@ async fn of_region(
         _ => Ok(None),
     };
     shared.progress.done(1);
-    let denied = |error: &Error| error.kind == Kind::Denied || error.message.contains("(OptInRequired)");
-    let only_a_note = source.regions == Regions::All && found.as_ref().is_err_and(denied);
+    let is_disabled =
+        |failure: &Failure| failure.error.kind == Kind::Denied || failure.code.as_deref() == Some("OptInRequired");
+    let only_a_note = source.regions == Regions::All && found.as_ref().is_err_and(is_disabled);
+    let found = found.map_err(|failure| failure.error);
     (RegionResult { source: position, region: Some(session.region.clone()), found, only_a_note }, images)
 }
 

@@ -15,6 +15,7 @@ use crate::domain::fleet::{Host, PreviousHost};
 use crate::domain::ids::InstanceId;
 use crate::domain::names::{Conflict, RefusedName, Shared};
 use crate::domain::render;
+use crate::domain::ssh_options;
 use crate::store::paths::Paths;
 use crate::store::reach::{Block, BlockKind, Reach};
 use crate::sys::{clock, ssh_client};
@@ -236,7 +237,9 @@ pub fn ssh_config(reach: &Reach, hosts: &[Host], remarks: &Remarks, shift: i64) 
             .settings
             .iter()
             .filter(|(keyword, value)| about.iter().any(|host| differs(block, keyword, value, host)))
-            .map(|(keyword, value)| format!("{} {value}", spelled(keyword)))
+            .map(|(keyword, value)| {
+                format!("{} {value}", ssh_options::find(keyword).map_or(keyword.as_str(), |option| option.keyword))
+            })
             .collect();
         if !without_effect.is_empty() {
             let names = some(about.iter().filter_map(|host| host.alias.as_deref()).collect());
@@ -251,31 +254,19 @@ pub fn ssh_config(reach: &Reach, hosts: &[Host], remarks: &Remarks, shift: i64) 
     }
 }
 
-/// Options of the user's that ours win over, in their usual spelling.
-const WITHOUT_EFFECT: [(&str, &str); 6] = [
-    ("user", "User"),
-    ("port", "Port"),
-    ("identityfile", "IdentityFile"),
-    ("proxycommand", "ProxyCommand"),
-    ("proxyjump", "ProxyJump"),
-    ("proxyusefdpass", "ProxyUseFdpass"),
-];
-
-fn spelled(keyword: &str) -> &str {
-    WITHOUT_EFFECT.iter().find(|(lower, _)| *lower == keyword).map_or(keyword, |(_, usual)| *usual)
-}
-
+/// Whether an option of the user's config is overridden for the host, so that it has no effect.
 fn differs(block: &Block, keyword: &str, value: &str, host: &Host) -> bool {
-    match keyword {
-        "user" => value != host.user.as_str(),
-        "port" => value != host.port.to_string(),
-        // What is for all hosts is not meant for ours in particular: ssh offers it after our key.
-        "identityfile" => !block.is_general(),
-        // Where another one wins, that has been said.
-        "proxycommand" | "proxyjump" => value != "none" && !host.hook_pushes,
-        "proxyusefdpass" => value == "yes" && !host.hook_pushes,
-        _ => false,
-    }
+    ssh_options::find(keyword).is_some_and(|option| option.reports_override)
+        && match keyword {
+            "user" => value != host.user.as_str(),
+            "port" => value != host.port.to_string(),
+            // What is for all hosts is not meant for ours in particular: ssh offers it after our key.
+            "identityfile" => !block.is_general(),
+            // Where another one wins, that has been said.
+            "proxycommand" | "proxyjump" => value != "none" && !host.hook_pushes,
+            "proxyusefdpass" => value == "yes" && !host.hook_pushes,
+            _ => false,
+        }
 }
 
 /// A local user name with which every connection to a managed host is refused until it names another user: ssh assumes it

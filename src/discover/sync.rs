@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::discover::discovery::{self, Discovery, DiscoveryRequest};
 use crate::discover::failures::{self, Failed};
-use crate::discover::proof::{self, Claim, Remarks};
+use crate::discover::proof::{self, ProofRequest, Remarks};
 use crate::discover::query::record;
 use crate::discover::report;
 use crate::domain::config::{Config, Layout};
@@ -244,7 +244,7 @@ impl<'a> Work<'a> {
     /// Proves what differs from what was proven last.
     fn prove(&mut self, trial: &Path) -> Result<Remarks> {
         let bare = bare(&self.found, &self.settings);
-        let claim = Claim {
+        let request = ProofRequest {
             paths: self.run.paths,
             config: self.run.config,
             generated: &self.generated,
@@ -255,7 +255,7 @@ impl<'a> Work<'a> {
             before: &self.found.proven,
             trial,
         };
-        let (proven, remarks) = proof::prove(&claim, &mut self.found.fleet.hosts)?;
+        let (proven, remarks) = proof::prove(&request, &mut self.found.fleet.hosts)?;
         self.found.proven = proven;
         Ok(remarks)
     }
