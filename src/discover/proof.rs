@@ -201,7 +201,7 @@ impl<'a> Whole<'a> {
             if let Some(Complaint { line, reason }) = complaint {
                 error.message = format!("ssh does not take the config: {}", self.in_own_file(line, &reason));
             }
-            error.hint("correct it there; nothing was changed")
+            (*error).hint("correct it there; nothing was changed")
         })
     }
 
@@ -277,8 +277,8 @@ pub fn check_options(paths: &Paths, settings: &Settings, trial: &Path, hosts: &[
     let lines: Vec<String> = wanted.iter().map(|(keyword, value)| format!("{keyword} {value}\n")).collect();
     write(&path, lines.concat().as_bytes())?;
     ssh_client::resolve(Some(&path), "localhost").map(drop).map_err(|ConfigFailure { error, complaint }| {
-        let Some(Complaint { line: Some(line), reason }) = complaint else { return error };
-        let Some((keyword, value)) = wanted.get(line.saturating_sub(1)) else { return error };
+        let Some(Complaint { line: Some(line), reason }) = complaint else { return *error };
+        let Some((keyword, value)) = wanted.get(line.saturating_sub(1)) else { return *error };
         let (file, reason) = (paths.config.display(), reason.to_lowercase());
         Error::new(Kind::Config, format!("{file}: options: ssh does not take {keyword} = {value:?}: {reason}"))
             .hint("correct it there; nothing was changed")

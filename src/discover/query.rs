@@ -1,4 +1,4 @@
-//! SharedQuery every source in every region at once. One that fails does not stop the others.
+//! Queries every source in every region at once. A source that fails does not stop the others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -22,11 +22,11 @@ use crate::store::images::Images;
 use crate::store::index::SourceRecord;
 use crate::ui::Progress;
 
-/// Requests under way at once: each waits for AWS most of its time, and sources of different accounts do not share a
+/// Requests under way at once: each waits for AWS most of its time, and sources of different accounts do not batch a
 /// limit there.
 pub const AT_ONCE: usize = 240;
 
-/// What was seen of one source in one region.
+/// The result of one source in one region.
 #[derive(Debug)]
 pub struct RegionResult {
     /// Position of the source in [`Responses::sources`].
@@ -39,7 +39,7 @@ pub struct RegionResult {
     pub only_a_note: bool,
 }
 
-/// Everything that AWS said.
+/// The responses of all sources.
 #[derive(Debug, Default)]
 pub struct Responses {
     /// All effective sources in the order of the config, asked or not.
@@ -62,7 +62,7 @@ pub struct Responses {
     pub other_tags: BTreeMap<String, TagValues>,
 }
 
-/// What a responses needs to know.
+/// What to query.
 pub struct Query<'a> {
     /// The sources of the config.
     pub sources: &'a [Source],
@@ -76,11 +76,11 @@ pub struct Query<'a> {
     pub images: &'a Images,
     /// Milliseconds since 1970.
     pub now: u64,
-    /// Hears how it goes.
+    /// The progress display.
     pub progress: &'a Progress,
 }
 
-/// Shared by all requests of a responses.
+/// State shared by all requests of a query.
 struct SharedQuery {
     permits: Semaphore,
     cache: Option<PathBuf>,
@@ -91,11 +91,11 @@ struct SharedQuery {
     now: u64,
 }
 
-/// Asks all.
+/// Queries all sources.
 ///
 /// # Errors
 ///
-/// [`Kind::Bug`] only; what AWS says is in the responses.
+/// [`Kind::Bug`] only; failures of AWS are in the responses.
 pub fn all(query: &Query<'_>) -> Result<Responses> {
     crate::sys::limits::many_files();
     let mut responses = client::run(async { Ok(expanded(query).await) })?;
@@ -142,19 +142,19 @@ struct SourceQuery {
     known: Option<String>,
 }
 
-/// Reading what AWS sends is most of the work: each processor has a share of the sources.
+/// Reading what AWS sends is most of the work: each processor has a batch of the sources.
 fn on_all_processors(asked: Vec<SourceQuery>, shared: &Arc<SharedQuery>) -> Result<Vec<SourceResponse>> {
     let processors = thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS).min(asked.len().max(1));
     if processors == 1 {
         return client::run(ask(asked, Arc::clone(shared)));
     }
-    let mut shares: Vec<Vec<SourceQuery>> = (0..processors).map(|_| Vec::new()).collect();
+    let mut batches: Vec<Vec<SourceQuery>> = (0..processors).map(|_| Vec::new()).collect();
     for (at, one) in asked.into_iter().enumerate() {
-        shares[at % processors].push(one);
+        batches[at % processors].push(one);
     }
     thread::scope(|scope| {
-        let start = |share| scope.spawn(move || client::run(ask(share, Arc::clone(shared))));
-        let running: Vec<_> = shares.into_iter().map(start).collect();
+        let start = |batch| scope.spawn(move || client::run(ask(batch, Arc::clone(shared))));
+        let running: Vec<_> = batches.into_iter().map(start).collect();
         let mut responses = Vec::new();
         for thread in running {
             responses.extend(thread.join().unwrap_or_else(|_| Err(ended_early("a thread")))?);
@@ -219,7 +219,7 @@ async fn expanded(query: &Query<'_>) -> Responses {
     responses
 }
 
-/// What one source said in all its regions.
+/// The results of one source in all its regions.
 #[derive(Default)]
 struct SourceResponse {
     source: usize,

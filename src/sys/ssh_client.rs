@@ -17,7 +17,7 @@ pub const OLDEST: (u32, u32) = (8, 7);
 #[derive(Debug)]
 pub struct ConfigFailure {
     /// For the user.
-    pub error: Error,
+    pub error: Box<Error>,
     /// Where in the named config, and why, if ssh said so.
     pub complaint: Option<Complaint>,
 }
@@ -33,7 +33,7 @@ pub struct Complaint {
 
 impl From<Error> for ConfigFailure {
     fn from(error: Error) -> Self {
-        Self { error, complaint: None }
+        Self { error: Box::new(error), complaint: None }
     }
 }
 
@@ -109,7 +109,7 @@ pub fn defaults() -> Result<Defaults> {
 ///
 /// [`Kind::Config`] with ssh's own words if it does not accept the config, or does not end in time.
 pub fn effective(config: Option<&Path>, host: &str) -> Result<Options> {
-    resolve(config, host).map_err(|failure| failure.error)
+    resolve(config, host).map_err(|failure| *failure.error)
 }
 
 /// As [`effective`], with the line of the config that ssh rejects.
@@ -130,7 +130,7 @@ pub fn resolve(config: Option<&Path>, host: &str) -> std::result::Result<Options
     let mut lines = outcome.stderr.lines().filter(|line| !line.trim().is_empty());
     let line = lines.next().unwrap_or("no reason given").trim_end_matches('.');
     let error = Error::new(Kind::Config, format!("ssh does not take the config: {line}")).cause(Cause::SshConfigBroken);
-    Err(ConfigFailure { error, complaint: config.and_then(|config| parse_complaint(line, config)) })
+    Err(ConfigFailure { error: Box::new(error), complaint: config.and_then(|config| parse_complaint(line, config)) })
 }
 
 /// From `FILE line 3: no argument …` or `FILE: line 3: Bad configuration option: …` (readconf.c).

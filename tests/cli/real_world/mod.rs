@@ -207,7 +207,7 @@ fn an_instance_whose_name_leads_somewhere_already_gets_an_id_suffix_and_is_told(
         ("bastion", "Host bastion", "config"),
         ("db-7", "Host db-? db-??", "config"),
         ("printer", "Host printer", "config"),
-        ("build-linux", "Match originalhost build-*", "config"),
+        ("build-linux", "Match host build-*,ci-* user jenkins", "config"),
         ("k8s-node-1", "Host k8s-master k8s-node-*", "config"),
         ("office-7", "Match !host *.example.com,*.local originalhost office-*", "config"),
         ("legacy", "Host legacy legacy-app", "conf.d/20-windows-editor.conf"),

@@ -79,7 +79,7 @@ fn a_proxy_of_the_person_that_wins_is_named_and_the_hook_pushes() {
     let world = World::new();
     world.write(".ssh/config", &format!("ProxyCommand {OTHER_PROXY}\n{}", world.read(".ssh/config")));
     let story = world.eic(&["sync"]);
-    story.says("another ProxyCommand or ProxyJump in your ssh config wins for prod-web-1").ok();
+    story.says("another ProxyCommand or ProxyJump in your ssh config applies to prod-web-1").ok();
     world.sandbox.clear_calls().unwrap();
     assert_eq!(world.ssh(&["prod-web-1", "echo $SSH_EIC_INSTANCE"]).ok(), format!("{}\n", world.web1));
     assert_eq!(world.pushes().len(), 1);
