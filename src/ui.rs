@@ -63,7 +63,8 @@ pub fn trace(message: impl FnOnce() -> String) {
 
 /// Words that may come from AWS, a tag or a file: no control character reaches the terminal, no newline makes a second
 /// message of ours, and nothing is shown in another order than it stands.
-fn harmless(text: &str) -> String {
+#[must_use]
+pub fn harmless(text: &str) -> String {
     let turns =
         |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
     text.chars().map(|c| if c.is_control() || turns(c) { ' ' } else { c }).collect()

@@ -1,5 +1,7 @@
 //! Route, tunnel duration and host key mode of a host: what `sync` writes into its ProxyCommand besides the credentials.
 
+use serde::{Deserialize, Serialize};
+
 use crate::duration;
 use crate::fleet::Host;
 use crate::source::{HostKeys, Route, Source};
@@ -8,7 +10,7 @@ use crate::source::{HostKeys, Route, Source};
 pub const LONGEST_TUNNEL: u16 = 3600;
 
 /// How connections to a host are made.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ConnectionOptions {
     /// How the instance is reached.
     pub route: Route,
@@ -16,6 +18,17 @@ pub struct ConnectionOptions {
     pub max_tunnel_duration: u16,
     /// Which host keys are trusted.
     pub host_keys: HostKeys,
+}
+
+/// `--route`, `--max-tunnel-duration` and `--host-keys` of the proxy.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// `--route`
+    pub route: Option<Route>,
+    /// `--max-tunnel-duration`, in seconds.
+    pub max_tunnel_duration: Option<u16>,
+    /// `--host-keys`
+    pub host_keys: Option<HostKeys>,
 }
 
 impl Default for ConnectionOptions {
@@ -37,6 +50,16 @@ impl ConnectionOptions {
     pub fn of_source(source: &Source) -> Self {
         let Source { route, max_tunnel_duration, host_keys, .. } = source;
         Self { route: route.clone(), max_tunnel_duration: *max_tunnel_duration, host_keys: *host_keys }
+    }
+
+    /// The same with the values of those flags that are given.
+    #[must_use]
+    pub fn overridden(self, flags: &Flags) -> Self {
+        Self {
+            route: flags.route.clone().unwrap_or(self.route),
+            max_tunnel_duration: flags.max_tunnel_duration.unwrap_or(self.max_tunnel_duration),
+            host_keys: flags.host_keys.unwrap_or(self.host_keys),
+        }
     }
 
     /// Flags of the proxy and their values, for options other than the default.

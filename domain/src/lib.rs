@@ -3,6 +3,7 @@
 //! Nothing here touches a file, the network, a process, the environment or a clock; a test reads the `use` lines to
 //! keep it so.
 
+pub mod address;
 pub mod alias;
 pub mod candidate;
 pub mod config;
@@ -13,6 +14,7 @@ pub mod digest;
 pub mod discovery;
 pub mod duration;
 pub mod editor;
+pub mod endpoint;
 pub mod fleet;
 pub mod freshness;
 pub mod handshake;
@@ -42,6 +44,7 @@ pub mod ssh_options;
 pub mod ssh_words;
 pub mod standalone;
 pub mod tag_filter;
+pub mod text;
 pub mod upgrade;
 pub mod websocket;
 mod wire;

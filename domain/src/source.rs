@@ -9,6 +9,9 @@ use crate::alias::Template;
 use crate::identity::{Identity, Role, SsoRole};
 use crate::ids::OsUser;
 
+/// Instance states that a source can list.
+pub const LISTED_STATES: [&str; 5] = ["pending", "running", "stopping", "stopped", "shutting-down"];
+
 /// Where instances come from.
 #[derive(Debug, Clone)]
 pub struct Source {

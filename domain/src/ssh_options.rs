@@ -149,7 +149,7 @@ pub const OPTIONS: [SshOption; 27] = [
         .harmless(Harmless::Always),
     SshOption::new("UserKnownHostsFile", Written::Computed),
     SshOption::new("HashKnownHosts", Written::Fixed("no")),
-    SshOption::new("StrictHostKeyChecking", Written::Fixed("accept-new")).effect(Effect::Weakens),
+    SshOption::new("StrictHostKeyChecking", Written::Computed).effect(Effect::Weakens),
     SshOption::new("ControlMaster", Written::Computed).refused("set control_persist in [ssh]"),
     SshOption::new("ControlPersist", Written::Computed),
     SshOption::new("ProxyJump", Written::Nothing)

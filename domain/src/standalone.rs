@@ -78,7 +78,8 @@ pub fn options(host: &Host, settings: &Settings, flags: &[(&'static str, String)
     let mut lines = Vec::from(render::addresses(host));
     lines.extend(render::options(&host.options, settings));
     lines.extend(render::login(host.user.as_str(), host.port));
-    lines.extend(render::shared_as(settings, host.user.as_str(), host.id.as_str(), Some(&target)));
+    let (user, id) = (host.user.as_str(), host.id.as_str());
+    lines.extend(render::shared_as(settings, user, id, Some(&target), host.host_keys));
     lines
 }
 

@@ -27,8 +27,9 @@ use crate::aws::kept;
 use crate::aws::profiles::{Profiles, Settings};
 use crate::aws::sso::RoleCredentials;
 use crate::domain::diagnosis::Cause;
-use crate::domain::identity::{Identity, SsoRole, shell_word};
+use crate::domain::identity::{Identity, SsoRole};
 use crate::domain::ids::{is_account, is_region};
+use crate::domain::text::shell_word;
 use crate::error::{Error, Kind, Result};
 use crate::store::credentials::Entry;
 

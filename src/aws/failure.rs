@@ -12,7 +12,7 @@ use crate::aws::credentials::{Session, described};
 use crate::aws::limit;
 use crate::domain::diagnosis::Cause;
 use crate::domain::handshake::one_line;
-use crate::domain::identity::shell_word;
+use crate::domain::text::shell_word;
 use crate::error::{Error, Kind};
 
 /// Whether trying again can help.

@@ -3,7 +3,9 @@
 pub mod accounts;
 mod chain;
 pub mod client;
+pub mod console;
 pub mod credentials;
+pub mod endpoints;
 pub mod failure;
 pub mod images;
 pub mod instances;

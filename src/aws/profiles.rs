@@ -8,7 +8,8 @@ use aws_runtime::env_config::section::EnvConfigSections;
 use aws_types::os_shim_internal::{Env, Fs};
 
 use crate::domain::digest;
-use crate::domain::identity::{Identity, shell_word};
+use crate::domain::identity::Identity;
+use crate::domain::text::shell_word;
 use crate::error::{Error, Kind, Result};
 use crate::sys::environment::variable;
 
@@ -218,7 +219,7 @@ const VARIABLES: [&str; 11] = [
 ];
 
 /// The file of trusted certificates that a profile names; none: the selected profile.
-pub(super) async fn ca_bundle(profile: Option<&str>) -> Option<PathBuf> {
+pub async fn ca_bundle(profile: Option<&str>) -> Option<PathBuf> {
     let [config, _] = files();
     // Hardly any config has one: look for the word before the files are parsed.
     let bytes = std::fs::read(config).ok()?;

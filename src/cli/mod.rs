@@ -6,13 +6,15 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::domain::source::{AddressKind, HostKeys, KeyType, Route};
 
+mod column;
 mod hook;
 mod usage;
 mod values;
 
+pub use column::Column;
 pub use hook::hook_arguments;
 pub use usage::{explain, unknown_subcommand};
-use values::{account, age, endpoint, key_and_value, key_type, network, route, tunnel_duration, word};
+use values::{account, age, endpoint, key_and_value, key_type, network, route, state, tunnel_duration, word};
 
 /// The version, and which cryptographic module the build uses if it is not the default one.
 pub const VERSION: &str = if cfg!(feature = "fips") {
@@ -143,10 +145,23 @@ pub struct Sync {
 /// Arguments of `list`.
 #[derive(Debug, Args)]
 pub struct List {
-    /// Only hosts whose name, id, address or private DNS name matches; * and ? are wildcards
+    /// Part of a name, id, address, DNS name or tag value; with * or ?, a pattern for one of the first four; an exact one
+    /// shows one host in full
     #[arg(value_hint = ValueHint::Hostname)]
     pub pattern: Option<String>,
-    /// Ask AWS instead of the index; nothing is written
+    /// Only hosts in this state, such as running; may be given several times
+    #[arg(long = "instance-state", value_name = "STATE", value_parser = state)]
+    pub states: Vec<String>,
+    /// Only hosts with this tag; * and ? are wildcards in the value; may be given several times
+    #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = key_and_value)]
+    pub tags: Vec<(String, String)>,
+    /// Only hosts of this source; may be given several times
+    #[arg(long = "source", value_name = "NAME")]
+    pub sources: Vec<String>,
+    /// Columns of the table, separated by commas, such as host,state,tag:Team
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = Column::parse, conflicts_with_all = ["json", "names"])]
+    pub columns: Vec<Column>,
+    /// Query AWS instead of the index; nothing is written
     #[arg(long)]
     pub live: bool,
     /// Print JSON

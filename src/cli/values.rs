@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde::de::value::StrDeserializer;
 
-use crate::domain::source::{KeyType, Route};
+use crate::domain::source::{KeyType, LISTED_STATES, Route};
 use crate::domain::{connection_options, duration, ids, policy};
 
 pub(super) fn key_and_value(text: &str) -> Result<(String, String), String> {
@@ -15,6 +15,12 @@ pub(super) fn key_and_value(text: &str) -> Result<(String, String), String> {
 
 pub(super) fn account(text: &str) -> Result<String, String> {
     ids::is_account(text).then(|| text.to_owned()).ok_or_else(|| "an account id has 12 digits".to_owned())
+}
+
+/// A state in which an instance can be listed.
+pub(super) fn state(text: &str) -> Result<String, String> {
+    let states = LISTED_STATES.join(", ");
+    LISTED_STATES.contains(&text).then(|| text.to_owned()).ok_or_else(|| format!("write one of {states}"))
 }
 
 pub(super) fn network(text: &str) -> Result<String, String> {

@@ -3,10 +3,10 @@
 use std::io;
 
 use crate::cli;
-use crate::command::{Context, Exit, print};
+use crate::command::{Context, Exit, print, print_json};
 use crate::doctor::Case;
 use crate::domain::diagnosis::{Cause, Finding, Status};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Kind, Result};
 use crate::ui;
 
 /// Runs it: exit 1 if a check failed, 4 if there is no such host.
@@ -28,9 +28,7 @@ pub fn run(context: &Context, args: &cli::Doctor) -> Result<Exit> {
     drop(activity);
     written?;
     if args.json {
-        let text = serde_json::to_string_pretty(&findings)
-            .map_err(|error| Error::new(Kind::Bug, "cannot write JSON").because(error))?;
-        print(&(text + "\n"))?;
+        print_json(&findings)?;
     }
     Ok(Exit::code(code(&findings)))
 }

@@ -62,6 +62,8 @@ pub struct Discovery {
     pub old: Vec<PreviousHost>,
     /// Instances of the last index that were terminated since.
     pub terminated: HashSet<InstanceId>,
+    /// Hosts that are unchanged from the last index, because AWS was not or could not be queried for them.
+    pub not_seen: HashSet<InstanceId>,
 }
 
 /// Looks.
@@ -108,6 +110,7 @@ pub fn discover(request: &DiscoveryRequest<'_>) -> Result<Discovery> {
         accept_moves: request.accept_moves,
         now,
     };
+    let not_seen = kept.iter().map(|host| host.id.clone()).collect();
     let fleet = build(&fleet_request, discovered, kept);
     ui::trace(|| format!("named {} hosts", fleet.hosts.len()));
     let records = records(responses, &old.sources);
@@ -120,6 +123,7 @@ pub fn discover(request: &DiscoveryRequest<'_>) -> Result<Discovery> {
         untold: old.untold,
         old: old.hosts,
         terminated,
+        not_seen,
         synced: index.map(|index| index.header.synced),
     })
 }

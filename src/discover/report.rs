@@ -10,12 +10,13 @@ use crate::discover::discovery::Discovery;
 use crate::discover::failures::Failed;
 use crate::discover::proof::Remarks;
 use crate::discover::query::record;
-use crate::domain::duration;
+use crate::domain::duration::rounded;
 use crate::domain::fleet::{Host, PreviousHost};
 use crate::domain::ids::InstanceId;
 use crate::domain::names::{Conflict, RefusedName, Shared};
 use crate::domain::render;
 use crate::domain::ssh_options;
+use crate::domain::text::first_names;
 use crate::store::paths::Paths;
 use crate::store::reach::{Block, BlockKind, Reach};
 use crate::sys::{clock, ssh_client};
@@ -60,11 +61,11 @@ pub fn summary(discovery: &Discovery) {
     };
     let changes = Changes::between(&discovery.old, hosts);
     if !changes.removed.is_empty() {
-        ui::note(&format!("removed {}", first_of(&changes.removed, CHANGES_SHOWN)));
+        ui::note(&format!("removed {}", first_names(&changes.removed, CHANGES_SHOWN)));
     }
     if !changes.renamed.is_empty() {
         let renamed: Vec<String> = changes.renamed.iter().map(|(old, new)| format!("{old} -> {new}")).collect();
-        ui::note(&format!("renamed {}", first_of(&renamed, CHANGES_SHOWN)));
+        ui::note(&format!("renamed {}", first_names(&renamed, CHANGES_SHOWN)));
     }
     let mut failed: BTreeMap<String, Vec<&Failed>> = BTreeMap::new();
     for one in &discovery.failed {
@@ -74,7 +75,7 @@ pub fn summary(discovery: &Discovery) {
         let is_kept = |host: &&Host| failures.iter().any(|one| one.has(&host.source, source, &host.region));
         let kept = hosts.iter().filter(is_kept).count();
         if let (Some(synced), true) = (discovery.synced, kept > 0) {
-            let age = duration::in_words(clock::now().saturating_sub(synced) / 1000);
+            let age = rounded(clock::now().saturating_sub(synced) / 1000);
             let (message, kept) = (&failures[0].error.message, counted(kept, "host"));
             ui::note(&format!("{source}: FAILED ({message}); keeping {kept} from {age} ago"));
         }
@@ -84,7 +85,7 @@ pub fn summary(discovery: &Discovery) {
     if !succeeded.is_empty() {
         let of_succeeded = |host: &&Host| !failed.contains_key(&config_source(&host.source));
         let count = if failed.is_empty() { hosts.len() } else { hosts.iter().filter(of_succeeded).count() };
-        let (count, from) = (counted(count, "host"), first_of(&succeeded, SHOWN));
+        let (count, from) = (counted(count, "host"), first_names(&succeeded, SHOWN));
         ui::note(&format!("{count}{} from {from}", changes.counts()));
     }
 }
@@ -165,7 +166,7 @@ fn names(discovery: &Discovery, reach: &Reach, shift: i64) {
         let assigned: BTreeSet<&str> = refused.iter().filter_map(|one| aliases.get(&one.id).copied()).collect();
         let instances = if assigned.len() == 1 { "the instance is" } else { "the instances are" };
         let cause = conflict_message(conflict, &wanted, reach, shift);
-        ui::note(&format!("{} {cause}; {instances} {}", some(wanted), some(assigned)));
+        ui::note(&format!("{} {cause}; {instances} {}", first_names(wanted, SHOWN), first_names(assigned, SHOWN)));
     }
     for (name, holder, newcomer) in &names.stayed {
         ui::note(&format!("{name} stays with {holder}, although {newcomer} of an earlier source has the same name"));
@@ -187,7 +188,7 @@ fn names(discovery: &Discovery, reach: &Reach, shift: i64) {
         }
     }
     if !shared.is_empty() {
-        ui::note(&format!("shared by several instances, each with an id suffix: {}", some(shared)));
+        ui::note(&format!("shared by several instances, each with an id suffix: {}", first_names(shared, SHOWN)));
     }
     if waits || !names.stayed.is_empty() {
         ui::hint("ssh-eic sync --accept-moves, to give them these names");
@@ -219,7 +220,7 @@ fn conflict_message(conflict: &Conflict, names: &BTreeSet<&str>, reach: &Reach, 
 /// Reports on the user's own ssh config, where it has changed since the last sync.
 pub fn ssh_config(reach: &Reach, hosts: &[Host], remarks: &Remarks, shift: i64) {
     if !remarks.overridden.is_empty() {
-        let names = some(remarks.overridden.iter().map(String::as_str).collect());
+        let names = first_names(&remarks.overridden, SHOWN);
         ui::warning(&format!(
             "another ProxyCommand or ProxyJump in your ssh config applies to {names} and similar hosts; the hook pushes for them"
         ));
@@ -242,7 +243,8 @@ pub fn ssh_config(reach: &Reach, hosts: &[Host], remarks: &Remarks, shift: i64) 
             })
             .collect();
         if !without_effect.is_empty() {
-            let names = some(about.iter().filter_map(|host| host.alias.as_deref()).collect());
+            let names =
+                first_names(about.iter().filter_map(|host| host.alias.as_deref()).collect::<BTreeSet<_>>(), SHOWN);
             let verb = if without_effect.len() == 1 { "has" } else { "have" };
             let place = format!("{} ({})", block.title(), reach.location(block, shift));
             ui::warning(&format!("{place}: {} {verb} no effect for {names}", without_effect.join(", ")));
@@ -309,15 +311,4 @@ pub fn unified(path: &Path, before: Option<&[u8]>, after: Option<&[u8]>) -> Vec<
 
 fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
-}
-
-fn some(names: BTreeSet<&str>) -> String {
-    first_of(&names.into_iter().collect::<Vec<_>>(), SHOWN)
-}
-
-/// The first `shown` of the names, and how many more there are.
-fn first_of<S: AsRef<str>>(names: &[S], shown: usize) -> String {
-    let more = names.len().saturating_sub(shown);
-    let first: Vec<&str> = names.iter().take(shown).map(AsRef::as_ref).collect();
-    if more == 0 { first.join(", ") } else { format!("{} and {more} more", first.join(", ")) }
 }

@@ -2,10 +2,11 @@
 //!
 //! Two runs at once never interleave (a lock), and nothing is written unless the real client has read it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::discover::consoles;
 use crate::discover::discovery::{self, Discovery, DiscoveryRequest};
 use crate::discover::failures::{self, Failed};
 use crate::discover::proof::{self, ProofRequest, Remarks};
@@ -122,6 +123,7 @@ pub fn run(run: &Run<'_>) -> Result<Report> {
     work.write()?;
     ui::trace(|| "written".to_owned());
     work.sweep();
+    work.read_consoles();
     let shift = work.shift();
     report::fleet(&work.found, &work.reach, shift);
     report::ssh_config(&work.reach, &work.found.fleet.hosts, &remarks, shift);
@@ -272,6 +274,7 @@ impl<'a> Work<'a> {
         let made_from = if complete { config.digest.clone() } else { before };
         let mut header = Header::new(synced, config.push, refresh, made_from);
         (header.tried, header.untold) = (clock::now(), !untold.is_empty());
+        header.failed = self.failed_sources();
         files::make_private_folder(&paths.eic.join("cm"))?;
         files::make_private_folder(&paths.keys())?;
         let fleet = &mut self.found.fleet;
@@ -292,6 +295,19 @@ impl<'a> Work<'a> {
             ui::note(&format!("added {part} to {}", self.reach.shown(&paths.ssh_config)));
         }
         Ok(())
+    }
+
+    /// Sources that this sync could not query, and those of the last sync that were not selected now.
+    fn failed_sources(&self) -> Vec<String> {
+        let is_selected = |name: &str, only: &[String]| {
+            let of = record(&self.found.records, name).map(|record| record.of.as_str());
+            only.iter().any(|selected| selected == name || Some(selected.as_str()) == of)
+        };
+        let mut failed: BTreeSet<String> = self.found.failed.iter().map(|failed| failed.source.clone()).collect();
+        if let (Some(only), Some(old)) = (&self.run.only, &self.old) {
+            failed.extend(old.failed.iter().filter(|name| !is_selected(name, only)).cloned());
+        }
+        failed.into_iter().collect()
     }
 
     /// Moves that nobody has read of yet, by the instance that has the name now.
@@ -333,6 +349,13 @@ impl<'a> Work<'a> {
             changes.push(Change { path, before, after });
         }
         Ok(changes)
+    }
+
+    fn read_consoles(&self) {
+        let Discovery { fleet, records, old, terminated, .. } = &self.found;
+        let before: HashSet<&InstanceId> = old.iter().map(|host| &host.id).collect();
+        let old = self.old.as_ref().map(|_| &before);
+        consoles::after_sync(self.run, &consoles::Fleet { hosts: &fleet.hosts, records, old, terminated });
     }
 
     /// Removes what nobody will come back for; that it could not be is no failure of a sync.

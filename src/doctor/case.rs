@@ -8,13 +8,12 @@ use crate::connect::push::Job;
 use crate::connect::target::{self, Known, Place};
 use crate::connect::worker::Program;
 use crate::domain::config::Config;
-use crate::domain::diagnosis::Cause;
 use crate::domain::fleet::{Host, Instance};
 use crate::domain::ids::OsUser;
 use crate::domain::shadow::Options;
 use crate::domain::source::AddressKind;
 use crate::domain::splice::{self, Present};
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::store::config;
 use crate::store::index::Index;
 use crate::store::paths::Paths;
@@ -81,10 +80,7 @@ impl<'a> Case<'a> {
     }
 
     pub(super) fn index(&self) -> Result<&Index> {
-        let absent = || {
-            Error::new(Kind::NoHost, "there is no index of instances yet").hint("ssh-eic sync").cause(Cause::NoIndex)
-        };
-        once(&self.index, || Index::open(&self.paths.index())?.ok_or_else(absent))
+        once(&self.index, || Index::open_existing(&self.paths.index()))
     }
 
     /// Our parts of the user's ssh config.

@@ -13,7 +13,7 @@ use crate::discover::expand;
 use crate::discover::failures::{self, Failed};
 use crate::discover::query::record;
 use crate::domain::diagnosis::{Cause, Finding};
-use crate::domain::duration;
+use crate::domain::duration::rounded;
 use crate::domain::fleet::PreviousHost;
 use crate::domain::identity::Identity;
 use crate::domain::source::{Regions, Source};
@@ -118,13 +118,13 @@ fn lasting(valid_for: Option<u64>, asked: &Asked, standing: &Standing) -> Findin
     let who = format!("{} signs for account {}", described(&asked.identity), standing.account);
     let until = |end: u64| {
         let time = i64::try_from(end).ok().and_then(|end| jiff::Timestamp::from_second(end).ok()).unwrap_or_default();
-        format!("until {time} (for {})", duration::in_words(end.saturating_sub(now)))
+        format!("until {time} (for {})", rounded(end.saturating_sub(now)))
     };
     let asks = valid_for.is_some();
     match standing.lasts {
         Lifetime::Endless => Finding::ok("credentials", format!("{who}, and does not expire")),
         Lifetime::Until(end) if end < wanted => {
-            let words = format!("{who} {}, and not for {}", until(end), duration::in_words(wanted - now));
+            let words = format!("{who} {}, and not for {}", until(end), rounded(wanted - now));
             let login = asked.identity.sso.as_ref().map(|role| format!(" --sso-session {}", role.session));
             let fix = format!("aws sso login{}", login.unwrap_or_else(|| asked.identity.flag()));
             Finding::problem("credentials", Cause::CredentialsShort, words).fix(fix)

@@ -10,15 +10,20 @@ use crate::error::{Error, Kind, Result};
 use crate::ui;
 
 mod address;
+mod agent;
 mod case;
 mod client;
 mod credentials;
+mod endpoint;
 mod files;
+mod host_key;
 mod include;
 mod instance;
+mod jump;
 mod login;
 mod options;
 mod push;
+mod route;
 mod state;
 
 pub use case::Case;
@@ -42,7 +47,7 @@ const fn of_host(name: &'static str, look: Look) -> Check {
 }
 
 /// What is checked, in order.
-const CHECKS: [Check; 17] = [
+const CHECKS: [Check; 18] = [
     of_machine("client", client::version),
     of_machine("shell", |case| Ok(client::shell(case))),
     of_machine("config", state::config),
@@ -58,7 +63,8 @@ const CHECKS: [Check; 17] = [
     of_host("options", options::shadowed),
     of_machine("credentials", credentials::standing),
     of_host("instance", instance::state),
-    of_host("address", address::reachable),
+    of_host("host-key", host_key::trust),
+    of_host("address", route::usable),
     of_host("push", push::key),
 ];
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Case;
 use crate::cli;
 use crate::domain::diagnosis::{Cause, Finding};
-use crate::domain::duration;
+use crate::domain::duration::rounded;
 use crate::domain::fleet::PreviousHost;
 use crate::domain::render;
 use crate::error::Result;
@@ -44,8 +44,7 @@ pub(super) fn index(case: &Case<'_>) -> Result<Vec<Finding>> {
         let words = format!("{} hosts, the last complete sync has a time in the future", content.hosts.len());
         return Ok(vec![Finding::note("index", Cause::IndexOld, words)]);
     }
-    let words =
-        format!("{} hosts, the last complete sync is {} ago", content.hosts.len(), duration::in_words(age / 1000));
+    let words = format!("{} hosts, the last complete sync is {} ago", content.hosts.len(), rounded(age / 1000));
     Ok(vec![if age >= OLD {
         Finding::note("index", Cause::IndexOld, words)
     } else if index.header.made_from != case.config()?.digest {

@@ -37,18 +37,18 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
 /// [`crate::error::Kind::File`] naming the path.
 pub fn check_trusted(path: &Path, metadata: &fs::Metadata) -> Result<()> {
     let own = rustix::process::geteuid().as_raw();
-    if (metadata.uid() == own || metadata.uid() == 0) && metadata.mode() & 0o022 == 0 {
+    if metadata.uid() != own && metadata.uid() != 0 {
+        let message = format!("{} belongs to user id {}, not to you", path.display(), metadata.uid());
+        return Err(Error::new(Kind::File, message)
+            .hint("run ssh-eic as yourself, without sudo")
+            .hint(format!("sudo chown -R \"$(id -u)\" {}", path.display()))
+            .cause(Cause::NotYours));
+    }
+    if metadata.mode() & 0o022 == 0 {
         return Ok(());
     }
-    let what = format!(
-        "{} can be changed by others (user id {}, mode {:o})",
-        path.display(),
-        metadata.uid(),
-        metadata.mode() & 0o777
-    );
-    Err(Error::new(Kind::File, what)
-        .hint(format!("chown it to yourself and chmod go-w {}", path.display()))
-        .cause(Cause::FileWritable))
+    let message = format!("other users can write {} (mode {:o})", path.display(), metadata.mode() & 0o777);
+    Err(Error::new(Kind::File, message).hint(format!("chmod go-w {}", path.display())).cause(Cause::FileWritable))
 }
 
 /// Makes a folder (and those above it) that only its owner can enter, if it does not exist.

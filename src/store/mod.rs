@@ -2,7 +2,9 @@
 
 pub mod config;
 pub mod credentials;
+pub mod endpoints;
 pub mod files;
+pub mod host_keys;
 pub mod images;
 pub mod index;
 pub mod keys;
@@ -11,6 +13,7 @@ pub mod paths;
 pub mod public_key;
 pub mod pushes;
 pub mod reach;
+pub mod routes;
 pub mod ssh_config;
 pub mod trusted;
 pub mod tunnel_slots;

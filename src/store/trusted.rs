@@ -127,10 +127,10 @@ mod tests {
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
         refused(&pipe, "is not a regular file");
         fs::set_permissions(&path, Permissions::from_mode(0o620)).unwrap();
-        refused(&path, "can be changed by others");
+        refused(&path, "other users can write");
         fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
         fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
-        refused(&path, "can be changed by others");
+        refused(&path, "other users can write");
         fs::set_permissions(dir.path(), Permissions::from_mode(0o700)).unwrap();
         if rustix::process::geteuid().is_root() {
             std::os::unix::fs::chown(&path, Some(4242), None).unwrap();

@@ -43,7 +43,7 @@ fn keys_and_credentials_are_gone_and_an_open_session_goes_on() {
 #[test]
 fn with_nothing_kept_it_says_so() {
     let world = World::new();
-    world.eic(&["logout"]).says("nothing was kept").ok();
+    world.eic(&["logout"]).says("nothing to remove: no temporary credentials and no keys").ok();
     World::bare().eic(&["logout"]).ok();
 }
 

@@ -14,7 +14,9 @@ use crate::connection_options::ConnectionOptions;
 use crate::fleet::Host;
 use crate::ids::OsUser;
 use crate::pattern;
+use crate::source::HostKeys;
 use crate::ssh_options::{self, Written};
+use crate::text::{shell_word, single_quoted};
 
 pub mod guard;
 
@@ -107,10 +109,14 @@ impl<'a> OptionSet<'a> {
         }
     }
 
-    /// The same without flags of the proxy, which no client reads.
+    /// The same without flags of the proxy, which no client reads. The mode of host keys is also an option of ssh.
     #[must_use]
     pub fn anywhere(self) -> Self {
-        Self { region: "", connection: ConnectionOptions::default(), ..self }
+        Self {
+            region: "",
+            connection: ConnectionOptions { host_keys: self.connection.host_keys, ..ConnectionOptions::default() },
+            ..self
+        }
     }
 }
 
@@ -240,7 +246,8 @@ fn host_blocks(hosts: &[Host], bare_names: &[String], settings: &Settings) -> St
             write_lines(&mut out, login(set.user, set.port));
             let place = format!(" --region {} --source {}", word(set.region), word(set.source));
             let connection = flags(&set.connection.proxy_flags());
-            shared(&mut out, settings, set.user, &format!("{place}{connection} -- %k %h %p"));
+            let target = format!("{place}{connection} -- %k %h %p");
+            write_lines(&mut out, shared_as(settings, set.user, "%k", Some(&target), set.connection.host_keys));
         }
     }
     for line in name_lines(&bare_names.iter().map(String::as_str).collect::<Vec<_>>()) {
@@ -289,42 +296,54 @@ pub(super) fn options(of_host: &BTreeMap<String, String>, settings: &Settings) -
 }
 
 /// User, port and further options of an id.
-type Login<'a> = (&'a str, u16, &'a BTreeMap<String, String>);
+type Login<'a> = (&'a str, u16, &'a BTreeMap<String, String>, HostKeys);
 
 /// An instance is reachable as its id, indexed or not; only what differs from the fallback needs its own lines.
 fn id_blocks(out: &mut String, hosts: &[Host], settings: &Settings) {
     let (user, port) = &settings.fallback;
     let mut others: BTreeMap<Login<'_>, Vec<&str>> = BTreeMap::new();
-    let differs = |host: &&Host| (&host.user, host.port) != (user, *port) || !host.options.is_empty();
+    let checking = |host: &Host| strict_checking(host.host_keys);
+    let differs = |host: &&Host| {
+        (&host.user, host.port) != (user, *port) || !host.options.is_empty() || checking(host) != ACCEPT_NEW
+    };
     for host in hosts.iter().filter(differs) {
-        others.entry((host.user.as_str(), host.port, &host.options)).or_default().push(host.id.as_str());
+        let host_keys = if checking(host) == ACCEPT_NEW { HostKeys::AcceptNew } else { host.host_keys };
+        others.entry((host.user.as_str(), host.port, &host.options, host_keys)).or_default().push(host.id.as_str());
     }
-    for ((user, port, of_host), ids) in &others {
+    for ((user, port, of_host, host_keys), ids) in &others {
         for line in name_lines(ids) {
             let _ = writeln!(out, "Host {line}");
             write_lines(out, of_host.iter().map(|(keyword, value)| (keyword.clone(), value.clone())));
             write_lines(out, login(user, *port));
+            if strict_checking(*host_keys) != ACCEPT_NEW {
+                let _ = writeln!(out, "    StrictHostKeyChecking {}", strict_checking(*host_keys));
+            }
         }
     }
     let _ = writeln!(out, "Host {}", id_patterns());
     write_lines(out, options(&BTreeMap::new(), settings));
     write_lines(out, login(user.as_str(), *port));
     // Without a ProxyCommand: a Host line cannot exclude a newline, so the one in `ids` is for exact ids.
-    write_lines(out, shared_as(settings, user.as_str(), "%k", None));
+    write_lines(out, shared_as(settings, user.as_str(), "%k", None, HostKeys::AcceptNew));
 }
 
 pub(super) fn login(user: &str, port: u16) -> [Line; 2] {
     [("User".to_owned(), user.to_owned()), ("Port".to_owned(), port.to_string())]
 }
 
-/// The options that hosts share. `target` ends what stands before the user in the ProxyCommand; a `--` is in it, since a
-/// user name is somebody else's word and must not be read as a flag of ours.
-fn shared(out: &mut String, settings: &Settings, user: &str, target: &str) {
-    write_lines(out, shared_as(settings, user, "%k", Some(target)));
+/// `StrictHostKeyChecking`: ssh may not accept an unknown key where the proxy does not.
+fn strict_checking(mode: HostKeys) -> &'static str {
+    match mode {
+        HostKeys::AcceptNew | HostKeys::Console => ACCEPT_NEW,
+        HostKeys::RequireConsole => "yes",
+    }
 }
 
-/// The same with `id` for what names the instance in paths: a token, or a literal.
-pub(super) fn shared_as(settings: &Settings, user: &str, id: &str, target: Option<&str>) -> Vec<Line> {
+const ACCEPT_NEW: &str = "accept-new";
+
+/// The options that hosts share. `id` names the instance in paths: a token, or a literal. `target` ends the part of the
+/// ProxyCommand before the user; it contains `--`, because a user name must not be read as a flag.
+pub(super) fn shared_as(settings: &Settings, user: &str, id: &str, target: Option<&str>, mode: HostKeys) -> Vec<Line> {
     let Settings { folder, known_hosts, .. } = settings;
     let own = |name: &str| quoted(&percent_doubled(&format!("{folder}/{name}")));
     let key = quoted(&format!("{}/keys/{id}", percent_doubled(folder)));
@@ -341,6 +360,7 @@ pub(super) fn shared_as(settings: &Settings, user: &str, id: &str, target: Optio
             (Written::Computed, "ProxyCommand") => proxy.as_deref(),
             (Written::Computed, "ControlPath") => Some(control_path.as_str()),
             (Written::Computed, "UserKnownHostsFile") => Some(known.as_str()),
+            (Written::Computed, "StrictHostKeyChecking") => Some(strict_checking(mode)),
             (Written::Computed, "ControlMaster") => settings.control_persist.as_ref().map(|_| "auto"),
             (Written::Computed, _) => settings.control_persist.as_deref(),
         };
@@ -448,13 +468,12 @@ fn percent_doubled(text: &str) -> String {
 pub(super) fn word(text: &str) -> String {
     // Whatever comes here has been checked; what has not must not end our quoting.
     let text: String = text.chars().filter(|c| !c.is_control() && !"'\"\\".contains(*c)).collect();
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./:@+=,".contains(&b);
-    if !text.is_empty() && text.bytes().all(plain) { text } else { format!("'{}'", percent_doubled(&text)) }
+    if text.contains('%') { percent_doubled(&single_quoted(&text)) } else { shell_word(&text) }
 }
 
 /// Flags of the proxy, each with a space before it.
 pub(super) fn flags(flags: &[(&str, String)]) -> String {
-    flags.iter().map(|(flag, value)| format!(" {flag} {}", word(value))).collect()
+    flags.iter().fold(String::new(), |text, (flag, value)| text + " " + flag + " " + &word(value))
 }
 
 /// Refuses a word from the config that cannot be quoted into a ProxyCommand.

@@ -11,12 +11,9 @@ use crate::domain::config::{Config, HostRule, Layout, PushMode};
 use crate::domain::connection_options::{LONGEST_TUNNEL, parse_tunnel_duration};
 use crate::domain::identity::Role;
 use crate::domain::ids::{OsUser, is_account, is_region};
-use crate::domain::source::{Accounts, AddressKind, Duplicates, HostKeys, Regions, Route, Source, Who};
+use crate::domain::source::{Accounts, AddressKind, Duplicates, HostKeys, LISTED_STATES, Regions, Route, Source, Who};
 use crate::domain::{duration, render, ssh_options};
 use crate::error::Result;
-
-/// Instance states that a source can list.
-const STATES: [&str; 5] = ["pending", "running", "stopping", "stopped", "shutting-down"];
 
 pub(super) fn config(raw: Raw) -> Result<Config> {
     let written = if raw.source.is_empty() { vec![RawSource::default()] } else { raw.source };
@@ -142,14 +139,7 @@ fn user(name: &Located<String>) -> Result<OsUser> {
 }
 
 fn route(text: &Located<String>) -> Result<Route> {
-    let route = Route::parse(&text.value).map_err(|reason| text.place.error(format!("route: {reason}")))?;
-    if route != Route::Ssm {
-        return Ok(route);
-    }
-    Err(text
-        .place
-        .error(format!("route = {:?} is not supported by this version", text.value))
-        .hint("leave it out for now"))
+    Route::parse(&text.value).map_err(|reason| text.place.error(format!("route: {reason}")))
 }
 
 fn source(raw: RawSource, default_host_keys: HostKeys) -> Result<Source> {
@@ -186,9 +176,11 @@ fn source(raw: RawSource, default_host_keys: HostKeys) -> Result<Source> {
         return Err(place.error("role_arn must be an ARN: arn:aws:iam::111122223333:role/NAME"));
     }
     if let Some(Located { value, place }) = &raw.states
-        && let Some(state) = value.iter().find(|state| !STATES.contains(&state.as_str()))
+        && let Some(state) = value.iter().find(|state| !LISTED_STATES.contains(&state.as_str()))
     {
-        return Err(place.error(format!("states: {state:?} is not an instance state; one of {}", STATES.join(", "))));
+        return Err(
+            place.error(format!("states: {state:?} is not an instance state; one of {}", LISTED_STATES.join(", ")))
+        );
     }
     if let (None, Some(other)) = (&raw.role_arn, raw.external_id.as_ref().or(raw.role_session_name.as_ref())) {
         return Err(other.place.error("external_id and role_session_name need a role_arn"));

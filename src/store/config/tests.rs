@@ -103,7 +103,7 @@ fn errors_name_line_and_nearest_key() {
         ),
         (
             "[[source]]\nalias = \"x\"",
-            "config.toml:2: alias \"x\": it names no field such as {Name}, so all instances would have one alias",
+            "config.toml:2: alias \"x\": it has no field such as {Name}, so all instances would have the same alias",
         ),
         (
             "[[source]]\nname = \"a\"\n[[source]]\nname = \"a\"",
@@ -190,25 +190,16 @@ fn errors_name_line_and_nearest_key() {
 }
 
 #[test]
-fn an_unsupported_route_is_an_error() {
-    for text in
-        ["[[source]]\nroute = \"ssm\"", "[defaults]\nroute = \"ssm\"", "[[host]]\nmatch = \"x\"\nroute = \"ssm\""]
-    {
-        assert!(refusal(text).contains("not supported by this version"), "{text}");
-    }
-}
-
-#[test]
 fn routes_and_host_key_modes_of_sources_and_hosts() {
     let text = "[defaults]\nroute = \"auto\"\nmax_tunnel_duration = \"30m\"\n[ssh]\nhost_keys = \"console\"\n\
         [[source]]\nname = \"a\"\n[[source]]\nname = \"b\"\nroute = \"jump:ops@bastion\"\nhost_keys = \"accept-new\"\n\
-        [[host]]\nmatch = \"x\"\nroute = \"endpoint\"\nhost_keys = \"require-console\"";
+        [[host]]\nmatch = \"x\"\nroute = \"ssm\"\nhost_keys = \"require-console\"";
     let config = parsed(text);
     let of = |source: &Source| (source.route.clone(), source.max_tunnel_duration, source.host_keys);
     assert_eq!(of(&config.sources[0]), (Route::Auto, 1800, HostKeys::Console));
     assert_eq!(of(&config.sources[1]), (Route::Jump("ops@bastion".to_owned()), 1800, HostKeys::AcceptNew));
     let rule = &config.hosts[0];
-    assert_eq!((rule.route.clone(), rule.host_keys), (Some(Route::Endpoint), Some(HostKeys::RequireConsole)));
+    assert_eq!((rule.route.clone(), rule.host_keys), (Some(Route::Ssm), Some(HostKeys::RequireConsole)));
 }
 
 #[test]
@@ -238,7 +229,7 @@ fn a_file_that_others_could_have_written_is_refused() {
     fs::write(&own, "").unwrap();
     fs::set_permissions(&own, fs::Permissions::from_mode(0o666)).unwrap();
     let error = load(&own, &dir.path().join("none")).unwrap_err();
-    assert!(error.message.contains("can be changed by others"), "{}", error.message);
+    assert!(error.message.contains("other users can write"), "{}", error.message);
 }
 
 fn keys_of(table: &str) -> BTreeSet<String> {
