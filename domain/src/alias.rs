@@ -93,6 +93,14 @@ impl Template {
         }
     }
 
+    /// The tags that the template names.
+    pub fn tags(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|part| match part {
+            Part::Field(field) if !FIELDS.contains(&field.as_str()) => Some(field.as_str()),
+            _ => None,
+        })
+    }
+
     /// The requested alias of an instance in the letter case of its tags, or `None` if every field is empty.
     #[must_use]
     pub fn expand(&self, subject: &Subject<'_>) -> Option<String> {
@@ -125,6 +133,9 @@ impl Template {
         (!name.is_empty()).then(|| name.to_owned())
     }
 }
+
+/// Fields that are not tags.
+const FIELDS: [&str; 7] = ["id", "region", "az", "source", "account", "account_name", "vpc"];
 
 fn field_value<'a>(field: &str, subject: &Subject<'a>) -> &'a str {
     match field {

@@ -1,12 +1,17 @@
-//! The fleet: instances as AWS describes them, and hosts as ssh reaches them.
+//! The fleet: instances as AWS describes them, and hosts as ssh reaches them. What is between the two is in
+//! `discovery`.
 
+use core::cmp::Ordering;
 use core::net::{Ipv4Addr, Ipv6Addr};
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::candidate::Candidate;
+use crate::config::HostRule;
 use crate::connection_options::LONGEST_TUNNEL;
 use crate::ids::{InstanceId, OsUser};
+use crate::names::Names;
 use crate::source::{HostKeys, Route};
 
 /// The tag that names the OS user of an instance.
@@ -55,16 +60,16 @@ pub struct Instance {
     pub tags: BTreeMap<String, String>,
 }
 
-/// An instance and where it was seen.
+/// An instance, and the source, region and account in which it was discovered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sighting {
-    /// Position of the source in the config; earlier ones win.
+pub struct DiscoveredInstance {
+    /// Position of the source among all sources; earlier ones win.
     pub source: usize,
-    /// The region that was asked.
+    /// The region.
     pub region: String,
     /// The account that owns it.
     pub account: String,
-    /// What AWS said.
+    /// As DescribeInstances returned it.
     pub instance: Instance,
 }
 
@@ -188,15 +193,121 @@ impl Host {
         self.alias.as_deref().unwrap_or(self.id.as_str())
     }
 
-    /// Where it stands in lists: in the order of aliases, those without one last.
+    /// A host, from a checked instance, its names and the first `[[host]]` rule that matches its alias.
     #[must_use]
-    pub fn place(&self) -> (bool, Option<String>, InstanceId) {
-        (self.alias.is_none(), self.alias.clone(), self.id.clone())
+    pub fn new(candidate: Candidate, names: Option<Names>, rule: Option<&HostRule>) -> Self {
+        let (alias, names) = names.map_or_else(Default::default, |names| (Some(names.alias), names.others));
+        let Verdict { hook_pushes, connect_timeout, connection_attempts, quiet } = candidate.verdict;
+        Self {
+            alias,
+            names,
+            id: candidate.request.id,
+            address: candidate.address,
+            port: rule.and_then(|rule| rule.port).unwrap_or(candidate.port),
+            user: rule.and_then(|rule| rule.user.clone()).unwrap_or(candidate.user),
+            source: candidate.source,
+            region: candidate.region,
+            account: candidate.request.account,
+            state: candidate.state,
+            hook_pushes,
+            connect_timeout,
+            connection_attempts,
+            quiet,
+            az: candidate.az,
+            vpc: candidate.vpc,
+            subnet: candidate.subnet,
+            route: rule.and_then(|rule| rule.route.clone()).unwrap_or(candidate.route),
+            max_tunnel_duration: candidate.max_tunnel_duration,
+            host_keys: rule.and_then(|rule| rule.host_keys).unwrap_or(candidate.host_keys),
+            image: candidate.image,
+            dns: candidate.dns,
+            launched: candidate.request.launched,
+            addresses: candidate.addresses,
+            options: rule.map(|rule| rule.options.clone()).unwrap_or_default(),
+            tags: candidate.tags,
+        }
+    }
+
+    /// What the user's whole ssh config decides about the host.
+    #[must_use]
+    pub const fn verdict(&self) -> Verdict {
+        Verdict {
+            hook_pushes: self.hook_pushes,
+            connect_timeout: self.connect_timeout,
+            connection_attempts: self.connection_attempts,
+            quiet: self.quiet,
+        }
+    }
+
+    /// Records the verdict. It comes last, since `ssh -G` gives it for the config rendered from the hosts.
+    pub const fn set_verdict(&mut self, verdict: Verdict) {
+        self.hook_pushes = verdict.hook_pushes;
+        self.connect_timeout = verdict.connect_timeout;
+        self.connection_attempts = verdict.connection_attempts;
+        self.quiet = verdict.quiet;
+    }
+
+    /// The order of lists: by alias, hosts without one last.
+    #[must_use]
+    pub fn order(&self, other: &Self) -> Ordering {
+        (self.alias.is_none(), &self.alias, &self.id).cmp(&(other.alias.is_none(), &other.alias, &other.id))
     }
 
     /// All names that ssh knows it by, the id left out.
     pub fn all_names(&self) -> impl Iterator<Item = &str> {
         self.alias.iter().chain(&self.names).map(String::as_str)
+    }
+}
+
+/// What the user's whole ssh config decides about a host, according to `ssh -G`. On disk by set of options, too.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// Another ProxyCommand or ProxyJump applies, so that the hook has to push.
+    #[serde(default, rename = "overridden", skip_serializing_if = "std::ops::Not::not")]
+    pub hook_pushes: bool,
+    /// The ConnectTimeout that applies, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect_timeout: Option<u32>,
+    /// The `ConnectionAttempts` that apply, if more than one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection_attempts: Option<u32>,
+    /// `LogLevel QUIET` applies.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub quiet: bool,
+}
+
+/// The part of a host of the last index that the next sync needs: a tenth of the whole.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct PreviousHost {
+    /// The name to type.
+    #[serde(default)]
+    pub alias: Option<String>,
+    /// Further names.
+    #[serde(default)]
+    pub names: Vec<String>,
+    /// The instance.
+    pub id: InstanceId,
+    /// The OS user.
+    pub user: OsUser,
+    /// The account.
+    pub account: String,
+    /// The image.
+    #[serde(default)]
+    pub image: String,
+}
+
+impl PreviousHost {
+    /// That part of a host.
+    #[must_use]
+    pub fn of(host: &Host) -> Self {
+        Self {
+            alias: host.alias.clone(),
+            names: host.names.clone(),
+            id: host.id.clone(),
+            user: host.user.clone(),
+            account: host.account.clone(),
+            image: host.image.clone(),
+        }
     }
 }
 

@@ -1,40 +1,68 @@
-//! Reading the user's own `ssh_config`, as far as it says which names they reach already and which other files it has.
+//! The one reader of `ssh_config` text: lines with their number and bytes, keywords and arguments.
 //!
-//! What ssh makes of a config is ssh's to say; this is for what no `ssh -G` tells: the patterns themselves, with their
-//! file and line. Words are split as readconf.c does it (`argv_split` in misc.c): quotes of both kinds, and backslashes
-//! before a quote, a space or another backslash.
+//! What a config means is for `ssh -G` to say; this is for what it does not print: the patterns themselves, included
+//! files, and where each line is. Arguments are split as readconf.c does it (`argv_split` in misc.c): quotes of both
+//! kinds, and backslashes before a quote, a space or another backslash.
 
-/// One line with something on it.
+use std::ops::Range;
+
+/// A line that is neither empty nor a comment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
     /// Counted from 1.
     pub number: usize,
+    /// Its bytes in the config, with the line end.
+    pub span: Range<usize>,
     /// In lower case.
     pub keyword: String,
     /// Without their quotes.
     pub arguments: Vec<String>,
 }
 
-/// The lines that are not empty and no comments. Bytes that are not UTF-8 are replaced.
-#[must_use]
-pub fn lines(config: &[u8]) -> Vec<Line> {
-    let numbered = config.split(|&b| b == b'\n').enumerate();
-    numbered.filter_map(|(at, line)| parse(at + 1, &String::from_utf8_lossy(line))).collect()
+/// All lines of a config with their numbers, counted from 1, and their bytes, with the line ends.
+pub fn raw_lines(config: &[u8]) -> impl Iterator<Item = (usize, Range<usize>)> {
+    let mut end = 0;
+    (1..).zip(config.split_inclusive(|&b| b == b'\n')).map(move |(number, line)| {
+        let start = end;
+        end += line.len();
+        (number, start..end)
+    })
 }
 
-fn parse(number: usize, line: &str) -> Option<Line> {
-    let line = line.trim();
-    let line = line.strip_prefix('\u{feff}').unwrap_or(line);
-    if line.is_empty() || line.starts_with('#') {
+/// The lines that are neither empty nor comments. Bytes that are not UTF-8 are replaced.
+#[must_use]
+pub fn lines(config: &[u8]) -> Vec<Line> {
+    let line = |(number, span): (usize, Range<usize>)| {
+        let (keyword, rest) = split_keyword(&config[span.clone()])?;
+        Some(Line { number, span, keyword: lossy(keyword).to_ascii_lowercase(), arguments: words(&lossy(rest)) })
+    };
+    raw_lines(config).filter_map(line).collect()
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The keyword of a line and what follows it; none for an empty line and a comment.
+#[must_use]
+pub fn split_keyword(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line).trim_ascii();
+    if line.is_empty() || line.starts_with(b"#") {
         return None;
     }
-    let (keyword, rest) = match line.strip_prefix('"') {
-        Some(quoted) => quoted.split_once('"').unwrap_or((quoted, "")),
-        None => line.split_at(line.find(|c: char| c.is_ascii_whitespace() || c == '=').unwrap_or(line.len())),
-    };
-    let rest = rest.trim_start();
-    let rest = rest.strip_prefix('=').unwrap_or(rest);
-    Some(Line { number, keyword: keyword.to_ascii_lowercase(), arguments: words(rest) })
+    let (quoted, line) = line.strip_prefix(b"\"").map_or((false, line), |line| (true, line));
+    let is_end = |b: &u8| if quoted { *b == b'"' } else { b.is_ascii_whitespace() || *b == b'=' };
+    let end = line.iter().position(is_end).unwrap_or(line.len());
+    let (keyword, rest) = line.split_at(end);
+    let rest = rest.strip_prefix(b"\"").filter(|_| quoted).unwrap_or(rest).trim_ascii_start();
+    Some((keyword, rest.strip_prefix(b"=").unwrap_or(rest)))
+}
+
+/// The arguments of a line with this keyword; none for any other line.
+#[must_use]
+pub fn arguments_of(line: &[u8], keyword: &str) -> Option<Vec<String>> {
+    let (found, rest) = split_keyword(line)?;
+    found.eq_ignore_ascii_case(keyword.as_bytes()).then(|| words(&lossy(rest)))
 }
 
 /// Splits the arguments of a line; a `#` at the start of one ends them.
@@ -102,6 +130,15 @@ pub fn host_patterns(line: &Line) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_has_its_bytes() {
+        let config = b"\xff\n# c\r\nHost a\r\n\"Port\" 1";
+        let read = lines(config);
+        let spans: Vec<(usize, &[u8])> = read.iter().map(|line| (line.number, &config[line.span.clone()])).collect();
+        assert_eq!(spans, [(1, &b"\xff\n"[..]), (3, b"Host a\r\n"), (4, b"\"Port\" 1")]);
+        assert_eq!((read[2].keyword.as_str(), read[2].arguments.as_slice()), ("port", &["1".to_owned()][..]));
+    }
 
     #[test]
     fn a_setting_is_found_in_its_own_block() {

@@ -1,30 +1,16 @@
-//! Where a user's own ssh config wins over what was generated: the options that ssh takes for a host, against those that
-//! our part alone would give it.
+//! Where the user's own ssh config overrides what was generated: the effective options of a host, compared with those
+//! of the generated config alone.
 //!
-//! Both come from `ssh -G`, so that nothing is guessed of how ssh reads a config; what runs it is `doctor`'s.
+//! Both come from `ssh -G`, so that ssh itself is the judge; `doctor` runs it.
 
 use std::collections::BTreeMap;
 
 use crate::own_config::{self, Line};
 use crate::source::KeyType;
+use crate::ssh_options::{self, Effect, Harmless};
 
 /// The options of one host as `ssh -G` prints them: keyword in lower case to values in order.
 pub type Options = BTreeMap<String, Vec<String>>;
-
-/// What another value does to a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effect {
-    /// It keeps it from working, or leads it elsewhere.
-    Breaks,
-    /// It takes another way than our proxy.
-    AnotherWay,
-    /// Our key is not offered.
-    KeyType,
-    /// It changes what a session does.
-    Leaks,
-    /// It works otherwise than meant.
-    Weakens,
-}
 
 /// An option that has another value than was meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,35 +23,13 @@ pub struct Shadowed {
     pub effect: Effect,
 }
 
-/// What is compared, in the order in which it is told.
-const COMPARED: [(&str, Effect); 18] = [
-    // Others are made of it.
-    ("HostKeyAlias", Effect::Breaks),
-    ("HostName", Effect::Breaks),
-    ("Port", Effect::Breaks),
-    ("User", Effect::Breaks),
-    ("IdentityFile", Effect::Breaks),
-    ("PubkeyAuthentication", Effect::Breaks),
-    ("PreferredAuthentications", Effect::Breaks),
-    ("ProxyUseFdpass", Effect::Breaks),
-    ("ControlPath", Effect::Breaks),
-    ("ProxyCommand", Effect::AnotherWay),
-    ("ProxyJump", Effect::AnotherWay),
-    ("PubkeyAcceptedAlgorithms", Effect::KeyType),
-    ("RequiredRSASize", Effect::KeyType),
-    ("RemoteCommand", Effect::Leaks),
-    ("SessionType", Effect::Leaks),
-    ("ForkAfterAuthentication", Effect::Leaks),
-    ("IdentitiesOnly", Effect::Weakens),
-    ("StrictHostKeyChecking", Effect::Weakens),
-];
-
 /// What differs between the options that were `meant` and those that are `effective`, the worst first. `types` are the
 /// signature algorithms of our keys.
 #[must_use]
 pub fn compare(meant: &Options, effective: &Options, types: &[&str]) -> Vec<Shadowed> {
     let mut found = Vec::new();
-    for (keyword, effect) in COMPARED {
+    for (option, effect) in ssh_options::compared() {
+        let keyword = option.keyword;
         let lower = keyword.to_ascii_lowercase();
         let values = |options: &Options| options.get(&lower).cloned().unwrap_or_default();
         let (ours, theirs) = (values(meant), values(effective));
@@ -127,28 +91,17 @@ fn first<'o>(options: &'o Options, keyword: &str) -> Option<&'o str> {
     options.get(keyword).and_then(|values| values.first()).map(String::as_str)
 }
 
-/// What an option for all hosts may say ahead of ours without a difference.
-const SAME: [(&str, &str); 6] = [
-    ("identitiesonly", "yes"),
-    ("pubkeyauthentication", "yes"),
-    ("proxyusefdpass", "no"),
-    ("proxycommand", "none"),
-    ("proxyjump", "none"),
-    ("stricthostkeychecking", "accept-new"),
-];
-
 /// Lines ahead of our part, which begins at line `ours`, that win over it for every host.
 #[must_use]
 pub fn ahead(config: &[u8], ours: usize) -> Vec<Line> {
     let wins = |line: &Line| {
-        let value = line.arguments.join(" ");
-        let breaks = |(keyword, effect): &(&str, Effect)| {
-            line.keyword.eq_ignore_ascii_case(keyword) && matches!(effect, Effect::Breaks | Effect::AnotherWay)
+        let Some(option) = ssh_options::find(&line.keyword) else { return false };
+        let is_harmless = match option.harmless {
+            Harmless::Never => false,
+            Harmless::Value(value) => line.arguments.join(" ") == value,
+            Harmless::Always => true,
         };
-        // Files accumulate, and a list that has publickey does no harm.
-        let is_harmless = matches!(line.keyword.as_str(), "identityfile" | "preferredauthentications" | "controlpath")
-            || SAME.contains(&(line.keyword.as_str(), value.as_str()));
-        COMPARED.iter().any(breaks) && !is_harmless
+        matches!(option.effect, Some(Effect::Breaks | Effect::AnotherWay)) && !is_harmless
     };
     let general = own_config::lines(config)
         .into_iter()

@@ -69,21 +69,21 @@ fn for_early_readers(
     );
 }
 
-/// The options of one host, keyword and value, in the order in which they stand in its block.
+/// The options of one host, keyword and value, in the order of its block.
 #[must_use]
 pub fn options(host: &Host, settings: &Settings, flags: &[(&'static str, String)]) -> Vec<(String, String)> {
-    let mut text = String::new();
-    block(&mut text, host, &[host.id.as_str()], settings, flags);
-    let option = |line: &str| line.strip_prefix("    ")?.split_once(' ').map(|(k, v)| (k.to_owned(), v.to_owned()));
-    text.lines().filter_map(option).collect()
-}
-
-fn block(out: &mut String, host: &Host, names: &[&str], settings: &Settings, flags: &[(&'static str, String)]) {
-    render::address(out, host, names);
-    render::options(out, &host.options, settings);
-    render::login(out, host.user.as_str(), host.port);
     let (region, source) = (render::word(&host.region), render::flags(flags));
     let connection = render::flags(&ConnectionOptions::of_host(host).proxy_flags());
     let target = format!(" --in-band --region {region}{source}{connection} -- {} %h %p", host.id);
-    render::shared_as(out, settings, host.user.as_str(), host.id.as_str(), Some(&target), host.host_keys);
+    let mut lines = Vec::from(render::addresses(host));
+    lines.extend(render::options(&host.options, settings));
+    lines.extend(render::login(host.user.as_str(), host.port));
+    let (user, id) = (host.user.as_str(), host.id.as_str());
+    lines.extend(render::shared_as(settings, user, id, Some(&target), host.host_keys));
+    lines
+}
+
+fn block(out: &mut String, host: &Host, names: &[&str], settings: &Settings, flags: &[(&'static str, String)]) {
+    let _ = writeln!(out, "Host {}", names.join(" "));
+    render::write_lines(out, options(host, settings, flags));
 }

@@ -6,29 +6,28 @@ use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Filter, Instance as Described};
 
 use crate::aws::credentials::Session;
-use crate::aws::failure::{self, Failure};
+use crate::aws::failure::{self, Failure, Retry};
 use crate::aws::pages::Pages;
-use crate::domain::fleet::{Instance, Sighting};
+use crate::domain::fleet::{DiscoveredInstance, Instance};
 use crate::domain::ids::{InstanceId, is_account};
 use crate::domain::source::Source;
-use crate::error::Result;
+use crate::domain::tag_filter::TagValues;
 
 /// Instances a page; AWS's largest.
 const PAGE: i32 = 1000;
 
-/// Every instance that a source asks for in the session's region, made a sighting with the account that
-/// owns it. `on_page` hears how many
-/// each page brings.
+/// Every instance that a source asks for in the session's region, with the account that owns it. `on_page` gets the
+/// number of instances of each page.
 ///
 /// # Errors
 ///
-/// In the words of [`failure::explain`].
+/// The [`Failure`] of [`failure::explain`], with the code of AWS.
 pub async fn of_source(
     session: &Session,
     source: &Source,
-    sight: &(dyn Fn(String, Instance) -> Sighting + Send + Sync),
+    discovered: &(dyn Fn(String, Instance) -> DiscoveredInstance + Send + Sync),
     on_page: &(dyn Fn(usize) + Send + Sync),
-) -> Result<Vec<Sighting>> {
+) -> std::result::Result<Vec<DiscoveredInstance>, Failure> {
     let client = Client::new(&session.config);
     let mut found = Vec::new();
     let (mut pages, mut next) = (Pages::new("ec2:DescribeInstances"), None);
@@ -40,20 +39,40 @@ pub async fn of_source(
             .set_next_token(next.take())
             .send()
             .await
-            .map_err(|error| failure::explain("ec2:DescribeInstances", "*", session, &error).error)?;
+            .map_err(|error| failure::explain("ec2:DescribeInstances", "*", session, &error))?;
         let before = found.len();
         for reservation in page.reservations.unwrap_or_default() {
             // An account goes into command lines.
             let owner = reservation.owner_id.filter(|id| is_account(id)).unwrap_or_default();
             let instances = reservation.instances.unwrap_or_default();
-            found.extend(instances.into_iter().filter_map(read).map(|instance| sight(owner.clone(), instance)));
+            found.extend(instances.into_iter().filter_map(read).map(|instance| discovered(owner.clone(), instance)));
         }
         on_page(found.len() - before);
-        next = pages.next(page.next_token)?;
+        next = pages.next(page.next_token).map_err(|error| Failure { error, retry: Retry::Never, code: None })?;
         if next.is_none() {
             return Ok(found);
         }
     }
+}
+
+/// The tags of the instances in the session's region, whatever a source filters: of the first page.
+///
+/// # Errors
+///
+/// The [`Failure`] of [`failure::explain`].
+pub async fn tag_values(session: &Session) -> std::result::Result<TagValues, Failure> {
+    let page = Client::new(&session.config)
+        .describe_instances()
+        .max_results(PAGE)
+        .send()
+        .await
+        .map_err(|error| failure::explain("ec2:DescribeInstances", "*", session, &error))?;
+    let instances = page.reservations.unwrap_or_default().into_iter().flat_map(|r| r.instances.unwrap_or_default());
+    let mut values = TagValues::new();
+    for tag in instances.flat_map(|instance| instance.tags.unwrap_or_default()) {
+        values.entry(tag.key.unwrap_or_default()).or_default().insert(tag.value.unwrap_or_default());
+    }
+    Ok(values)
 }
 
 /// One instance by its id.

@@ -26,7 +26,7 @@ pub fn run(context: &Context, args: &cli::Remove) -> Result<Exit> {
     let lock = writers::lock(paths, false)?;
     // First the part that ssh reads: what it names may be gone a moment later.
     if ssh_config::give_back(paths)? {
-        ui::note(&format!("took our part out of {}", paths.ssh_config.display()));
+        ui::note(&format!("removed the lines of ssh-eic from {}", paths.ssh_config.display()));
     }
     let open = remove_sockets(&paths.eic.join("cm"));
     match open {

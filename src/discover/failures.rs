@@ -1,4 +1,4 @@
-//! What failed, told once: many sources often fail for one cause, and one command mends them all.
+//! Failures by cause: many sources often fail for one cause, which one command fixes.
 
 use crate::domain::text;
 use crate::error::Error;
@@ -12,6 +12,15 @@ pub struct Failed {
     pub region: Option<String>,
     /// Why.
     pub error: Error,
+}
+
+impl Failed {
+    /// Whether a host of this source, which config.toml has as `config_source`, and region is kept because of it.
+    #[must_use]
+    pub fn has(&self, source: &str, config_source: &str, region: &str) -> bool {
+        (self.source == source || self.source == config_source)
+            && self.region.as_deref().is_none_or(|failed| failed == region)
+    }
 }
 
 /// One error for each cause: those of one kind with the same hints, in the order in which they were met.

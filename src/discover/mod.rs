@@ -1,14 +1,16 @@
-//! From the configured sources to the files that ssh reads: ask AWS, name the hosts, prove the config, write it.
+//! From the configured sources to the files that ssh reads: query AWS, assign names, prove the config, write it.
 //!
-//! Between the commands and the floors of single effects: `sync`, `init` and the refresh of a connection share it.
+//! `sync`, `init`, `list --live` and the refresh of a connection share it.
 
 mod consoles;
+pub mod discovery;
 pub mod expand;
 pub mod failures;
-pub mod fleet;
 pub mod locate;
 pub mod proof;
 pub mod query;
-pub mod survey;
+pub mod report;
 pub mod sync;
-pub mod tell;
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! Proving a new config with the real client before anything is replaced.
+//! Proves a new config with the real client before anything is replaced.
 //!
 //! One `ssh -G` parses every line; then one alias of each distinct set of options is resolved through the user's whole
 //! config, and what comes out is compared with what was meant. For the second step our part is cut down to those
@@ -14,24 +14,25 @@ use std::thread;
 use crate::domain::config::Config;
 use crate::domain::digest;
 use crate::domain::duration;
-use crate::domain::fleet::Host;
+use crate::domain::fleet::{Host, Verdict};
 use crate::domain::intent;
 use crate::domain::render::{self, Files, OptionSet, Settings};
-use crate::domain::shadow;
+use crate::domain::shadow::{self, Options};
 use crate::domain::source::KeyType;
 use crate::domain::splice::{self, Edit, Part};
+use crate::domain::ssh_options::{self, Written};
 use crate::error::{Error, Kind, Result};
-use crate::store::index::{Finding, Proven};
+use crate::store::index::Proven;
 use crate::store::paths::Paths;
 use crate::store::reach::{Block, Reach};
 use crate::store::ssh_config;
-use crate::sys::ssh_client::{self, Resolved};
+use crate::sys::ssh_client::{self, Complaint, ConfigFailure};
 
 /// The system's own config, which ssh reads behind the user's.
 const SYSTEM: &str = "/etc/ssh/ssh_config";
 
-/// What is to be proven.
-pub struct Claim<'a> {
+/// The config to prove.
+pub struct ProofRequest<'a> {
     /// All paths.
     pub paths: &'a Paths,
     /// The checked config.
@@ -52,10 +53,10 @@ pub struct Claim<'a> {
     pub trial: &'a Path,
 }
 
-/// What the client said besides that all is well.
+/// Findings that do not prevent the sync.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Remarks {
-    /// The user's config is another one than last time.
+    /// The config of the user or the system has changed since the last sync.
     pub new_surroundings: bool,
     /// Aliases for which another ProxyCommand or ProxyJump wins.
     pub overridden: Vec<String>,
@@ -69,38 +70,35 @@ pub struct Remarks {
 /// # Errors
 ///
 /// [`Kind::Config`] with ssh's words: nothing may be replaced then.
-pub fn prove(claim: &Claim<'_>, hosts: &mut [Host]) -> Result<(Proven, Remarks)> {
-    let surroundings = surroundings(claim);
-    let generated = digest::of(claim.generated.named().map(|(_, text)| text.as_bytes()));
-    let new_surroundings = surroundings != claim.before.surroundings;
-    let known = if new_surroundings { BTreeMap::new() } else { claim.before.sets.clone() };
-    let (group_of, firsts) = groups(claim, hosts);
+pub fn prove(request: &ProofRequest<'_>, hosts: &mut [Host]) -> Result<(Proven, Remarks)> {
+    let surroundings = surroundings(request);
+    let generated = digest::of(request.generated.named().map(|(_, text)| text.as_bytes()));
+    let new_surroundings = surroundings != request.before.surroundings;
+    let known = if new_surroundings { BTreeMap::new() } else { request.before.sets.clone() };
+    let (group_of, firsts) = groups(request, hosts);
     let unknown = firsts.iter().filter(|(set, _)| !known.contains_key(*set));
     let (new_sets, new): (Vec<String>, Vec<Host>) =
         unknown.take(MOST_SETS).map(|(set, &at)| (set.clone(), hosts[at].clone())).unzip();
-    if new_surroundings || generated != claim.before.generated {
-        parse(claim, hosts)?;
+    if new_surroundings || generated != request.before.generated {
+        parse(request, hosts)?;
     }
-    let answers = if new.is_empty() && !new_surroundings { Vec::new() } else { resolve(claim, &new)? };
+    let answers = if new.is_empty() && !new_surroundings { Vec::new() } else { resolve(request, &new)? };
     let mut remarks = Remarks { new_surroundings, ..Remarks::default() };
-    let mut told: BTreeSet<String> = BTreeSet::new();
+    let mut reported: BTreeSet<String> = BTreeSet::new();
     let mut sets = known;
     sets.retain(|set, _| firsts.contains_key(set));
-    for ((set, host), (finding, leaks)) in new_sets.into_iter().zip(&new).zip(answers) {
-        if finding.overridden {
+    for ((set, host), (verdict, leaks)) in new_sets.into_iter().zip(&new).zip(answers) {
+        if verdict.hook_pushes {
             remarks.overridden.push(host.label().to_owned());
         }
-        for leak in leaks.into_iter().filter(|leak| told.insert(leak.clone())) {
+        for leak in leaks.into_iter().filter(|leak| reported.insert(leak.clone())) {
             remarks.leaks.push((leak, host.label().to_owned()));
         }
-        sets.insert(set, finding);
+        sets.insert(set, verdict);
     }
     for (host, set) in hosts.iter_mut().zip(group_of) {
-        if let Some(finding) = set.and_then(|set| sets.get(&set)) {
-            host.hook_pushes = finding.overridden;
-            host.connect_timeout = finding.connect_timeout;
-            host.connection_attempts = finding.connection_attempts;
-            host.quiet = finding.quiet;
+        if let Some(verdict) = set.and_then(|set| sets.get(&set)) {
+            host.set_verdict(*verdict);
         }
     }
     Ok((Proven { generated, surroundings, sets }, remarks))
@@ -111,38 +109,38 @@ pub fn prove(claim: &Claim<'_>, hosts: &mut [Host]) -> Result<(Proven, Remarks)>
 const MOST_SETS: usize = 400;
 
 /// A digest of what the user and the system have written, and of what all of ours share.
-fn surroundings(claim: &Claim<'_>) -> String {
-    let blocks = format!("{:?}", claim.reach.blocks);
-    let shared = format!("{:?}", claim.settings);
-    let own = ssh_config::include_line(claim.paths).ok().and_then(|line| splice::remove(claim.own, &line).ok());
-    let own = own.as_deref().unwrap_or(claim.own);
+fn surroundings(request: &ProofRequest<'_>) -> String {
+    let blocks = format!("{:?}", request.reach.blocks);
+    let shared = format!("{:?}", request.settings);
+    let own = ssh_config::include_line(request.paths).ok().and_then(|line| splice::remove(request.own, &line).ok());
+    let own = own.as_deref().unwrap_or(request.own);
     digest::of([own, blocks.as_bytes(), shared.as_bytes(), env!("CARGO_PKG_VERSION").as_bytes()])
 }
 
 /// Lets the client read every line, and resolve the last host of all.
-fn parse(claim: &Claim<'_>, hosts: &[Host]) -> Result<()> {
-    check_options(claim.paths, claim.settings, claim.trial, hosts)?;
-    let every_line = written(claim, "all", claim.generated)?;
-    let last = hosts.iter().rfind(|host| claim.settings.names(host));
+fn parse(request: &ProofRequest<'_>, hosts: &[Host]) -> Result<()> {
+    check_options(request.paths, request.settings, request.trial, hosts)?;
+    let every_line = written(request, "all", request.generated)?;
+    let last = hosts.iter().rfind(|host| request.settings.names(host));
     let resolved =
         ssh_client::effective(Some(&every_line), last.map_or("localhost", Host::label)).map_err(|error| {
             let words = format!("the generated config is not what ssh reads, nothing was changed: {}", error.message);
             Error::new(Kind::Bug, words)
         })?;
-    last.map_or(Ok(()), |last| check(last, &resolved, claim).map(drop))
+    last.map_or(Ok(()), |last| check(last, &resolved, request).map(drop))
 }
 
 /// Resolves each of these, and one bare name, through the user's whole config.
-fn resolve(claim: &Claim<'_>, hosts: &[Host]) -> Result<Vec<Answer>> {
-    let bare: Vec<String> = claim.bare.iter().take(1).cloned().collect();
+fn resolve(request: &ProofRequest<'_>, hosts: &[Host]) -> Result<Vec<HostProof>> {
+    let bare: Vec<String> = request.bare.iter().take(1).cloned().collect();
     // A client reads a short config sooner.
     let chunks: Vec<&[Host]> = if hosts.is_empty() { vec![&[]] } else { hosts.chunks(SAMPLES).collect() };
     let mut answers = Vec::new();
     for (number, chunk) in chunks.into_iter().enumerate() {
-        let include = written(claim, &format!("some-{number}"), &render::files(chunk, &bare, claim.settings))?;
-        let whole = Whole::write(claim, &include)?;
+        let include = written(request, &format!("some-{number}"), &render::files(chunk, &bare, request.settings))?;
+        let whole = Whole::write(request, &include)?;
         answers.extend(in_parallel(chunk, |host| {
-            whole.resolve(host.label()).and_then(|found| check(host, &found, claim))
+            whole.resolve(host.label()).and_then(|found| check(host, &found, request))
         })?);
         if chunk.is_empty() {
             whole.resolve("localhost")?;
@@ -152,15 +150,15 @@ fn resolve(claim: &Claim<'_>, hosts: &[Host]) -> Result<Vec<Answer>> {
 }
 
 /// What was found of a host, and what leaks into it.
-type Answer = (Finding, Vec<String>);
+type HostProof = (Verdict, Vec<String>);
 
 /// Hosts in one trial config.
 const SAMPLES: usize = 40;
 
 /// Writes trial files and a config that includes them alone.
-fn written(claim: &Claim<'_>, name: &str, files: &Files) -> Result<PathBuf> {
-    let folder = claim.trial.join(name);
-    let files = files.relocated(&claim.settings.folder, &folder.to_string_lossy());
+fn written(request: &ProofRequest<'_>, name: &str, files: &Files) -> Result<PathBuf> {
+    let folder = request.trial.join(name);
+    let files = files.relocated(&request.settings.folder, &folder.to_string_lossy());
     ssh_config::write_generated(&folder, &files)?;
     let alone = folder.join("alone");
     write(&alone, format!("{}\n", render::include_line(&folder.to_string_lossy())).as_bytes())?;
@@ -180,55 +178,52 @@ struct Whole<'a> {
 }
 
 impl<'a> Whole<'a> {
-    fn write(claim: &Claim<'a>, alone: &Path) -> Result<Self> {
-        let line = ssh_config::include_line(claim.paths)?;
-        let planned = match splice::insert(claim.own, &line, Part::Line) {
+    fn write(request: &ProofRequest<'a>, alone: &Path) -> Result<Self> {
+        let line = ssh_config::include_line(request.paths)?;
+        let planned = match splice::insert(request.own, &line, Part::Line) {
             Edit::Replace(config) => config,
-            Edit::Nothing | Edit::Stop(_) => claim.own.to_vec(),
+            Edit::Nothing | Edit::Stop(_) => request.own.to_vec(),
         };
         let include = fs::read_to_string(alone).map_err(|error| Error::file("read", alone, &error))?;
         let planned = splice::replace_line(&planned, &line, include.trim_end());
         let count = |bytes: &[u8]| i64::try_from(bytes.split(|&b| b == b'\n').count()).unwrap_or(0);
-        let shift = count(&planned) - count(claim.own);
+        let shift = count(&planned) - count(request.own);
         let system =
             if Path::new(SYSTEM).exists() { format!("\nMatch all\nInclude {SYSTEM}\n") } else { String::new() };
-        let path = claim.trial.join("whole");
+        let path = request.trial.join("whole");
         write(&path, &[planned.as_slice(), system.as_bytes()].concat())?;
-        Ok(Self { path, own: &claim.paths.ssh_config, shift })
+        Ok(Self { path, own: &request.paths.ssh_config, shift })
     }
 
-    fn resolve(&self, name: &str) -> Result<Resolved> {
-        ssh_client::effective(Some(&self.path), name).map_err(|mut error| {
-            error.message = self.in_the_user_s_file(&error.message);
-            error.hint("correct it there; nothing was changed")
+    fn resolve(&self, name: &str) -> Result<Options> {
+        ssh_client::resolve(Some(&self.path), name).map_err(|failure| {
+            let ConfigFailure { mut error, complaint } = failure;
+            if let Some(Complaint { line, reason }) = complaint {
+                error.message = format!("ssh does not take the config: {}", self.in_own_file(line, &reason));
+            }
+            (*error).hint("correct it there; nothing was changed")
         })
     }
 
-    /// ssh names the trial file and its line; the user knows their own, in which our line may not stand yet.
-    fn in_the_user_s_file(&self, message: &str) -> String {
-        let trial = self.path.display().to_string();
-        let Some((before, after)) = message.split_once(&trial) else { return message.to_owned() };
-        let after = after.trim_start_matches(':').trim_start();
-        let number =
-            after.strip_prefix("line ").map(|rest| rest.chars().take_while(char::is_ascii_digit).collect::<String>());
-        match number.as_deref().map(|digits| (digits.parse::<i64>(), &after["line ".len() + digits.len()..])) {
-            Some((Ok(line), words)) => {
-                format!("{before}{}:{}{words}", self.own.display(), (line - self.shift).max(1))
-            }
-            _ => format!("{before}{}: {after}", self.own.display()),
+    /// A complaint about the trial config as one about the user's file, in which the Include line may be missing yet.
+    fn in_own_file(&self, line: Option<usize>, reason: &str) -> String {
+        let own = self.own.display();
+        match line.and_then(|line| i64::try_from(line).ok()) {
+            Some(line) => format!("{own}:{}: {reason}", (line - self.shift).max(1)),
+            None => format!("{own}: {reason}"),
         }
     }
 }
 
 /// The set of options of each host, and one host of each set, by digests. Hosts that different blocks of the user's match
 /// are in different sets.
-fn groups(claim: &Claim<'_>, hosts: &[Host]) -> (Vec<Option<String>>, BTreeMap<String, usize>) {
-    let specific: Vec<_> = claim.reach.blocks.iter().filter(|block| !block.is_general()).collect();
+fn groups(request: &ProofRequest<'_>, hosts: &[Host]) -> (Vec<Option<String>>, BTreeMap<String, usize>) {
+    let specific: Vec<_> = request.reach.blocks.iter().filter(|block| !block.is_general()).collect();
     let mut sets: BTreeMap<(OptionSet<'_>, Vec<usize>), String> = BTreeMap::new();
     let mut firsts = BTreeMap::new();
     let mut group_of = Vec::with_capacity(hosts.len());
     for (at, host) in hosts.iter().enumerate() {
-        if !claim.settings.names(host) {
+        if !request.settings.names(host) {
             group_of.push(None);
             continue;
         }
@@ -245,9 +240,9 @@ fn groups(claim: &Claim<'_>, hosts: &[Host]) -> (Vec<Option<String>>, BTreeMap<S
 }
 
 /// Runs `resolve` for all hosts on as many threads as there are processors.
-fn in_parallel(hosts: &[Host], resolve: impl Fn(&Host) -> Result<Answer> + Sync) -> Result<Vec<Answer>> {
+fn in_parallel(hosts: &[Host], resolve: impl Fn(&Host) -> Result<HostProof> + Sync) -> Result<Vec<HostProof>> {
     let next = AtomicUsize::new(0);
-    let found: Mutex<BTreeMap<usize, Result<Answer>>> = Mutex::default();
+    let found: Mutex<BTreeMap<usize, Result<HostProof>>> = Mutex::default();
     let threads = thread::available_parallelism().map_or(2, usize::from).min(8).min(hosts.len().max(1));
     thread::scope(|scope| {
         for _ in 0..threads {
@@ -266,7 +261,7 @@ fn in_parallel(hosts: &[Host], resolve: impl Fn(&Host) -> Result<Answer> + Sync)
     found.into_inner().unwrap_or_default().into_values().collect()
 }
 
-/// Whether ssh takes the options of config.toml, told by the option and not by a line of a generated file.
+/// Whether ssh takes the options of config.toml, reported by the option and not by a line of a generated file.
 ///
 /// # Errors
 ///
@@ -281,38 +276,38 @@ pub fn check_options(paths: &Paths, settings: &Settings, trial: &Path, hosts: &[
     let path = trial.join("options");
     let lines: Vec<String> = wanted.iter().map(|(keyword, value)| format!("{keyword} {value}\n")).collect();
     write(&path, lines.concat().as_bytes())?;
-    ssh_client::effective(Some(&path), "localhost").map(drop).map_err(|error| {
-        let number =
-            error.message.split("line ").nth(1).and_then(|rest| {
-                rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse::<usize>().ok()
-            });
-        let (keyword, value) = number.and_then(|line| wanted.get(line.saturating_sub(1))).unwrap_or(&wanted[0]);
-        let words = error.message.rsplit(": ").next().unwrap_or_default().to_lowercase();
-        let file = paths.config.display();
-        Error::new(Kind::Config, format!("{file}: options: ssh does not take {keyword} = {value:?}: {words}"))
+    ssh_client::resolve(Some(&path), "localhost").map(drop).map_err(|ConfigFailure { error, complaint }| {
+        let Some(Complaint { line: Some(line), reason }) = complaint else { return *error };
+        let Some((keyword, value)) = wanted.get(line.saturating_sub(1)) else { return *error };
+        let (file, reason) = (paths.config.display(), reason.to_lowercase());
+        Error::new(Kind::Config, format!("{file}: options: ssh does not take {keyword} = {value:?}: {reason}"))
             .hint("correct it there; nothing was changed")
     })
 }
 
-fn first<'a>(resolved: &'a Resolved, keyword: &str) -> &'a str {
+fn first<'a>(resolved: &'a Options, keyword: &str) -> &'a str {
     resolved.get(keyword).and_then(|values| values.first()).map_or("", String::as_str)
 }
 
-fn is_our_proxy(resolved: &Resolved, claim: &Claim<'_>) -> bool {
-    let ours = format!("'{}'", claim.settings.binary.replace('%', "%%"));
+fn is_our_proxy(resolved: &Options, request: &ProofRequest<'_>) -> bool {
+    let ours = format!("'{}'", request.settings.binary.replace('%', "%%"));
     let proxy = first(resolved, "proxycommand");
     proxy.contains(&ours) && proxy.contains(" proxy ") && matches!(first(resolved, "proxyjump"), "" | "none")
 }
 
-fn check(host: &Host, resolved: &Resolved, claim: &Claim<'_>) -> Result<Answer> {
+fn check(host: &Host, resolved: &Options, request: &ProofRequest<'_>) -> Result<HostProof> {
     let address = host.address.as_deref().unwrap_or(host.id.as_str());
-    for (keyword, meant) in [
-        ("hostname", address),
-        ("hostkeyalias", host.id.as_str()),
-        ("user", host.user.as_str()),
-        ("port", &host.port.to_string()),
-        ("identitiesonly", "yes"),
-    ] {
+    let port = host.port.to_string();
+    for option in ssh_options::OPTIONS.iter().filter(|option| option.is_proven) {
+        let keyword = &option.keyword.to_ascii_lowercase();
+        let meant = match (option.written, option.keyword) {
+            (Written::Fixed(value), _) => value,
+            (_, "HostKeyAlias") => host.id.as_str(),
+            (_, "HostName") => address,
+            (_, "Port") => &port,
+            (_, "User") => host.user.as_str(),
+            _ => continue,
+        };
         let read = first(resolved, keyword);
         if read != meant {
             let words =
@@ -322,13 +317,13 @@ fn check(host: &Host, resolved: &Resolved, claim: &Claim<'_>) -> Result<Answer> 
         }
     }
     let timeout = duration::seconds(first(resolved, "connecttimeout"));
-    let finding = Finding {
-        overridden: !is_our_proxy(resolved, claim),
+    let verdict = Verdict {
+        hook_pushes: !is_our_proxy(resolved, request),
         connect_timeout: timeout.and_then(|seconds| u32::try_from(seconds).ok()),
         connection_attempts: first(resolved, "connectionattempts").parse().ok().filter(|&attempts| attempts > 1),
         quiet: intent::is_quiet_level(first(resolved, "loglevel")),
     };
-    Ok((finding, leaks(host, resolved, claim)))
+    Ok((verdict, leaks(host, resolved, request)))
 }
 
 /// The type of the host's keys, or each that is configured where an entry of the config stands for many sources.
@@ -340,16 +335,16 @@ fn key_types(host: &Host, config: &Config) -> Vec<KeyType> {
 }
 
 /// Options of the user's config that prevent a login or a command on a managed host.
-fn leaks(host: &Host, resolved: &Resolved, claim: &Claim<'_>) -> Vec<String> {
+fn leaks(host: &Host, resolved: &Options, request: &ProofRequest<'_>) -> Vec<String> {
     let wanted = |keyword: &str| {
-        claim.settings.options.keys().chain(host.options.keys()).any(|own| own.eq_ignore_ascii_case(keyword))
+        request.settings.options.keys().chain(host.options.keys()).any(|own| own.eq_ignore_ascii_case(keyword))
     };
     let mut leaks = Vec::new();
     let command = first(resolved, "remotecommand");
     if !matches!(command, "" | "none") && !wanted("RemoteCommand") {
         leaks.push(format!("RemoteCommand {command}, so that scp, rsync, git and Ansible cannot run theirs"));
     }
-    leaks.extend(shadow::unusable_keys(resolved, &key_types(host, claim.config)));
+    leaks.extend(shadow::unusable_keys(resolved, &key_types(host, request.config)));
     if matches!(first(resolved, "sessiontype"), "none" | "subsystem") && !wanted("SessionType") {
         leaks.push(format!("SessionType {}, so that no shell or command is run", first(resolved, "sessiontype")));
     }

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::discover::consoles;
+use crate::discover::discovery::{self, Discovery, DiscoveryRequest};
 use crate::discover::failures::{self, Failed};
-use crate::discover::proof::{self, Claim, Remarks};
+use crate::discover::proof::{self, ProofRequest, Remarks};
 use crate::discover::query::record;
-use crate::discover::survey::{self, Found, Look};
-use crate::discover::tell;
-use crate::domain::config::Config;
+use crate::discover::report;
+use crate::domain::config::{Config, Layout};
+use crate::domain::discovery::Fleet;
 use crate::domain::fleet::Host;
 use crate::domain::freshness;
 use crate::domain::ids::{InstanceId, OsUser};
@@ -124,17 +125,16 @@ pub fn run(run: &Run<'_>) -> Result<Report> {
     work.sweep();
     work.read_consoles();
     let shift = work.shift();
-    tell::fleet(&work.found, &work.reach, shift);
-    tell::ssh_config(&work.reach, &work.found.fleet.hosts, &remarks, shift);
-    tell::local_user(&work.settings.local_user);
-    tell::which_config(paths);
+    report::fleet(&work.found, &work.reach, shift);
+    report::ssh_config(&work.reach, &work.found.fleet.hosts, &remarks, shift);
+    report::local_user(&work.settings.local_user);
+    report::which_config(paths);
+    report::summary(&work.found);
     let report = Report {
         hosts: work.found.fleet.hosts.len(),
         failures: failures::by_cause(std::mem::take(&mut work.found.failed)),
         skipped: None,
     };
-    // The process ends next, and taking ten thousand hosts apart is a twentieth of all its work.
-    std::mem::forget(work);
     Ok(report)
 }
 
@@ -155,10 +155,11 @@ pub fn diff(run: &Run<'_>) -> Result<(Vec<u8>, Report)> {
     let remarks = work.prove(trial.path())?;
     let mut text = Vec::new();
     for Change { path, before, after } in work.changes()? {
-        text.extend(tell::unified(&path, before.as_deref(), after.as_deref()));
+        text.extend(report::unified(&path, before.as_deref(), after.as_deref()));
     }
-    tell::fleet(&work.found, &work.reach, 0);
-    tell::ssh_config(&work.reach, &work.found.fleet.hosts, &remarks, 0);
+    report::fleet(&work.found, &work.reach, 0);
+    report::ssh_config(&work.reach, &work.found.fleet.hosts, &remarks, 0);
+    report::summary(&work.found);
     let failures = failures::by_cause(std::mem::take(&mut work.found.failed));
     Ok((text, Report { hosts: work.found.fleet.hosts.len(), failures, skipped: None }))
 }
@@ -179,7 +180,8 @@ pub fn standalone(run: &Run<'_>) -> Result<(String, Report)> {
     let path = trial.path().join("config");
     files::replace(&path, text.as_bytes(), 0o600)?;
     ssh_client::effective(Some(&path), found.fleet.hosts.first().map_or("localhost", Host::label))?;
-    tell::fleet(found, &work.reach, 0);
+    report::fleet(found, &work.reach, 0);
+    report::summary(found);
     let failures = failures::by_cause(std::mem::take(&mut work.found.failed));
     Ok((text, Report { hosts: work.found.fleet.hosts.len(), failures, skipped: None }))
 }
@@ -196,7 +198,7 @@ struct Work<'a> {
     run: &'a Run<'a>,
     old: Option<Header>,
     reach: Reach,
-    found: Found,
+    found: Discovery,
     settings: Settings,
     generated: Files,
     planned: Planned,
@@ -208,7 +210,7 @@ impl<'a> Work<'a> {
         ssh_client::check_version()?;
         let defaults = ssh_client::defaults()?;
         let reach = Reach::read(paths, &ssh_config::include_line(paths)?);
-        let found = survey::look(&Look {
+        let found = discovery::discover(&DiscoveryRequest {
             paths,
             config,
             only: run.only.as_deref(),
@@ -244,7 +246,7 @@ impl<'a> Work<'a> {
     /// Proves what differs from what was proven last.
     fn prove(&mut self, trial: &Path) -> Result<Remarks> {
         let bare = bare(&self.found, &self.settings);
-        let claim = Claim {
+        let request = ProofRequest {
             paths: self.run.paths,
             config: self.run.config,
             generated: &self.generated,
@@ -255,7 +257,7 @@ impl<'a> Work<'a> {
             before: &self.found.proven,
             trial,
         };
-        let (proven, remarks) = proof::prove(&claim, &mut self.found.fleet.hosts)?;
+        let (proven, remarks) = proof::prove(&request, &mut self.found.fleet.hosts)?;
         self.found.proven = proven;
         Ok(remarks)
     }
@@ -289,7 +291,8 @@ impl<'a> Work<'a> {
         (fleet.hosts, fleet.shared, self.found.records) = (content.hosts, content.shared, content.sources);
         let added = self.planned.before.is_none() || !self.is_in_place();
         if ssh_config::write(paths, config.layout, &self.generated)? && added {
-            ui::note(&format!("added our part to {}", paths.ssh_config.display()));
+            let part = if config.layout == Layout::Include { "an Include line" } else { "a block" };
+            ui::note(&format!("added {part} to {}", self.reach.shown(&paths.ssh_config)));
         }
         Ok(())
     }
@@ -312,8 +315,12 @@ impl<'a> Work<'a> {
         let mut untold: BTreeMap<InstanceId, Vec<UntoldMove>> = BTreeMap::new();
         if self.run.occasion != Occasion::Person {
             untold.clone_from(&self.found.untold);
-            let names = &self.found.fleet.names;
-            untold.retain(|id, _| names.names.contains_key(id));
+            let Fleet { hosts, names, .. } = &self.found.fleet;
+            if !untold.is_empty() {
+                let named: HashSet<&InstanceId> =
+                    hosts.iter().filter(|host| host.alias.is_some()).map(|host| &host.id).collect();
+                untold.retain(|id, _| named.contains(id) || names.names.contains_key(id));
+            }
             for one in &names.moves {
                 let told = UntoldMove { name: one.name.clone(), was: one.from.clone(), at: clock::now() };
                 untold.entry(one.to.clone()).or_default().push(told);
@@ -345,8 +352,8 @@ impl<'a> Work<'a> {
     }
 
     fn read_consoles(&self) {
-        let Found { fleet, records, old, terminated, .. } = &self.found;
-        let before: HashSet<&InstanceId> = old.iter().map(|known| &known.id).collect();
+        let Discovery { fleet, records, old, terminated, .. } = &self.found;
+        let before: HashSet<&InstanceId> = old.iter().map(|host| &host.id).collect();
         let old = self.old.as_ref().map(|_| &before);
         consoles::after_sync(self.run, &consoles::Fleet { hosts: &fleet.hosts, records, old, terminated });
     }
@@ -385,7 +392,7 @@ fn only_failures(failed: Vec<Failed>) -> Error {
 }
 
 /// Bare names that get a block.
-fn bare(found: &Found, settings: &Settings) -> Vec<String> {
+fn bare(found: &Discovery, settings: &Settings) -> Vec<String> {
     found.fleet.shared.keys().filter(|name| settings.names_bare(name)).cloned().collect()
 }
 

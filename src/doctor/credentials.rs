@@ -14,11 +14,12 @@ use crate::discover::failures::{self, Failed};
 use crate::discover::query::record;
 use crate::domain::diagnosis::{Cause, Finding};
 use crate::domain::duration::rounded;
+use crate::domain::fleet::PreviousHost;
 use crate::domain::identity::Identity;
 use crate::domain::source::{Regions, Source};
 use crate::error::{Error, Kind, Result};
 use crate::store::config;
-use crate::store::index::{Content, Known};
+use crate::store::index::Content;
 use crate::sys::clock;
 
 /// For all sources together; a sign-in service or a program that gives credentials has 20 s of it.
@@ -42,7 +43,7 @@ pub(super) fn standing(case: &Case<'_>) -> Result<Vec<Finding>> {
         let one = Asked { source, identity: job.identity.clone(), region: job.region.clone() };
         client::run_within(PATIENCE, async { Ok(vec![ask(one, cache).await]) })?
     } else {
-        let records = case.index()?.content::<Known>()?;
+        let records = case.index()?.content::<PreviousHost>()?;
         let sources = &case.config()?.sources;
         client::run_within(PATIENCE, async { Ok(ask_all(sources, &records, cache).await) })?
     };
@@ -70,7 +71,7 @@ async fn ask(asked: Asked, cache: Option<PathBuf>) -> Answer {
     (asked, answer)
 }
 
-async fn ask_all(sources: &[Source], known: &Content<Known>, cache: Option<PathBuf>) -> Vec<Answer> {
+async fn ask_all(sources: &[Source], known: &Content<PreviousHost>, cache: Option<PathBuf>) -> Vec<Answer> {
     let mut answers = Vec::new();
     let mut tasks = JoinSet::new();
     let failed = |source: &str, error: Error| {

@@ -13,7 +13,7 @@ use crate::domain::ssh_words::{self, Login};
 use crate::domain::text::shell_word;
 use crate::error::{Error, Kind, Result};
 use crate::store::images::Images;
-use crate::sys::limited::{self, Outcome};
+use crate::sys::limited::{self, ProgramResult};
 
 /// From the first packet to the end of a command that does nothing.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -41,7 +41,7 @@ pub(super) fn real(case: &Case<'_>) -> Result<Vec<Finding>> {
     let start = Instant::now();
     let outcome = ssh(case, name)?;
     let user = case.effective("user")?;
-    if outcome.too_long {
+    if outcome.timed_out {
         let words = format!("ssh {name} does not end within {} s", PATIENCE.as_secs());
         return Ok(vec![Finding::problem("login", Cause::LoginFailed, words).fix(format!("ssh -v {name}"))]);
     }
@@ -72,7 +72,7 @@ pub(super) fn real(case: &Case<'_>) -> Result<Vec<Finding>> {
     }])
 }
 
-fn ssh(case: &Case<'_>, name: &str) -> Result<Outcome> {
+fn ssh(case: &Case<'_>, name: &str) -> Result<ProgramResult> {
     let mut command = Command::new("ssh");
     if let Some(config) = case.named_config() {
         command.arg("-F").arg(config);

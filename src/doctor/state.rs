@@ -8,11 +8,11 @@ use super::Case;
 use crate::cli;
 use crate::domain::diagnosis::{Cause, Finding};
 use crate::domain::duration::rounded;
+use crate::domain::fleet::PreviousHost;
 use crate::domain::render;
 use crate::error::Result;
 use crate::store::files;
 use crate::store::index::Content;
-use crate::store::index::Known;
 use crate::sys::{clock, limited};
 
 /// It is readable and valid.
@@ -33,7 +33,7 @@ const OLD: u64 = 24 * 60 * 60 * 1000;
 /// It is there, whole, young, and made from this config.
 pub(super) fn index(case: &Case<'_>) -> Result<Vec<Finding>> {
     let index = case.index()?;
-    let content: Content<Known> = index.content()?;
+    let content: Content<PreviousHost> = index.content()?;
     if content.damaged > 0 {
         let words = format!("{} lines of {} cannot be read", content.damaged, case.paths.index().display());
         return Ok(vec![Finding::problem("index", Cause::IndexDamaged, words)]);

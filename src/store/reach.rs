@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::domain::hashed_name::HashedName;
+use crate::domain::names::Conflict;
 use crate::domain::render::FILES;
 use crate::domain::{own_config, pattern, splice};
 use crate::store::paths::Paths;
@@ -21,11 +22,24 @@ const DEPTH: usize = 16;
 /// The pattern of all hosts, also for the lines before any block.
 const EVERYWHERE: &str = "*";
 
-/// A block of somebody's config: its patterns, and what it sets.
+/// How a block begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BlockKind {
+    /// At the top of the file.
+    Top,
+    /// With a Host line.
+    Host,
+    /// With a Match line.
+    Match,
+}
+
+/// A block of the user's or the system's ssh config.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
-    /// `Host prod-*`, as a person would say it; empty for what stands before any block.
-    pub words: String,
+    /// `Host`, `Match`, or the lines before any block.
+    pub kind: BlockKind,
+    /// The arguments of its line: `prod-*`; empty for the lines before any block.
+    pub arguments: String,
     /// The file.
     pub file: PathBuf,
     /// Counted from 1.
@@ -48,11 +62,14 @@ impl Block {
         self.patterns.iter().any(|pattern| pattern == EVERYWHERE)
     }
 
-    /// `Host prod-* (~/.ssh/config:12)`.
+    /// Its line without the place: `Host prod-*`.
     #[must_use]
-    pub fn place(&self) -> String {
-        let words = if self.words.is_empty() { "its beginning" } else { &self.words };
-        format!("{words} ({}:{})", self.file.display(), self.line)
+    pub fn title(&self) -> String {
+        match self.kind {
+            BlockKind::Host => format!("Host {}", self.arguments),
+            BlockKind::Match => format!("Match {}", self.arguments),
+            BlockKind::Top => "its beginning".to_owned(),
+        }
     }
 }
 
@@ -63,12 +80,14 @@ pub struct Reach {
     pub blocks: Vec<Block>,
     /// The user's own config.
     own: PathBuf,
+    /// The home of the user.
+    home: Option<PathBuf>,
     /// Plain names, and where they come from.
-    names: HashMap<String, String>,
+    names: HashMap<String, Conflict>,
     /// Blocks with wildcards, by position.
     wild: Vec<usize>,
     /// Hashed lines of `known_hosts`, and where they are.
-    hashed: Vec<(HashedName, String)>,
+    hashed: Vec<(HashedName, Conflict)>,
     /// Ports that the user's config mentions: a hash is of `[name]:port` where the port is not 22.
     ports: BTreeSet<String>,
     /// Hashes computed so far.
@@ -90,7 +109,8 @@ impl Reach {
         reader.config(&paths.ssh_config, folder, None, 0);
         let system = Path::new("/etc/ssh");
         reader.config(&system.join("ssh_config"), system, None, 0);
-        let mut reach = Self { blocks: reader.blocks, own: paths.ssh_config.clone(), ..Self::default() };
+        let mut reach =
+            Self { blocks: reader.blocks, own: paths.ssh_config.clone(), home: paths.home.clone(), ..Self::default() };
         for at in 0..reach.blocks.len() {
             reach.add_block(at);
         }
@@ -119,7 +139,7 @@ impl Reach {
             let mut words = line.split_whitespace();
             let first = words.next()?;
             let name = if first.starts_with('@') { words.next()? } else { first };
-            Some((HashedName::parse(name)?, format!("{}:{number}", file.display())))
+            Some((HashedName::parse(name)?, Conflict::Line(file.to_owned(), number)))
         };
         let mut hashed: Vec<_> = (1..).zip(text.lines()).filter_map(hash).collect();
         self.hashed.extend(hashed.split_off(hashed.len().saturating_sub(MOST_HASHED_LINES)));
@@ -128,7 +148,7 @@ impl Reach {
     /// The hashed line of `known_hosts` that has this name, in words. A name that could not be compared with all of them
     /// is taken as well: it gets its id suffix until a later sync has compared it.
     #[must_use]
-    pub fn by_hash(&self, name: &str) -> Option<String> {
+    pub fn by_hash(&self, name: &str) -> Option<Conflict> {
         if self.hashed.is_empty() {
             return None;
         }
@@ -136,7 +156,7 @@ impl Reach {
         let forms: Vec<String> = [name.to_owned()].into_iter().chain(with_port).collect();
         let computed = self.computed.load(Ordering::Relaxed).saturating_add((forms.len() * self.hashed.len()) as u64);
         if computed > MOST_HASHES {
-            return Some("one of too many hashed lines of known_hosts".to_owned());
+            return Some(Conflict::NotCompared);
         }
         self.computed.store(computed, Ordering::Relaxed);
         let is_it = |hashed: &HashedName| forms.iter().any(|form| hashed.is_of(form));
@@ -152,9 +172,8 @@ impl Reach {
             self.wild.push(at);
             return;
         }
-        let place = block.place();
         for name in block.patterns.clone() {
-            self.names.entry(name).or_insert_with(|| place.clone());
+            self.names.entry(name).or_insert(Conflict::Block(at));
         }
     }
 
@@ -162,36 +181,45 @@ impl Reach {
         let Ok(bytes) = fs::read(file) else { return };
         for (number, line) in (1..).zip(String::from_utf8_lossy(&bytes).lines()) {
             for name in of_line(line) {
-                let place = || format!("{}:{number}", file.display());
-                self.names.entry(name.to_ascii_lowercase()).or_insert_with(place);
+                let conflict = || Conflict::Line(file.to_owned(), number);
+                self.names.entry(name.to_ascii_lowercase()).or_insert_with(conflict);
             }
         }
     }
 
-    /// Where a block is once the lines of the user's own config have moved down.
+    /// `~/.ssh/config:2`: the line of a block once the lines of the user's own config have moved down by `shift`.
     #[must_use]
-    pub fn place_after(&self, block: &Block, shift: i64) -> String {
-        let is_own = block.file == self.own;
-        let moved = i64::try_from(block.line).unwrap_or(0) + if is_own { shift } else { 0 };
-        Block { line: usize::try_from(moved).unwrap_or(block.line), ..block.clone() }.place()
+    pub fn location(&self, block: &Block, shift: i64) -> String {
+        let shift = if block.file == self.own { shift } else { 0 };
+        let moved = i64::try_from(block.line).unwrap_or(0) + shift;
+        format!("{}:{}", self.shown(&block.file), usize::try_from(moved).unwrap_or(block.line))
     }
 
-    /// The Host line of somebody's that has exactly this name, in words.
+    /// A path with `~` for the home.
     #[must_use]
-    pub fn by_name(&self, name: &str) -> Option<String> {
-        let has = |block: &&Block| block.words.starts_with("Host") && block.patterns.iter().any(|own| own == name);
-        self.blocks.iter().find(has).map(Block::place)
+    pub fn shown(&self, path: &Path) -> String {
+        match self.home.as_deref().and_then(|home| path.strip_prefix(home).ok()) {
+            Some(rest) => format!("~/{}", rest.display()),
+            None => path.display().to_string(),
+        }
     }
 
-    /// What leads this name somewhere already, in words.
+    /// The Host line of the user's or the system's config that has exactly this name.
     #[must_use]
-    pub fn of(&self, name: &str) -> Option<String> {
-        let specific = |block: &&Block| {
+    pub fn by_name(&self, name: &str) -> Option<Conflict> {
+        let has = |block: &Block| block.kind == BlockKind::Host && block.patterns.iter().any(|own| own == name);
+        self.blocks.iter().position(has).map(Conflict::Block)
+    }
+
+    /// What resolves this name already, except for hashed lines of `known_hosts`.
+    #[must_use]
+    pub fn of(&self, name: &str) -> Option<Conflict> {
+        let specific = |block: &Block| {
             // `Host * !gitlab` is for all hosts, too.
             let mut listed = block.patterns.iter().map(String::as_str).filter(|pattern| *pattern != EVERYWHERE);
             pattern::matches_list(&mut listed, name)
         };
-        let by_pattern = || self.wild.iter().map(|&at| &self.blocks[at]).find(specific).map(Block::place);
+        let by_pattern = || self.wild.iter().copied().find(|&at| specific(&self.blocks[at])).map(Conflict::Block);
         self.names.get(name).cloned().or_else(by_pattern)
     }
 }
@@ -228,7 +256,8 @@ impl Reader<'_> {
         // What damaged marks hide from us is told elsewhere; here nothing is written.
         let bytes = splice::blanked(&bytes, self.include_line).unwrap_or(bytes);
         let general = || Block {
-            words: String::new(),
+            kind: BlockKind::Top,
+            arguments: String::new(),
             file: file.to_owned(),
             line: 1,
             settings: Vec::new(),
@@ -239,10 +268,11 @@ impl Reader<'_> {
             match line.keyword.as_str() {
                 "host" | "match" => {
                     self.keep(&mut block);
-                    let keyword = if line.keyword == "host" { "Host" } else { "Match" };
+                    let kind = if line.keyword == "host" { BlockKind::Host } else { BlockKind::Match };
                     let patterns = own_config::host_patterns(&line);
                     block = Block {
-                        words: format!("{keyword} {}", line.arguments.join(" ")),
+                        kind,
+                        arguments: line.arguments.join(" "),
                         file: file.to_owned(),
                         line: line.number,
                         settings: Vec::new(),
@@ -266,7 +296,7 @@ impl Reader<'_> {
     /// Closes a block, or the part of it before an Include.
     fn keep(&mut self, block: &mut Block) {
         let settings = std::mem::take(&mut block.settings);
-        if !block.words.is_empty() || !settings.is_empty() {
+        if block.kind != BlockKind::Top || !settings.is_empty() {
             self.blocks.push(Block { settings, ..block.clone() });
         }
     }
@@ -318,12 +348,13 @@ mod tests {
         for name in ["ours", "x", "web", "db-9", "db-10", "Plain", "m3"] {
             assert_eq!(reach.of(name), None, "{name}");
         }
-        assert_eq!(reach.by_hash("gitlab"), Some(format!("{}:5", home.join(".ssh/known_hosts").display())));
+        assert_eq!(reach.by_hash("gitlab"), Some(Conflict::Line(home.join(".ssh/known_hosts"), 5)));
         assert_eq!((reach.by_hash("gitlab2"), reach.by_hash("known")), (None, None));
         reach.computed.store(MOST_HASHES, Ordering::Relaxed);
         assert!(reach.by_hash("gitlab2").is_some(), "not compared, so not given");
-        let place = reach.of("db-1").unwrap();
-        assert_eq!(place, format!("Host db-? !db-9 ({}:7)", home.join(".ssh/config").display()));
+        let Some(Conflict::Block(at)) = reach.of("db-1") else { panic!("no block") };
+        assert_eq!(reach.blocks[at].title(), "Host db-? !db-9");
+        assert_eq!(reach.location(&reach.blocks[at], 2), "~/.ssh/config:9");
         let late = reach.blocks.iter().find(|block| block.is_about("late") && !block.is_general()).unwrap();
         assert_eq!(late.settings, [("user".to_owned(), "z".to_owned())]);
     }

@@ -14,13 +14,13 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process_group};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
-/// What a program did.
+/// The exit status and output of a program.
 #[derive(Debug)]
-pub struct Outcome {
-    /// The exit code; none: it was killed, by us if `too_long`.
+pub struct ProgramResult {
+    /// The exit code; none: it was killed, by us if `timed_out`.
     pub code: Option<i32>,
-    /// Its time was over.
-    pub too_long: bool,
+    /// It reached the timeout.
+    pub timed_out: bool,
     /// Standard output.
     pub stdout: String,
     /// Standard error.
@@ -37,7 +37,7 @@ const INTERVAL: Duration = Duration::from_millis(20);
 /// # Errors
 ///
 /// If it cannot be started.
-pub fn run(command: &mut Command, timeout: Duration) -> io::Result<Outcome> {
+pub fn run(command: &mut Command, timeout: Duration) -> io::Result<ProgramResult> {
     let deadline = Instant::now() + timeout;
     let streams = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let running = Running::start(streams.process_group(0))?;
@@ -51,9 +51,9 @@ pub fn run(command: &mut Command, timeout: Duration) -> io::Result<Outcome> {
         group.kill();
         let _ = child.wait();
     }
-    Ok(Outcome {
+    Ok(ProgramResult {
         code: status.and_then(|status| status.code()),
-        too_long: status.is_none(),
+        timed_out: status.is_none(),
         stdout: text(&stdout),
         stderr: text(&stderr),
     })
@@ -211,7 +211,7 @@ mod tests {
             Duration::from_millis(200),
         );
         let outcome = outcome.unwrap();
-        assert!(outcome.too_long && start.elapsed() < Duration::from_secs(5), "{outcome:?}");
+        assert!(outcome.timed_out && start.elapsed() < Duration::from_secs(5), "{outcome:?}");
         assert_eq!((outcome.stdout.as_str(), outcome.stderr.as_str()), ("a\n", "b\n"));
         assert_eq!(run(Command::new("/bin/sh").args(["-c", "exit 3"]), SLACK).unwrap().code, Some(3));
     }

@@ -1,20 +1,41 @@
 //! The installed OpenSSH client: its version, and what it makes of a config. The final judge is always `ssh -G`.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use crate::domain::diagnosis::Cause;
+use crate::domain::shadow::Options;
 use crate::error::{Error, Kind, Result};
 use crate::sys::environment::HOOK_OFF;
-use crate::sys::limited::{self, Outcome};
+use crate::sys::limited::{self, ProgramResult};
 
 /// The oldest client that reads what we write (tokens in IdentityFile, ControlPath and ProxyCommand; quoting).
 pub const OLDEST: (u32, u32) = (8, 7);
 
-/// The options of one host as `ssh -G` prints them: keyword in lower case to values in order.
-pub type Resolved = BTreeMap<String, Vec<String>>;
+/// A config that ssh does not accept, or a client that cannot be run.
+#[derive(Debug)]
+pub struct ConfigFailure {
+    /// For the user.
+    pub error: Box<Error>,
+    /// Where in the named config, and why, if ssh said so.
+    pub complaint: Option<Complaint>,
+}
+
+/// What ssh says about the config that it was given, from its own file and not from an included one.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Complaint {
+    /// Counted from 1; none: the whole file.
+    pub line: Option<usize>,
+    /// In the words of ssh.
+    pub reason: String,
+}
+
+impl From<Error> for ConfigFailure {
+    fn from(error: Error) -> Self {
+        Self { error: Box::new(error), complaint: None }
+    }
+}
 
 /// Asks the client for its version and refuses one that is too old.
 ///
@@ -87,37 +108,57 @@ pub fn defaults() -> Result<Defaults> {
 /// # Errors
 ///
 /// [`Kind::Config`] with ssh's own words if it does not accept the config, or does not end in time.
-pub fn effective(config: Option<&Path>, host: &str) -> Result<Resolved> {
-    effective_within(config, host, TIMEOUT)
+pub fn effective(config: Option<&Path>, host: &str) -> Result<Options> {
+    resolve(config, host).map_err(|failure| *failure.error)
 }
 
-fn effective_within(config: Option<&Path>, host: &str, timeout: Duration) -> Result<Resolved> {
+/// As [`effective`], with the line of the config that ssh rejects.
+///
+/// # Errors
+///
+/// As [`effective`].
+pub fn resolve(config: Option<&Path>, host: &str) -> std::result::Result<Options, ConfigFailure> {
     let mut command = Command::new("ssh");
     if let Some(config) = config {
         command.arg("-F").arg(config);
     }
     command.args(["-G", "--", host]).env(HOOK_OFF, "1");
-    let outcome = run(&mut command, &format!("ssh -G {host}"), timeout)?;
+    let outcome = run(&mut command, &format!("ssh -G {host}"), TIMEOUT)?;
     if outcome.code == Some(0) {
         return Ok(parse_options(outcome.stdout.as_bytes()));
     }
     let mut lines = outcome.stderr.lines().filter(|line| !line.trim().is_empty());
     let line = lines.next().unwrap_or("no reason given").trim_end_matches('.');
-    Err(Error::new(Kind::Config, format!("ssh does not take the config: {line}")).cause(Cause::SshConfigBroken))
+    let error = Error::new(Kind::Config, format!("ssh does not take the config: {line}")).cause(Cause::SshConfigBroken);
+    Err(ConfigFailure { error: Box::new(error), complaint: config.and_then(|config| parse_complaint(line, config)) })
+}
+
+/// From `FILE line 3: no argument …` or `FILE: line 3: Bad configuration option: …` (readconf.c).
+fn parse_complaint(message: &str, config: &Path) -> Option<Complaint> {
+    let (_, rest) = message.split_once(&config.display().to_string())?;
+    let rest = rest.trim_start_matches([':', ' ']);
+    let numbered = rest.strip_prefix("line ").and_then(|rest| {
+        let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        Some((rest[..end].parse().ok()?, rest[end..].trim_start_matches([':', ' '])))
+    });
+    Some(match numbered {
+        Some((line, reason)) => Complaint { line: Some(line), reason: reason.to_owned() },
+        None => Complaint { line: None, reason: rest.to_owned() },
+    })
 }
 
 /// For a client that connects to nothing.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Runs ssh, in a process group of its own, which is killed when the time is over or when a signal ends this process.
-fn run(command: &mut Command, what: &str, timeout: Duration) -> Result<Outcome> {
+fn run(command: &mut Command, what: &str, timeout: Duration) -> Result<ProgramResult> {
     let outcome = limited::run(command, timeout).map_err(|error| {
         Error::new(Kind::Config, "there is no ssh on PATH that can be run")
             .hint("install the OpenSSH client")
             .because(error)
             .cause(Cause::NoSsh)
     })?;
-    if outcome.too_long {
+    if outcome.timed_out {
         let words = format!("{what} does not end within {} s", timeout.as_secs());
         return Err(Error::new(Kind::Config, words)
             .hint("look for a Match exec in your ssh config that hangs")
@@ -126,8 +167,8 @@ fn run(command: &mut Command, what: &str, timeout: Duration) -> Result<Outcome> 
     Ok(outcome)
 }
 
-fn parse_options(printed: &[u8]) -> Resolved {
-    let mut options = Resolved::new();
+fn parse_options(printed: &[u8]) -> Options {
+    let mut options = Options::new();
     for line in String::from_utf8_lossy(printed).lines() {
         let (keyword, value) = line.split_once(' ').unwrap_or((line, ""));
         options.entry(keyword.to_owned()).or_default().push(value.to_owned());
@@ -138,6 +179,19 @@ fn parse_options(printed: &[u8]) -> Resolved {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_complaint_has_the_line_of_the_named_config_only() {
+        let complaint = |message| parse_complaint(message, Path::new("/t/whole")).map(|one| (one.line, one.reason));
+        let bad = "Bad configuration option: forwardagnt";
+        assert_eq!(complaint("/t/whole: line 12: Bad configuration option: forwardagnt"), Some((Some(12), bad.into())));
+        assert_eq!(
+            complaint("/t/whole line 3: no argument after keyword \"port\""),
+            Some((Some(3), "no argument after keyword \"port\"".into()))
+        );
+        assert_eq!(complaint("Bad owner or permissions on /t/whole"), Some((None, String::new())));
+        assert_eq!(complaint("/h/.ssh/other line 3: no argument"), None);
+    }
 
     #[test]
     fn versions_of_all_makes_are_read() {

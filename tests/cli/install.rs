@@ -49,7 +49,7 @@ fn what_was_installed_is_removed_and_nothing_else() {
     let program = program.to_str().unwrap();
     world.run(program, &["init", "--profile", "prod", "--region", "eu-west-1"]).ok();
     assert!(world.read(".ssh/config").contains("Include"));
-    install(&world, &["--uninstall"]).says("took our part out of").ok();
+    install(&world, &["--uninstall"]).says("removed the lines of ssh-eic from").ok();
     assert!(!world.home().join(".ssh/config").exists());
     let left = ours(world.home());
     assert_eq!(left, [world.home().join(".config/ssh-eic/config.toml")]);

@@ -11,7 +11,7 @@ fn instances_that_share_127_0_0_1_are_told_apart() {
     world.eic(&["init", "--profile", "prod", "--region", "eu-west-1"]).ok();
     let story = world.eic(&["sync"]);
     story
-        .says(", by the user database, and not ")
+        .says("$HOME differs from your home in the user database: ssh reads ")
         .says(&format!("hint: ssh -F {}/.ssh/config NAME", world.home().display()));
     let shared = ["-o", "ControlMaster=auto", "-o", "ControlPersist=20"];
     for (name, id) in [("prod-web-1", &world.web1), ("prod-web-2", &world.web2), ("prod-web-1", &world.web1)] {

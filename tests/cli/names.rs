@@ -7,13 +7,12 @@ use std::process::Command;
 
 use proptest::prelude::*;
 use sandbox::{Change, Instance, State};
-use ssh_eic::discover::fleet::{self, Fleet, Plan};
-use ssh_eic::domain::fleet::{Instance as Described, Sighting};
+use ssh_eic::domain::discovery::{self, Fleet, FleetRequest};
+use ssh_eic::domain::fleet::{DiscoveredInstance, Instance as Described};
 use ssh_eic::domain::ids::{InstanceId, OsUser};
-use ssh_eic::domain::names::Past;
+use ssh_eic::domain::names::NameHistory;
 use ssh_eic::domain::render::{self, Settings};
 use ssh_eic::store::config;
-use ssh_eic::store::images::Images;
 
 use crate::world::World;
 
@@ -56,7 +55,7 @@ fn the_newest_of_a_group_has_the_bare_name_where_asked() {
     assert_eq!(world.ssh(&["asg", "echo $SSH_EIC_INSTANCE"]).ok().trim(), old);
     std::thread::sleep(std::time::Duration::from_millis(1100));
     let new = world.sandbox.add(member("10.0.4.2")).unwrap();
-    world.eic(&["sync"]).says(&format!("asg: {old} (111122223333) -> {new} (111122223333)"));
+    world.eic(&["sync"]).says(&format!("asg now means {new} (was {old})\n"));
     assert_eq!(world.ssh(&["asg", "echo $SSH_EIC_INSTANCE"]).ok().trim(), new);
     assert_eq!(world.ssh(&[&format!("asg-{}", &old[2..8]), "echo $SSH_EIC_INSTANCE"]).ok().trim(), old);
 }
@@ -67,12 +66,12 @@ fn a_name_stays_with_its_instance_and_every_move_is_printed() {
     let twin = world.sandbox.add(Instance::new("prod-web-1").address("10.0.4.1")).unwrap();
     world.sandbox.update(&world.web1, Change { state: Some(State::Stopped), ..Change::default() }).unwrap();
     let story = world.eic(&["sync"]);
-    assert!(story.ok().is_empty() && !story.stderr.contains("->"), "{story}");
+    assert!(story.ok().is_empty() && !story.stderr.contains("now means"), "{story}");
     let suffixed = format!("prod-web-1-{}", &twin[2..8]);
     assert_eq!(names(&world), format!("prod-web-1\n{suffixed}\nprod-web-2\n"));
     world.sandbox.update(&world.web1, Change { state: Some(State::Terminated), ..Change::default() }).unwrap();
     let story = world.eic(&["sync"]);
-    story.says(&format!("prod-web-1: {} (111122223333) -> {twin} (111122223333)", world.web1));
+    story.says(&format!("prod-web-1 now means {twin} (was {})\n", world.web1));
     // The suffixed name goes on working.
     assert_eq!(names(&world), format!("prod-web-1\n{suffixed}\nprod-web-2\n"));
     assert_eq!(world.ssh(&[&suffixed, "echo $SSH_EIC_INSTANCE"]).ok().trim(), twin);
@@ -98,7 +97,7 @@ fn a_name_goes_to_another_account_only_when_somebody_says_so() {
     story.fails_with(255).says(&format!("prod-web-1 was {} in account 111122223333", world.web1));
     story.says("ssh-eic sync --accept-moves");
     let story = world.eic(&["sync", "--accept-moves"]);
-    story.says(&format!("prod-web-1: {} (111122223333) -> {twin} (444455556666)", world.web1));
+    story.says(&format!("prod-web-1 now means {twin} of account 444455556666 (was {} of 111122223333)\n", world.web1));
     assert_eq!(world.ssh(&["prod-web-1", "echo $SSH_EIC_INSTANCE"]).ok().trim(), twin);
 }
 
@@ -114,8 +113,9 @@ fn a_move_in_the_background_is_told_by_the_next_connection_and_the_next_sync() {
         assert_eq!(world.ssh(&["prod-web-2", "echo $SSH_EIC_INSTANCE"]).says(&told).ok().trim(), new);
     }
     assert!(!world.ssh(&["prod-web-1", "true"]).stderr.contains("since the last refresh"));
-    world.eic(&["sync"]).says(&format!("prod-web-2: {} (111122223333) -> {new}", world.web2)).ok();
-    assert!(!world.eic(&["sync"]).stderr.contains("->"));
+    let moved = format!("prod-web-2 now means {new} (was {}, changed by a background sync)\n", world.web2);
+    world.eic(&["sync"]).says(&moved).ok();
+    assert!(!world.eic(&["sync"]).stderr.contains("now means"));
     assert!(!world.ssh(&["prod-web-2", "true"]).stderr.contains("since the last refresh"));
 }
 
@@ -157,10 +157,16 @@ fn what_the_user_reaches_already_is_not_taken() {
     world.write(".ssh/config", "Include conf.d/*\nHost own\n  HostName 192.0.2.7\n  User me\n");
     config(&world, "");
     let story = world.eic(&["sync"]);
-    for (name, place) in
-        [("own", "Host own ("), ("lab-7", "Host lab-* !lab-9 ("), ("known", ".ssh/known_hosts:1 leads there")]
-    {
-        story.says(&format!("{name} has an id suffix: ")).says(place);
+    let suffixed = |name: &str| {
+        let is_it = |alias: &&str| alias.starts_with(&format!("{name}-"));
+        names(&world).lines().find(is_it).unwrap_or_else(|| panic!("no {name}-\n{story}")).to_owned()
+    };
+    for (name, conflict) in [
+        ("own", "is your own Host (~/.ssh/config:3)"),
+        ("lab-7", "matches your own Host lab-* !lab-9 (~/.ssh/conf.d/lab:1)"),
+        ("known", "is in ~/.ssh/known_hosts:1"),
+    ] {
+        story.says(&format!("ssh-eic: {name} {conflict}; the instance is {}\n", suffixed(name)));
     }
     let own = names(&world);
     assert!(own.lines().any(|name| name == "free") && !own.lines().any(|name| name == "own"), "{own}");
@@ -184,7 +190,7 @@ fn tag() -> impl Strategy<Value = String> {
     ]
 }
 
-fn described(id: &str, name: &str, environment: &str, user: &str, port: &str, octet: u8) -> Sighting {
+fn described(id: &str, name: &str, environment: &str, user: &str, port: &str, octet: u8) -> DiscoveredInstance {
     let mut tags = BTreeMap::from([("Name".to_owned(), name.to_owned()), ("Env".to_owned(), environment.to_owned())]);
     for (key, value) in [("ssh-eic:user", user), ("ssh-eic:port", port)] {
         if !value.is_empty() {
@@ -207,22 +213,22 @@ fn described(id: &str, name: &str, environment: &str, user: &str, port: &str, oc
         dns: String::new(),
         tags,
     };
-    Sighting { source: 0, region: "eu-west-1".to_owned(), account: "111122223333".to_owned(), instance }
+    DiscoveredInstance { source: 0, region: "eu-west-1".to_owned(), account: "111122223333".to_owned(), instance }
 }
 
-fn fleet_of(sightings: Vec<Sighting>) -> Fleet {
+fn fleet_of(discovered: Vec<DiscoveredInstance>) -> Fleet {
     let config = config::parse("[[source]]\nalias = \"{Env}-{Name}.{az}\"\n", Path::new("c")).expect("a config");
-    let plan = Plan {
+    let request = FleetRequest {
         sources: &config.sources,
         rules: &[],
-        images: &Images::default(),
-        old: &[],
-        past: Past::new(),
-        taken: &|_, _| None,
+        image: &|_| None,
+        previous: &[],
+        history: NameHistory::new(),
+        conflict_of: &|_, _| None,
         accept_moves: false,
         now: 1,
     };
-    fleet::build(&plan, sightings, Vec::new())
+    discovery::build(&request, discovered, Vec::new())
 }
 
 fn resolved(config: &Path, name: &str) -> BTreeMap<String, String> {
@@ -276,8 +282,8 @@ proptest! {
             1..8,
         ),
     ) {
-        let sightings = pool.iter().map(|(id, (name, env, user, port, octet))| described(id, name, env, user, port, *octet));
-        let fleet = fleet_of(sightings.collect());
+        let discovered = pool.iter().map(|(id, (name, env, user, port, octet))| described(id, name, env, user, port, *octet));
+        let fleet = fleet_of(discovered.collect());
         let settings = Settings {
             binary: "/bin/true".to_owned(),
             flags: Vec::new(),
@@ -317,8 +323,8 @@ proptest! {
                 prop_assert!(read["proxycommand"].starts_with("'/bin/true' proxy "), "{}", read["proxycommand"]);
             }
         }
-        for why in &fleet.skipped {
-            prop_assert!(why.bytes().all(|b| (b' '..=b'~').contains(&b)), "{:?}", why);
+        for rejection in fleet.rejected.iter().map(ToString::to_string) {
+            prop_assert!(rejection.bytes().all(|b| (b' '..=b'~').contains(&b)), "{:?}", rejection);
         }
     }
 }
@@ -336,7 +342,7 @@ fn a_name_of_a_hashed_known_hosts_line_is_not_given_away() {
         world.sandbox.add(Instance::new(name).address(format!("10.0.77.{n}"))).unwrap();
     }
     let story = world.eic(&["sync"]);
-    story.says("known_hosts:1 leads there already").says("known_hosts:2 leads there already").ok();
+    story.says("is in ~/.ssh/known_hosts:1; the instance").says("is in ~/.ssh/known_hosts:2; the instance").ok();
     for name in ["gitlab", "GitLab", "forge"] {
         let options = world.ssh(&["-G", name]);
         assert!(!options.ok().contains("ssh-eic"), "{name} was given away\n{options}\n{story}");

@@ -34,7 +34,7 @@ fn all_is_gone_but_the_config_and_the_push_log() {
     world.nothing_lingers(Duration::from_secs(5));
     let (config, log) = (world.read(KEPT[1]), world.read(KEPT[3]));
     let story = world.eic(&["remove"]);
-    story.says("took our part out of").says("kept: ").says("remove --all").ok();
+    story.says("removed the lines of ssh-eic from").says("kept: ").says("remove --all").ok();
     assert_eq!(story.stdout, "");
     assert_eq!(left(&world), KEPT);
     assert!(!world.home().join(".ssh").exists(), "it was not there before");
@@ -129,7 +129,7 @@ fn a_second_remove_has_nothing_to_do() {
     for _ in 0..2 {
         let story = world.eic(&["remove"]);
         story.ok();
-        assert!(!story.stderr.contains("took our part"), "{story}");
+        assert!(!story.stderr.contains("removed the lines"), "{story}");
         before.assert_same(&Snapshot::of(world.home()), &story);
     }
     world.eic(&["remove", "--all"]).ok();

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use sandbox::{Change, Fail, Instance, State, Switches};
 
-use crate::world::{World, finish, spawn};
+use crate::world::{Story, World, finish, spawn};
 
 #[test]
 fn the_same_fleet_gives_the_same_bytes_and_nothing_is_written() {
@@ -78,7 +78,11 @@ fn states_windows_and_skipped_ones_are_told() {
     world.sandbox.add(Instance::new("bad").tag("ssh-eic:port", "22; rm").address("10.0.4.4")).unwrap();
     world.sandbox.add(Instance::new("").address("10.0.4.5")).unwrap();
     let story = world.eic(&["init", "--profile", "prod"]);
-    story.says("left out 1 Windows").says("tag ssh-eic:port is no port").says("without a name: 1 instance").ok();
+    story
+        .says("left out 1 Windows")
+        .says("tag ssh-eic:port is not a port number")
+        .says("without a name: 1 instance")
+        .ok();
     assert_eq!(world.eic(&["list", "--names"]).ok(), "old\nprod-web-1\nprod-web-2\n");
 }
 
@@ -386,4 +390,35 @@ fn a_trial_folder_of_a_killed_sync_is_removed_by_the_next_one() {
     world.write(".ssh/config", &config);
     world.eic(&["sync"]).ok();
     assert!(world.eic_folder().join("trial-of-mine").exists());
+}
+
+#[test]
+fn a_sync_ends_with_what_it_changed() {
+    let world = World::new();
+    let last = |story: &Story| story.stderr.lines().last().unwrap_or_default().to_owned();
+    world.sandbox.remove(&world.web1).unwrap();
+    world.sandbox.add(Instance::new("db").address("10.0.4.1")).unwrap();
+    let tags = std::collections::BTreeMap::from([("Name".to_owned(), Some("api".to_owned()))]);
+    world.sandbox.update(&world.web2, Change { tags, ..Change::default() }).unwrap();
+    let story = world.eic(&["sync"]);
+    story.says("ssh-eic: removed prod-web-1\n").says("ssh-eic: renamed prod-web-2 -> api\n").ok();
+    assert_eq!(last(&story), "ssh-eic: 2 hosts (+1 -1, 1 renamed) from prod", "{story}");
+    let story = world.eic(&["sync"]);
+    assert_eq!(last(&story), "ssh-eic: 2 hosts from prod", "{story}");
+}
+
+#[test]
+fn settings_that_match_nothing_are_warned_about() {
+    let world = World::bare();
+    let sync = |text: &str| {
+        world.write(".config/ssh-eic/config.toml", &format!("[[source]]\nprofile = \"prod\"\n{text}"));
+        world.eic(&["sync"])
+    };
+    sync("alias = \"{Naem}\"\n").says("ssh-eic: warning: prod: no instance has the tag Naem that alias names\n").ok();
+    sync("[[host]]\nmatch = \"prdo-*\"\nuser = \"deploy\"\n")
+        .says("ssh-eic: warning: [[host]] match prdo-* matches no host\n")
+        .ok();
+    let typo = "no instance has the tag Name = \"prod-wbe-1\"; did you mean \"prod-web-1\"?";
+    let story = sync("tags = { Name = \"prod-wbe-1\" }\n");
+    story.says(&format!("ssh-eic: warning: prod: no instance matches: {typo}\n")).ok();
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Past, Wish};
+use super::{AliasRequest, NameHistory};
 use crate::alias::{LONGEST, cut};
 use crate::ids::InstanceId;
 
@@ -10,51 +10,53 @@ use crate::ids::InstanceId;
 const SUFFIX: usize = 6;
 
 /// How many digits of its id each instance without a bare name gets, so that all names differ. An owner whose bare name
-/// spells out somebody's suffixed one loses it: a tag wins nothing by that.
+/// equals the suffixed name of another instance loses it.
 pub(super) fn make_distinct<'a>(
-    groups: &'a BTreeMap<String, Vec<&'a Wish>>,
+    groups: &'a BTreeMap<String, Vec<&'a AliasRequest>>,
     bases: &HashMap<&'a InstanceId, &'a str>,
-    owners: &mut BTreeMap<&'a str, &'a Wish>,
-    past: &Past,
+    owners: &mut BTreeMap<&'a str, &'a AliasRequest>,
+    history: &NameHistory,
 ) -> HashMap<&'a InstanceId, usize> {
     let mut digits: HashMap<&InstanceId, usize> = HashMap::new();
     for (base, group) in groups {
-        for wish in group.iter().filter(|wish| owners.get(base.as_str()).is_none_or(|owner| owner.id != wish.id)) {
-            digits.insert(&wish.id, usable(base, &wish.id, SUFFIX));
+        for request in
+            group.iter().filter(|request| owners.get(base.as_str()).is_none_or(|owner| owner.id != request.id))
+        {
+            digits.insert(&request.id, usable(base, &request.id, SUFFIX));
         }
     }
-    // A longer suffix that it had stays: nobody's name gets shorter because somebody else went.
-    for (name, holder) in past {
+    // A longer suffix stays: a name does not get shorter because another instance is gone.
+    for (name, holder) in history {
         if let (Some(now), Some(base)) = (digits.get_mut(&holder.id), bases.get(&holder.id)) {
             *now = (*now).max(suffix_length(name, base, &holder.id).unwrap_or(0));
         }
     }
     loop {
-        let mut claims: HashMap<String, Vec<(&'a Wish, &'a str)>> = HashMap::new();
+        let mut claims: HashMap<String, Vec<(&'a AliasRequest, &'a str)>> = HashMap::new();
         for (base, group) in groups {
-            for wish in group {
-                let name = digits.get(&wish.id).map_or_else(|| base.clone(), |n| with_suffix(base, &wish.id, *n));
-                claims.entry(name).or_default().push((wish, base));
+            for request in group {
+                let name = digits.get(&request.id).map_or_else(|| base.clone(), |n| with_suffix(base, &request.id, *n));
+                claims.entry(name).or_default().push((request, base));
             }
         }
         let mut changed = false;
         for (name, claimants) in claims.into_iter().filter(|(_, claimants)| claimants.len() > 1) {
-            let holder = past.get(&name).map(|holder| &holder.id);
-            let held = claimants.iter().any(|(wish, _)| Some(&wish.id) == holder);
-            let alone = claimants.iter().filter(|(wish, _)| digits.contains_key(&wish.id)).count() == 1;
-            for (wish, base) in claimants {
-                let keeps = if held { Some(&wish.id) == holder } else { alone && digits.contains_key(&wish.id) };
+            let holder = history.get(&name).map(|holder| &holder.id);
+            let held = claimants.iter().any(|(request, _)| Some(&request.id) == holder);
+            let alone = claimants.iter().filter(|(request, _)| digits.contains_key(&request.id)).count() == 1;
+            for (request, base) in claimants {
+                let keeps = if held { Some(&request.id) == holder } else { alone && digits.contains_key(&request.id) };
                 if keeps {
                     continue;
                 }
-                let before = digits.get(&wish.id).copied();
-                let more = before.map_or(SUFFIX, |digits| digits + 1).min(wish.id.digits().len());
-                let now = usable(base, &wish.id, more);
-                if owners.get(base).is_some_and(|owner| owner.id == wish.id) {
+                let before = digits.get(&request.id).copied();
+                let more = before.map_or(SUFFIX, |digits| digits + 1).min(request.id.digits().len());
+                let now = usable(base, &request.id, more);
+                if owners.get(base).is_some_and(|owner| owner.id == request.id) {
                     owners.remove(base);
                 }
                 changed |= before != Some(now);
-                digits.insert(&wish.id, now);
+                digits.insert(&request.id, now);
             }
         }
         if !changed {
@@ -63,7 +65,7 @@ pub(super) fn make_distinct<'a>(
     }
 }
 
-/// As many digits, or one more where the name would read as somebody's id.
+/// `digits`, or one more where the name would read as an instance id.
 fn usable(base: &str, id: &InstanceId, digits: usize) -> usize {
     let name = with_suffix(base, id, digits);
     if InstanceId::parse(&name).is_some() { (digits + 1).min(id.digits().len()) } else { digits }

@@ -15,6 +15,7 @@ use crate::fleet::Host;
 use crate::ids::OsUser;
 use crate::pattern;
 use crate::source::HostKeys;
+use crate::ssh_options::{self, Written};
 use crate::text::{shell_word, single_quoted};
 
 pub mod guard;
@@ -241,12 +242,12 @@ fn host_blocks(hosts: &[Host], bare_names: &[String], settings: &Settings) -> St
     for (set, names) in &sets {
         for line in name_lines(names) {
             let _ = writeln!(out, "Host {line}");
-            options(&mut out, set.options, settings);
-            login(&mut out, set.user, set.port);
+            write_lines(&mut out, options(set.options, settings));
+            write_lines(&mut out, login(set.user, set.port));
             let place = format!(" --region {} --source {}", word(set.region), word(set.source));
             let connection = flags(&set.connection.proxy_flags());
             let target = format!("{place}{connection} -- %k %h %p");
-            shared_as(&mut out, settings, set.user, "%k", Some(&target), set.connection.host_keys);
+            write_lines(&mut out, shared_as(settings, set.user, "%k", Some(&target), set.connection.host_keys));
         }
     }
     for line in name_lines(&bare_names.iter().map(String::as_str).collect::<Vec<_>>()) {
@@ -258,8 +259,14 @@ fn host_blocks(hosts: &[Host], bare_names: &[String], settings: &Settings) -> St
 
 /// The head of a host's block.
 pub(super) fn address(out: &mut String, host: &Host, names: &[&str]) {
+    let _ = writeln!(out, "Host {}", names.join(" "));
+    write_lines(out, addresses(host));
+}
+
+/// Where the host is and the name of its host key.
+pub(super) fn addresses(host: &Host) -> [Line; 2] {
     let address = host.address.as_deref().unwrap_or(host.id.as_str());
-    let _ = write!(out, "Host {}\n    HostName {address}\n    HostKeyAlias {}\n", names.join(" "), host.id);
+    [("HostName".to_owned(), address.to_owned()), ("HostKeyAlias".to_owned(), host.id.to_string())]
 }
 
 /// Names without an address and without a way around our proxy, which says whose they are and connects to none.
@@ -271,13 +278,21 @@ pub(super) fn bare(out: &mut String, names: &str, settings: &Settings, target: &
     );
 }
 
-/// What the user wants comes before ours, that of a `[[host]]` before that of all.
-pub(super) fn options(out: &mut String, of_host: &BTreeMap<String, String>, settings: &Settings) {
-    let own: BTreeSet<String> = of_host.keys().map(|keyword| keyword.to_ascii_lowercase()).collect();
-    let general = settings.options.iter().filter(|(keyword, _)| !own.contains(&keyword.to_ascii_lowercase()));
-    for (keyword, value) in of_host.iter().chain(general) {
+/// Keyword and value of one line of a block.
+pub(super) type Line = (String, String);
+
+/// Writes lines into a block.
+pub(super) fn write_lines(out: &mut String, lines: impl IntoIterator<Item = Line>) {
+    for (keyword, value) in lines {
         let _ = writeln!(out, "    {keyword} {value}");
     }
+}
+
+/// The options of config.toml, which come first: those of a `[[host]]`, then those for all hosts.
+pub(super) fn options(of_host: &BTreeMap<String, String>, settings: &Settings) -> Vec<Line> {
+    let own: BTreeSet<String> = of_host.keys().map(|keyword| keyword.to_ascii_lowercase()).collect();
+    let general = settings.options.iter().filter(|(keyword, _)| !own.contains(&keyword.to_ascii_lowercase()));
+    of_host.iter().chain(general).map(|(keyword, value)| (keyword.clone(), value.clone())).collect()
 }
 
 /// User, port and further options of an id.
@@ -298,24 +313,22 @@ fn id_blocks(out: &mut String, hosts: &[Host], settings: &Settings) {
     for ((user, port, of_host, host_keys), ids) in &others {
         for line in name_lines(ids) {
             let _ = writeln!(out, "Host {line}");
-            for (keyword, value) in *of_host {
-                let _ = writeln!(out, "    {keyword} {value}");
-            }
-            login(out, user, *port);
+            write_lines(out, of_host.iter().map(|(keyword, value)| (keyword.clone(), value.clone())));
+            write_lines(out, login(user, *port));
             if strict_checking(*host_keys) != ACCEPT_NEW {
                 let _ = writeln!(out, "    StrictHostKeyChecking {}", strict_checking(*host_keys));
             }
         }
     }
     let _ = writeln!(out, "Host {}", id_patterns());
-    options(out, &BTreeMap::new(), settings);
-    login(out, user.as_str(), *port);
+    write_lines(out, options(&BTreeMap::new(), settings));
+    write_lines(out, login(user.as_str(), *port));
     // Without a ProxyCommand: a Host line cannot exclude a newline, so the one in `ids` is for exact ids.
-    shared_as(out, settings, user.as_str(), "%k", None, HostKeys::AcceptNew);
+    write_lines(out, shared_as(settings, user.as_str(), "%k", None, HostKeys::AcceptNew));
 }
 
-pub(super) fn login(out: &mut String, user: &str, port: u16) {
-    let _ = write!(out, "    User {user}\n    Port {port}\n");
+pub(super) fn login(user: &str, port: u16) -> [Line; 2] {
+    [("User".to_owned(), user.to_owned()), ("Port".to_owned(), port.to_string())]
 }
 
 /// `StrictHostKeyChecking`: ssh may not accept an unknown key where the proxy does not.
@@ -330,14 +343,7 @@ const ACCEPT_NEW: &str = "accept-new";
 
 /// The options that hosts share. `id` names the instance in paths: a token, or a literal. `target` ends the part of the
 /// ProxyCommand before the user; it contains `--`, because a user name must not be read as a flag.
-pub(super) fn shared_as(
-    out: &mut String,
-    settings: &Settings,
-    user: &str,
-    id: &str,
-    target: Option<&str>,
-    mode: HostKeys,
-) {
+pub(super) fn shared_as(settings: &Settings, user: &str, id: &str, target: Option<&str>, mode: HostKeys) -> Vec<Line> {
     let Settings { folder, known_hosts, .. } = settings;
     let own = |name: &str| quoted(&percent_doubled(&format!("{folder}/{name}")));
     let key = quoted(&format!("{}/keys/{id}", percent_doubled(folder)));
@@ -345,25 +351,22 @@ pub(super) fn shared_as(
     let known: Vec<String> = known_hosts.iter().map(|path| quoted(&percent_doubled(path))).collect();
     let known = [vec![own("known_hosts"), own("known_hosts.console")], known].concat().join(" ");
     let program = program(settings);
-    let proxy = target.map(|target| format!("    ProxyCommand {program} proxy{target} '%r'\n")).unwrap_or_default();
-    let _ = write!(
-        out,
-        "    IdentityFile {key}
-{proxy}    ProxyUseFdpass no
-    ControlPath {control_path}
-    IdentitiesOnly yes
-    AddKeysToAgent no
-    PubkeyAuthentication yes
-    PreferredAuthentications publickey,keyboard-interactive
-    UserKnownHostsFile {known}
-    HashKnownHosts no
-    StrictHostKeyChecking {}
-",
-        strict_checking(mode)
-    );
-    if let Some(persist) = &settings.control_persist {
-        let _ = write!(out, "    ControlMaster auto\n    ControlPersist {persist}\n");
-    }
+    let proxy = target.map(|target| format!("{program} proxy{target} '%r'"));
+    let line = |option: &ssh_options::SshOption| {
+        let value = match (option.written, option.keyword) {
+            (Written::Nothing | Written::OfHost, _) => None,
+            (Written::Fixed(value), _) => Some(value),
+            (Written::Computed, "IdentityFile") => Some(key.as_str()),
+            (Written::Computed, "ProxyCommand") => proxy.as_deref(),
+            (Written::Computed, "ControlPath") => Some(control_path.as_str()),
+            (Written::Computed, "UserKnownHostsFile") => Some(known.as_str()),
+            (Written::Computed, "StrictHostKeyChecking") => Some(strict_checking(mode)),
+            (Written::Computed, "ControlMaster") => settings.control_persist.as_ref().map(|_| "auto"),
+            (Written::Computed, _) => settings.control_persist.as_deref(),
+        };
+        value.map(|value| (option.keyword.to_owned(), value.to_owned()))
+    };
+    ssh_options::OPTIONS.iter().filter_map(line).collect()
 }
 
 /// By instance, so that two instances with one private address never share a master.

@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use crate::digest;
+use crate::own_config::{arguments_of, raw_lines, split_keyword};
 use crate::render::PERCENT_RANGE;
 
 const BEGIN: &str = "# >>> ssh-eic";
@@ -185,10 +186,8 @@ fn find(config: &[u8], line: &str) -> Result<Vec<Own>, Trouble> {
     let mut found = Vec::new();
     let mut outer = None;
     let mut open: Option<(usize, usize, usize)> = None;
-    let mut at = 0;
-    for (number, present) in (1..).zip(config.split_inclusive(|&b| b == b'\n')) {
-        let (start, end) = (at, at + present.len());
-        at = end;
+    for (number, Range { start, end }) in raw_lines(config) {
+        let present = &config[start..end];
         let own = |from: usize, first: usize| Own {
             bytes: from..end,
             misplaced: outer.map(|block| Trouble::Misplaced { line: first, block }),
@@ -229,10 +228,6 @@ fn without(config: &[u8], found: &[Own]) -> Vec<u8> {
     }
     kept.extend_from_slice(&config[at..]);
     kept
-}
-
-fn trimmed(line: &[u8]) -> &[u8] {
-    line.trim_ascii()
 }
 
 /// An Include whose first file is ours: the one that is included now, or the first of those that were before.
@@ -279,42 +274,14 @@ fn folder(path: &[u8]) -> &[u8] {
     &path[..path.iter().rposition(|&b| b == b'/').unwrap_or(0)]
 }
 
-/// The arguments of an Include line, double quotes taken off as readconf.c does; none for any other line.
+/// The paths of an Include line; none for any other line.
 fn included(line: &[u8]) -> Vec<Vec<u8>> {
-    let line = trimmed(line);
-    let Some((keyword, mut rest)) = line.split_at_checked("Include".len()) else { return Vec::new() };
-    if !keyword.eq_ignore_ascii_case(b"include") || !rest.first().is_some_and(|b| b.is_ascii_whitespace() || *b == b'=')
-    {
-        return Vec::new();
-    }
-    rest = rest.trim_ascii_start();
-    rest = rest.strip_prefix(b"=").unwrap_or(rest);
-    let mut arguments = Vec::new();
-    loop {
-        rest = rest.trim_ascii_start();
-        let (argument, after) = match rest.first() {
-            None => return arguments,
-            Some(b'"') => split_once(&rest[1..], |b| b == b'"'),
-            Some(_) => split_once(rest, |b| b.is_ascii_whitespace()),
-        };
-        arguments.push(argument.to_vec());
-        rest = after;
-    }
-}
-
-/// What is before the first byte that fits, and what is behind it.
-fn split_once(text: &[u8], fits: impl Fn(u8) -> bool) -> (&[u8], &[u8]) {
-    match text.iter().position(|&b| fits(b)) {
-        Some(at) => (&text[..at], &text[at + 1..]),
-        None => (text, b""),
-    }
+    let paths = arguments_of(line, "Include").unwrap_or_default();
+    paths.into_iter().map(String::into_bytes).collect()
 }
 
 fn starts_block(line: &[u8]) -> bool {
-    let line = trimmed(line);
-    let line = line.strip_prefix(b"\"").unwrap_or(line);
-    let end = line.iter().position(|b| b.is_ascii_whitespace() || matches!(b, b'=' | b'"')).unwrap_or(line.len());
-    let keyword = &line[..end];
+    let keyword = split_keyword(line).map_or(&b""[..], |(keyword, _)| keyword);
     keyword.eq_ignore_ascii_case(b"host") || keyword.eq_ignore_ascii_case(b"match")
 }
 

@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use crate::cli::{self, Column};
 use crate::command::{Context, Exit, print, print_json};
+use crate::discover::discovery::{self, DiscoveryRequest};
 use crate::discover::failures;
-use crate::discover::survey::{self, Look};
 use crate::domain::fleet::Host;
 use crate::domain::ids::InstanceId;
 use crate::domain::source::{HostKeys, Route};
@@ -126,7 +126,7 @@ fn query(context: &Context) -> Result<Listing> {
     let paths = &context.paths;
     let config = config::load(&paths.config, &paths.machine_config)?;
     let index = Index::open(&paths.index())?;
-    let found = survey::look(&Look {
+    let found = discovery::discover(&DiscoveryRequest {
         paths,
         config: &config,
         only: None,

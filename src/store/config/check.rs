@@ -12,29 +12,8 @@ use crate::domain::connection_options::{LONGEST_TUNNEL, parse_tunnel_duration};
 use crate::domain::identity::Role;
 use crate::domain::ids::{OsUser, is_account, is_region};
 use crate::domain::source::{Accounts, AddressKind, Duplicates, HostKeys, LISTED_STATES, Regions, Route, Source, Who};
-use crate::domain::{duration, keywords, render};
+use crate::domain::{duration, render, ssh_options};
 use crate::error::Result;
-
-/// Options that the connection depends on: with another value the host would be unreachable, or another host would be
-/// reached. Each with what to write instead.
-const RESERVED: [(&str, &str); 16] = [
-    ("host", "write a [[host]] table"),
-    ("match", "write a [[host]] table"),
-    ("include", "include the file in your own ssh config"),
-    ("hostname", "it is the instance's address"),
-    ("hostkeyalias", "it is the instance's id"),
-    ("user", "set user next to options"),
-    ("port", "set port next to options"),
-    ("proxycommand", "it connects to the instance"),
-    ("proxyjump", "set route = \"jump:HOST\" next to options"),
-    ("proxyusefdpass", "it would bypass the proxy"),
-    ("controlpath", "it keeps instances apart; set control_persist in [ssh]"),
-    ("controlmaster", "set control_persist in [ssh]"),
-    ("identitiesonly", "without it the agent's keys use up the server's login attempts"),
-    ("pubkeyauthentication", "the login depends on it"),
-    ("preferredauthentications", "the login depends on it"),
-    ("canonicalizehostname", "set it in your own ssh config"),
-];
 
 pub(super) fn config(raw: Raw) -> Result<Config> {
     let written = if raw.source.is_empty() { vec![RawSource::default()] } else { raw.source };
@@ -119,16 +98,15 @@ fn ssh(raw: &RawSsh) -> Result<()> {
 /// Values are left to `ssh -G`, at sync; so are keywords that are neither known nor similar to a known one.
 fn options(options: Option<&Located<Options>>) -> Result<()> {
     for (keyword, Located { value, place }) in options.into_iter().flat_map(|options| &options.value) {
-        let lower = keyword.to_ascii_lowercase();
         if keyword.is_empty() || !keyword.bytes().all(|b| b.is_ascii_alphanumeric()) {
             return Err(place.error(format!("options: {keyword:?} is not a keyword of ssh_config")));
         }
-        if let Some((_, instead)) = RESERVED.iter().find(|(reserved, _)| *reserved == lower) {
+        if let Some(instead) = ssh_options::find(keyword).and_then(|option| option.refused) {
             return Err(place
                 .error(format!("options: {keyword} cannot be set here"))
                 .hint(format!("{instead} ({keyword} is written by ssh-eic)")));
         }
-        if let Some(near) = keywords::correction(keyword) {
+        if let Some(near) = ssh_options::correction(keyword) {
             return Err(place.error(format!("unknown ssh option {keyword}; did you mean {near}?")));
         }
         if value.trim().is_empty() || value.chars().any(char::is_control) {

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::fleet::Host;
+use crate::domain::fleet::{Host, Verdict};
 use crate::domain::identity::Identity;
-use crate::domain::ids::{InstanceId, OsUser};
-use crate::domain::names::{Holder, Past, Shared};
+use crate::domain::ids::InstanceId;
+use crate::domain::names::{Holder, NameHistory, Shared};
 use crate::domain::source::{AddressKind, KeyType};
 
 /// What keys of other things begin with; no name can have these.
@@ -78,62 +78,10 @@ pub struct Proven {
     /// A digest of what the user and the system have written, and of what all of ours share.
     pub surroundings: String,
     /// By a digest of each set of options.
-    pub sets: BTreeMap<String, Finding>,
+    pub sets: BTreeMap<String, Verdict>,
 }
 
-/// What holds for the hosts of one set of options, according to the user's whole config.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Finding {
-    /// Another ProxyCommand or ProxyJump wins.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub overridden: bool,
-    /// The ConnectTimeout that applies, in seconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub connect_timeout: Option<u32>,
-    /// The `ConnectionAttempts` that apply, if more than one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub connection_attempts: Option<u32>,
-    /// `LogLevel QUIET` applies.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub quiet: bool,
-}
-
-/// What the next sync has to know of a host: a tenth of it.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Known {
-    /// The name to type.
-    #[serde(default)]
-    pub alias: Option<String>,
-    /// Further names.
-    #[serde(default)]
-    pub names: Vec<String>,
-    /// The instance.
-    pub id: InstanceId,
-    /// The OS user.
-    pub user: OsUser,
-    /// The account.
-    pub account: String,
-    /// The image.
-    #[serde(default)]
-    pub image: String,
-}
-
-impl Known {
-    /// Of a host.
-    #[must_use]
-    pub fn of(host: &Host) -> Self {
-        Self {
-            alias: host.alias.clone(),
-            names: host.names.clone(),
-            id: host.id.clone(),
-            user: host.user.clone(),
-            account: host.account.clone(),
-            image: host.image.clone(),
-        }
-    }
-}
-
-/// Everything that an index holds, its hosts as wholes or as [`Known`].
+/// Everything that an index holds, its hosts whole or as `PreviousHost`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Content<H = Host> {
     /// In any order.
@@ -143,7 +91,7 @@ pub struct Content<H = Host> {
     /// Each bare name in all its spellings.
     pub shared: BTreeMap<String, Shared>,
     /// Names of instances that are not listed, or gone.
-    pub memory: Past,
+    pub memory: NameHistory,
     /// What was proven.
     pub proven: Proven,
     /// Moves that nobody has read of, by the instance that has the name now.
@@ -158,7 +106,7 @@ impl<H> Default for Content<H> {
             hosts: Vec::new(),
             sources: Vec::new(),
             shared: BTreeMap::new(),
-            memory: Past::new(),
+            memory: NameHistory::new(),
             proven: Proven::default(),
             untold: BTreeMap::new(),
             damaged: 0,

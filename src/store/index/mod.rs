@@ -28,7 +28,9 @@ mod content;
 #[cfg(test)]
 mod tests;
 
-pub use content::{Content, Finding, Known, Proven, SourceRecord, UntoldMove};
+// For `connect`, until it uses the name of the domain.
+pub use crate::domain::fleet::PreviousHost as Known;
+pub use content::{Content, Proven, SourceRecord, UntoldMove};
 use content::{PROVEN, REMEMBERED, SHARED, SOURCE, UNTOLD};
 
 /// Format of the file; another one is read as no index, and the next sync writes it anew.
@@ -234,7 +236,7 @@ impl Index {
             return Err(damaged());
         }
         let mut hosts = content.hosts;
-        hosts.sort_by_cached_key(Host::place);
+        hosts.sort_unstable_by(Host::order);
         Ok(hosts)
     }
 

@@ -2,7 +2,7 @@ use super::*;
 use crate::domain::connection_options::ConnectionOptions;
 use crate::domain::fleet::samples;
 use crate::domain::identity::Identity;
-use crate::domain::names::Past;
+use crate::domain::names::NameHistory;
 use crate::domain::source::{AddressKind, KeyType};
 
 fn host(n: usize, tag: &str) -> Host {
@@ -29,7 +29,7 @@ fn others() -> Content {
         hosts: Vec::new(),
         sources: vec![source],
         shared: BTreeMap::from([("web".to_owned(), Shared::By(vec![id]))]),
-        memory: Past::from([("old".to_owned(), holder)]),
+        memory: NameHistory::from([("old".to_owned(), holder)]),
         proven: Proven { generated: "g".to_owned(), ..Proven::default() },
         untold: BTreeMap::new(),
         damaged: 0,

@@ -241,10 +241,10 @@ fn a_line_that_is_saved_while_a_sync_runs_is_not_lost() {
 
 #[test]
 fn a_missing_ssh_folder_is_made_for_its_owner_alone() {
-    for more in ["", INLINE] {
+    for (more, part) in [("", "an Include line"), (INLINE, "a block")] {
         let world = World::bare();
         configure(&world, more);
-        world.eic(&["sync"]).says("added our part to").ok();
+        world.eic(&["sync"]).says(&format!("ssh-eic: added {part} to ~/.ssh/config\n")).ok();
         assert_eq!(mode(&world.home().join(".ssh")), 0o700);
         assert_eq!(mode(&world.home().join(".ssh/config")), 0o600);
         for folder in ["keys", "cm"] {
