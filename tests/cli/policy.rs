@@ -102,17 +102,17 @@ fn the_name_of_an_image_never_has_root_allowed() {
     world.write(CONFIG, SOURCE);
     world.eic(&["sync"]).ok();
     assert!(world.eic(&["list", "odd", "--json"]).ok().contains("\"root\""), "the image does say so");
-    let story = world.eic(&["policy"]);
-    let printed = serde_json::from_str(story.ok()).expect("JSON");
-    assert_eq!(users_everywhere(&printed), BTreeSet::from(["ec2-user"]), "{story}");
-    story.says("the OS user of odd,").says("user = \"root\"").says("ssh-eic:user = root");
+    let output = world.eic(&["policy"]);
+    let printed = serde_json::from_str(output.ok()).expect("JSON");
+    assert_eq!(users_everywhere(&printed), BTreeSet::from(["ec2-user"]), "{output}");
+    output.says("the OS user of odd,").says("user = \"root\"").says("ssh-eic:user = root");
 
     world.write(CONFIG, &format!("{SOURCE}user = \"root\"\n"));
     world.eic(&["sync"]).ok();
-    let story = world.eic(&["policy"]);
-    let printed = serde_json::from_str(story.ok()).expect("JSON");
-    assert_eq!(users_everywhere(&printed), BTreeSet::from(["root"]), "{story}");
-    assert_eq!(story.stderr, "", "who wrote it knows it");
+    let output = world.eic(&["policy"]);
+    let printed = serde_json::from_str(output.ok()).expect("JSON");
+    assert_eq!(users_everywhere(&printed), BTreeSet::from(["root"]), "{output}");
+    assert_eq!(output.stderr, "", "who wrote it knows it");
 }
 
 #[test]
@@ -121,10 +121,10 @@ fn a_user_of_a_host_block_is_allowed_and_it_is_said_where_even_with_q() {
     world.write(CONFIG, &format!("{SOURCE}[[host]]\nmatch = \"prod-web-1\"\nuser = \"root\"\n"));
     world.eic(&["sync"]).ok();
     for args in [&["policy"][..], &["-q", "policy"]] {
-        let story = world.eic(args);
-        let printed = serde_json::from_str(story.ok()).expect("JSON");
-        assert_eq!(users_everywhere(&printed), BTreeSet::from(["ec2-user", "root"]), "{story}");
-        story.says("\"root\", the user of a [[host]], is allowed on all instances of source \"prod\"");
+        let output = world.eic(args);
+        let printed = serde_json::from_str(output.ok()).expect("JSON");
+        assert_eq!(users_everywhere(&printed), BTreeSet::from(["ec2-user", "root"]), "{output}");
+        output.says("\"root\", the user of a [[host]], is allowed on all instances of source \"prod\"");
     }
 }
 
@@ -134,11 +134,11 @@ fn filters_of_which_nothing_would_be_left_are_refused() {
     world.sandbox.add(Instance::new("odd").address("10.0.4.1").tag("日本", "x").tag("Role", "web")).unwrap();
     world.write(CONFIG, &format!("{SOURCE}tags = {{ \"日本\" = \"x\" }}\n"));
     world.eic(&["sync"]).ok();
-    let story = world.eic(&["policy"]);
-    story.fails_with(2).says("\"日本\" is left out");
-    assert_eq!(story.stdout, "");
+    let output = world.eic(&["policy"]);
+    output.fails_with(2).says("\"日本\" is left out");
+    assert_eq!(output.stdout, "");
     world.write(CONFIG, &format!("{SOURCE}tags = {{ \"日本\" = \"x\", Role = \"web\" }}\n"));
     world.eic(&["sync"]).ok();
-    let story = world.eic(&["-q", "policy"]);
-    story.says("the policy allows more than the config asks for").says("\"日本\" is left out").ok();
+    let output = world.eic(&["-q", "policy"]);
+    output.says("the policy allows more than the config asks for").says("\"日本\" is left out").ok();
 }

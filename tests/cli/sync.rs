@@ -55,8 +55,8 @@ fn a_source_that_fails_keeps_its_hosts_and_does_not_stop_the_others() {
     world.sandbox.add(Instance::new("prod-new").address("10.0.9.9")).unwrap();
     let deny = vec![format!("DescribeInstances@{}", sandbox::STAGING_ACCOUNT)];
     world.sandbox.switches(Switches { deny: Some(deny), ..Switches::default() }).unwrap();
-    let story = world.eic(&["sync"]);
-    story.fails_with(6).says("source \"staging\": AWS denies ec2:DescribeInstances").says("stay as they were");
+    let output = world.eic(&["sync"]);
+    output.fails_with(6).says("source \"staging\": AWS denies ec2:DescribeInstances").says("stay as they were");
     assert_eq!(world.eic(&["list", "--names"]).ok(), "prod-new\nprod-web-1\nprod-web-2\nstage-web\n");
 }
 
@@ -77,8 +77,8 @@ fn states_windows_and_skipped_ones_are_told() {
     world.sandbox.add(Instance::new("desktop").windows().address("10.0.4.3")).unwrap();
     world.sandbox.add(Instance::new("bad").tag("ssh-eic:port", "22; rm").address("10.0.4.4")).unwrap();
     world.sandbox.add(Instance::new("").address("10.0.4.5")).unwrap();
-    let story = world.eic(&["init", "--profile", "prod"]);
-    story.says("left out 1 Windows").says("tag ssh-eic:port is no port").says("without a name: 1 instance").ok();
+    let output = world.eic(&["init", "--profile", "prod"]);
+    output.says("left out 1 Windows").says("tag ssh-eic:port is no port").says("without a name: 1 instance").ok();
     assert_eq!(world.eic(&["list", "--names"]).ok(), "old\nprod-web-1\nprod-web-2\n");
 }
 
@@ -267,9 +267,9 @@ fn a_required_rsa_size_that_excludes_the_generated_key_is_reported() {
     let config = world.read(".config/ssh-eic/config.toml");
     let own = world.read(".ssh/config");
     world.write(".ssh/config", &format!("{own}Host *\n    RequiredRSASize 3072\n"));
-    let story = world.eic(&["sync"]);
-    story.ok();
-    assert!(!story.stderr.contains("RequiredRSASize"), "the keys are Ed25519\n{story}");
+    let output = world.eic(&["sync"]);
+    output.ok();
+    assert!(!output.stderr.contains("RequiredRSASize"), "the keys are Ed25519\n{output}");
     world.write(".config/ssh-eic/config.toml", &format!("[defaults]\nkey_type = \"rsa\"\n{config}"));
     world.write(".ssh/config", &format!("{own}# rsa\nHost *\n    RequiredRSASize 3072\n"));
     world.eic(&["sync"]).says("RequiredRSASize 3072, so that our RSA key of 2048 bits is not offered").ok();
@@ -333,8 +333,8 @@ fn a_sync_that_is_ended_by_a_signal_leaves_no_process_behind() {
             let pid = pid.and_then(rustix::process::Pid::from_raw).expect("a process id");
             rustix::process::kill_process(pid, signal).expect("a signal");
         }
-        let story = crate::world::finish(child, "ssh-eic sync".to_owned(), start);
-        assert_ne!(story.code, Some(0), "{story}");
+        let output = crate::world::finish(child, "ssh-eic sync".to_owned(), start);
+        assert_ne!(output.code, Some(0), "{output}");
         is_gone_soon(&world);
     }
 }

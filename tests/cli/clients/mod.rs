@@ -48,8 +48,8 @@ fn a_jump_through_one_instance_reaches_another() {
         return;
     }
     let world = World::new();
-    let story = world.ssh(&["-J", "prod-web-1", "prod-web-2", "echo $SSH_EIC_INSTANCE"]);
-    assert_eq!(story.ok(), format!("{}\n", world.web2));
+    let output = world.ssh(&["-J", "prod-web-1", "prod-web-2", "echo $SSH_EIC_INSTANCE"]);
+    assert_eq!(output.ok(), format!("{}\n", world.web2));
     let mut pushed: Vec<String> =
         world.pushes().iter().map(|p| p.params["InstanceId"].as_str().unwrap().to_owned()).collect();
     pushed.sort();

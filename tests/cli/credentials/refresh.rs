@@ -171,14 +171,14 @@ fn a_refresh_that_is_refused_is_reported_as_a_session_that_has_expired() {
     let fail = Fail { status: 400, code: "InvalidGrantException".into(), message: String::new(), times: None };
     let fail = [("CreateToken".to_owned(), fail)].into();
     world.sandbox.switches(Switches { fail, ..Switches::default() }).unwrap();
-    let story = world.ssh(&["host-0", "true"]);
-    story.fails_with(255).says("the SSO session \"corp\" has expired").says("aws sso login --sso-session corp");
+    let output = world.ssh(&["host-0", "true"]);
+    output.fails_with(255).says("the SSO session \"corp\" has expired").says("aws sso login --sso-session corp");
     let fail = Fail { status: 503, code: "Unavailable".into(), message: String::new(), times: None };
     let fail = [("CreateToken".to_owned(), fail)].into();
     world.sandbox.switches(Switches { fail, ..Switches::default() }).unwrap();
-    let story = world.ssh(&["host-1", "true"]);
-    story.fails_with(255).says("Identity Center");
-    assert!(!story.stderr.contains("aws sso login"), "{story}");
+    let output = world.ssh(&["host-1", "true"]);
+    output.fails_with(255).says("Identity Center");
+    assert!(!output.stderr.contains("aws sso login"), "{output}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use sandbox::{Instance, Switches};
 use serde_json::Value;
 
-use crate::world::{Story, World, can_have_namespaces, finish, spawn};
+use crate::world::{CommandOutput, World, can_have_namespaces, finish, spawn};
 
 mod aws;
 mod login;
@@ -21,8 +21,8 @@ mod options;
 
 /// What the doctor says, as JSON and for people.
 pub(crate) struct Diagnosis {
-    json: Story,
-    human: Story,
+    json: CommandOutput,
+    human: CommandOutput,
     findings: Vec<Value>,
 }
 
@@ -172,12 +172,12 @@ fn of_two_faults_the_first_is_named_and_nothing_behind_it_is_guessed() {
 #[test]
 fn quiet_says_problems_only() {
     let Some(world) = world() else { return };
-    let story = world.eic(&["doctor", "-q", "prod-web-1"]);
-    assert_eq!((story.ok(), story.stderr.as_str()), ("", ""));
+    let output = world.eic(&["doctor", "-q", "prod-web-1"]);
+    assert_eq!((output.ok(), output.stderr.as_str()), ("", ""));
     world.write(".ssh/config", "");
-    let story = world.eic(&["doctor", "-q"]);
-    story.fails_with(1);
-    assert!(story.stdout.lines().count() == 1 && story.stdout.starts_with("problem  include"), "{story}");
+    let output = world.eic(&["doctor", "-q"]);
+    output.fails_with(1);
+    assert!(output.stdout.lines().count() == 1 && output.stdout.starts_with("problem  include"), "{output}");
 }
 
 #[test]

@@ -7,8 +7,8 @@ use crate::world::{World, can_have_namespaces};
 
 /// What `ssh -G` says of one option.
 fn option(world: &World, host: &str, keyword: &str) -> String {
-    let story = world.ssh(&["-G", host]);
-    let values = story.ok().lines().filter_map(|line| line.strip_prefix(keyword)?.strip_prefix(' '));
+    let output = world.ssh(&["-G", host]);
+    let values = output.ok().lines().filter_map(|line| line.strip_prefix(keyword)?.strip_prefix(' '));
     values.collect::<Vec<_>>().join("\n")
 }
 
@@ -148,9 +148,9 @@ fn images_that_may_not_be_described_leave_the_users_of_before() {
     world.sandbox.add(away("new", UBUNTU)).unwrap();
     let deny = Some(vec!["DescribeImages".to_owned()]);
     world.sandbox.switches(Switches { deny, ..Switches::default() }).unwrap();
-    let story = world.eic(&["sync"]);
-    story.says("warning: AWS denies ec2:DescribeImages").says("set user in config.toml").ok();
-    assert_eq!(story.stderr.matches("DescribeImages").count(), 1, "{story}");
+    let output = world.eic(&["sync"]);
+    output.says("warning: AWS denies ec2:DescribeImages").says("set user in config.toml").ok();
+    assert_eq!(output.stderr.matches("DescribeImages").count(), 1, "{output}");
     assert_eq!((option(&world, "old", "user"), option(&world, "new", "user")), ("ubuntu".into(), "ec2-user".into()));
     world.sandbox.reset_switches().unwrap();
     world.eic(&["sync"]).ok();
