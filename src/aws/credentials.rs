@@ -7,78 +7,31 @@
 use std::path::Path;
 use std::time::Duration;
 
+use aws_config::SdkConfig;
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
-use aws_config::environment::EnvironmentVariableRegionProvider;
-use aws_config::imds;
-use aws_config::meta::region::RegionProviderChain;
-use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
+use aws_config::profile::ProfileFileCredentialsProvider;
 use aws_config::provider_config::ProviderConfig;
 use aws_config::sts::AssumeRoleProvider;
-use aws_config::{Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_smithy_types::error::display::DisplayErrorContext;
 
 use crate::aws::chain::Chain;
-use crate::aws::client::{self, Patience};
+use crate::aws::client::{self, RequestLimits};
+use crate::aws::credential_cache;
 use crate::aws::failure::{self, Explained};
-use crate::aws::kept;
 use crate::aws::profiles::{Profiles, Settings};
+pub use crate::aws::session::{Session, described};
 use crate::aws::sso::RoleCredentials;
+use crate::aws::{default_region, http};
 use crate::domain::diagnosis::Cause;
 use crate::domain::identity::{Identity, SsoRole, shell_word};
 use crate::domain::ids::{is_account, is_region};
 use crate::error::{Error, Kind, Result};
-use crate::store::credentials::Entry;
 
-/// Instance metadata is asked last; off EC2 nobody answers, and the words have to come soon.
-const METADATA_PATIENCE: Duration = Duration::from_millis(600);
-/// For providers that ask servers or run programs.
-const PROVIDER_PATIENCE: Duration = Duration::from_secs(20);
-
-/// The identity in a message.
-#[must_use]
-pub fn described(identity: &Identity) -> String {
-    match (&identity.profile, &identity.sso) {
-        (Some(profile), _) => format!("profile {profile:?}"),
-        (None, Some(SsoRole { session, account, role })) => {
-            format!("role {role:?} in account {account} (SSO session {session:?})")
-        }
-        (None, None) => match crate::sys::environment::variable("AWS_PROFILE") {
-            Some(profile) => format!("the environment or profile {}", profile.to_string_lossy()),
-            None => "the environment or the default profile".to_owned(),
-        },
-    }
-}
-
-/// An identity that can sign, for one region.
-#[derive(Debug, Clone)]
-pub struct Session {
-    /// For building clients.
-    pub config: SdkConfig,
-    /// The region it is for.
-    pub region: String,
-    /// The access key id that signs.
-    pub access_key: String,
-    /// The account, where the credentials tell it.
-    pub account: Option<String>,
-    /// For messages and hints.
-    pub identity: Identity,
-    /// Where the credentials are kept between processes.
-    pub kept: Option<Entry>,
-    /// Where keys are pushed, if the profile names a place of its own for that.
-    pub push_endpoint: Option<String>,
-}
-
-impl Session {
-    /// The same identity in another region.
-    #[must_use]
-    pub fn in_region(&self, region: &str) -> Self {
-        let config = self.config.clone().into_builder().region(Region::new(region.to_owned())).build();
-        Self { config, region: region.to_owned(), ..self.clone() }
-    }
-}
+/// For providers that send requests or run programs.
+const PROVIDER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Resolves credentials and region. `cache` is the folder in which temporary credentials are kept, if they are.
 ///
@@ -88,10 +41,10 @@ impl Session {
 pub async fn open(
     identity: &Identity,
     region: Option<&str>,
-    patience: Patience,
+    limits: RequestLimits,
     cache: Option<&Path>,
 ) -> Result<Session> {
-    let config = client::config(identity.profile.as_deref(), region, patience).await?;
+    let config = client::config(identity.profile.as_deref(), region, limits).await?;
     let region = config.region().map(ToString::to_string).ok_or_else(|| {
         Error::new(Kind::Config, format!("no region is set for {}", described(identity)))
             .hint("set regions = [\"…\"] for the source in config.toml, or region in ~/.aws/config")
@@ -103,7 +56,10 @@ pub async fn open(
             .cause(Cause::NoRegion));
     }
     let (credentials, kept) = match cache {
-        Some(folder) => kept::or_fetch(identity, folder, async || Box::pin(resolve(identity, &config)).await).await?,
+        Some(folder) => {
+            credential_cache::load_or_fetch(identity, folder, async || Box::pin(resolve(identity, &config)).await)
+                .await?
+        }
         None => (Box::pin(resolve(identity, &config)).await?, None),
     };
     let session = Session {
@@ -159,38 +115,8 @@ pub async fn account(session: &Session) -> Result<String> {
     Ok(account)
 }
 
-/// The region of the environment, the profile, or, briefly asked, the instance that we run on.
-#[must_use]
-pub fn region_chain(profile: Option<&str>) -> RegionProviderChain {
-    let mut of_profile = ProfileFileRegionProvider::builder();
-    if let Some(profile) = profile {
-        of_profile = of_profile.profile_name(profile);
-    }
-    let of_profile = of_profile.build();
-    match profile {
-        // A named profile's own region comes before the environment's, as its identity does.
-        Some(_) => RegionProviderChain::first_try(of_profile).or_else(EnvironmentVariableRegionProvider::new()),
-        None => RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new()).or_else(of_profile),
-    }
-    .or_else(imds::region::ImdsRegionProvider::builder().imds_client(metadata(None)).build())
-}
-
-fn metadata(config: Option<&ProviderConfig>) -> imds::Client {
-    let mut builder = imds::Client::builder()
-        .max_attempts(1)
-        .connect_timeout(METADATA_PATIENCE)
-        .read_timeout(METADATA_PATIENCE)
-        .operation_timeout(METADATA_PATIENCE);
-    if let Some(config) = config {
-        builder = builder.configure(config);
-    } else if let Ok(http_client) = client::http_client(None) {
-        builder = builder.configure(&ProviderConfig::without_region().with_http_client(http_client));
-    }
-    builder.build()
-}
-
 async fn resolve(identity: &Identity, config: &SdkConfig) -> Result<Credentials> {
-    let http_client = config.http_client().map_or_else(|| client::http_client(None), |client| Ok(client.clone()))?;
+    let http_client = config.http_client().map_or_else(|| http::client(None), |client| Ok(client.clone()))?;
     let provider_config =
         ProviderConfig::without_region().with_region(config.region().cloned()).with_http_client(http_client);
     let base: SharedCredentialsProvider = if let Some(SsoRole { session, account, role }) = &identity.sso {
@@ -204,7 +130,7 @@ async fn resolve(identity: &Identity, config: &SdkConfig) -> Result<Credentials>
         SharedCredentialsProvider::new(provider.build())
     } else {
         let chain = DefaultCredentialsChain::builder()
-            .imds_client(metadata(Some(&provider_config)))
+            .imds_client(default_region::metadata_client(Some(&provider_config)))
             .region(config.region().cloned())
             .configure(provider_config);
         SharedCredentialsProvider::new(chain.build().await)
@@ -221,12 +147,12 @@ async fn resolve(identity: &Identity, config: &SdkConfig) -> Result<Credentials>
             SharedCredentialsProvider::new(builder.build_from_provider(base).await)
         }
     };
-    match tokio::time::timeout(PROVIDER_PATIENCE, provider.provide_credentials()).await {
+    match tokio::time::timeout(PROVIDER_TIMEOUT, provider.provide_credentials()).await {
         Ok(Ok(credentials)) => Ok(credentials),
         Ok(Err(error)) => Err(explain(identity, &error).await),
         Err(_) => Err(Error::new(
             Kind::Credentials,
-            format!("{} gave no credentials within {} s", described(identity), PROVIDER_PATIENCE.as_secs()),
+            format!("{} gave no credentials within {} s", described(identity), PROVIDER_TIMEOUT.as_secs()),
         )
         .hint("see whether its credential_process or sign-in service answers")),
     }

@@ -8,8 +8,8 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-use crate::aws::credentials::{Session, described};
 use crate::aws::limit;
+use crate::aws::session::{Session, described};
 use crate::domain::diagnosis::Cause;
 use crate::domain::handshake::one_line;
 use crate::domain::identity::shell_word;

@@ -8,7 +8,7 @@ use crate::domain::ids::{InstanceId, OsUser};
 
 /// What is pushed where.
 #[derive(Debug, Clone, Copy)]
-pub struct Push<'a> {
+pub struct PushRequest<'a> {
     /// The instance.
     pub id: &'a InstanceId,
     /// What to call it in messages: `prod-web-1 (i-0abc…)`.
@@ -24,7 +24,7 @@ pub struct Push<'a> {
 /// # Errors
 ///
 /// [`Failure`], which says whether to try again.
-pub async fn send(session: &Session, push: Push<'_>) -> Result<Option<String>, Failure> {
+pub async fn send(session: &Session, push: PushRequest<'_>) -> Result<Option<String>, Failure> {
     let mut config = aws_sdk_ec2instanceconnect::config::Builder::from(&session.config);
     if let Some(url) = &session.push_endpoint {
         config.set_endpoint_url(Some(url.clone()));

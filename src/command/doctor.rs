@@ -4,7 +4,7 @@ use std::io;
 
 use crate::cli;
 use crate::command::{Context, Exit, print};
-use crate::doctor::Case;
+use crate::doctor::CheckContext;
 use crate::domain::diagnosis::{Cause, Finding, Status};
 use crate::error::{Error, Kind, Result};
 use crate::ui;
@@ -16,10 +16,10 @@ use crate::ui;
 /// None but a standard output that cannot be written: what goes wrong is a finding.
 pub fn run(context: &Context, args: &cli::Doctor) -> Result<Exit> {
     let program = context.program()?;
-    let case = Case::new(&context.paths, &program, args.host.as_deref(), args.valid_for);
+    let checks = CheckContext::new(&context.paths, &program, args.host.as_deref(), args.valid_for);
     let activity = ui::Activity::start();
     let mut written = Ok(());
-    let findings = crate::doctor::run(&case, &|check| activity.about(&format!("checking {check}")), &mut |finding| {
+    let findings = crate::doctor::run(&checks, &|check| activity.about(&format!("checking {check}")), &mut |finding| {
         let is_shown = !args.json && (finding.status == Status::Problem || !ui::is_quiet());
         if is_shown && written.is_ok() {
             written = activity.aside(|| print(&(finding.line(&paint) + "\n")));

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::aws::client::{self, Patience};
+use crate::aws::client::{self, RequestLimits};
 use crate::aws::credentials::{self, Session, described};
 use crate::aws::failure::{Failure, Retry};
 use crate::aws::{instances, push};
@@ -166,7 +166,7 @@ fn lock(paths: &Paths, job: &Job, deadline: Instant) -> Result<Lock> {
 
 /// Returns when the request that succeeded was sent, in milliseconds since 1970.
 async fn push_with_retries(paths: &Paths, job: &Job, key: &PublicKey, deadline: Instant) -> Result<u64> {
-    let sign_in = || credentials::open(&job.identity, job.region.as_deref(), Patience::PUSH, job.cache.as_deref());
+    let sign_in = || credentials::open(&job.identity, job.region.as_deref(), RequestLimits::PUSH, job.cache.as_deref());
     let mut session = sign_in().await?;
     let mut refusals = Refusals::default();
     let mut pause = Duration::from_millis(100);
@@ -178,7 +178,7 @@ async fn push_with_retries(paths: &Paths, job: &Job, key: &PublicKey, deadline: 
         }
         refusals.forgive(queue);
         let sent = clock::now();
-        let push = push::Push { id: &job.id, name: &job.name(), user: &job.user, public_key: &key.line };
+        let push = push::PushRequest { id: &job.id, name: &job.name(), user: &job.user, public_key: &key.line };
         let failure = match push::send(&session, push).await {
             Ok(request_id) => {
                 pushes::recover(paths, job.push_rate);

@@ -8,7 +8,7 @@ use std::thread;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::aws::client::{self, Patience};
+use crate::aws::client::{self, RequestLimits};
 use crate::aws::credentials::{self, Session};
 use crate::aws::{images, instances, regions};
 use crate::discover::expand::{self, Expanded};
@@ -281,7 +281,7 @@ async fn signed_in(source: &Source, known: Option<String>, asking: &Asking) -> R
     let _permit = asking.permits.acquire().await;
     let mut identity = source.identity().unwrap_or_default();
     identity.account = identity.account.or(known);
-    let open = |region| credentials::open(&identity, region, Patience::QUERY, asking.cache.as_deref());
+    let open = |region| credentials::open(&identity, region, RequestLimits::QUERY, asking.cache.as_deref());
     let session = match &source.regions {
         Regions::Named(named) => open(named.first().map(String::as_str)).await?,
         Regions::OfProfile => open(None).await?,

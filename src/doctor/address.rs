@@ -4,10 +4,10 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use super::Case;
-use super::case::Target;
+use super::CheckContext;
+use super::context::Target;
 use super::instance::address_of;
-use crate::aws::client::{self, Patience};
+use crate::aws::client::{self, RequestLimits};
 use crate::aws::credentials::{self, Session};
 use crate::aws::network::{self, Surroundings};
 use crate::domain::diagnosis::{Cause, Finding};
@@ -36,19 +36,19 @@ enum Heard {
 }
 
 /// It answers, with SSH.
-pub(super) fn reachable(case: &Case<'_>) -> Result<Vec<Finding>> {
-    let jump = case.effective("proxyjump")?;
-    let command = case.effective("proxycommand")?;
+pub(super) fn reachable(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
+    let jump = context.effective("proxyjump")?;
+    let command = context.effective("proxycommand")?;
     let is_direct = matches!(jump, "" | "none");
     // Any words may stand in somebody's own ProxyCommand.
-    if !is_direct || command != case.meant("proxycommand")? {
+    if !is_direct || command != context.meant("proxycommand")? {
         let way = if is_direct { ssh_words::program(command) } else { jump };
         return Ok(vec![Finding::skipped("address", format!("the connection goes by {way}"))]);
     }
-    let Target { job, address, .. } = case.target()?;
-    let port: u16 = case.effective("port")?.parse().unwrap_or(22);
-    let known = case.effective("hostname")?.parse::<IpAddr>().ok();
-    let now = case.instance.get().and_then(|instance| address_of(instance, *address));
+    let Target { job, address, .. } = context.target()?;
+    let port: u16 = context.effective("port")?.parse().unwrap_or(22);
+    let known = context.effective("hostname")?.parse::<IpAddr>().ok();
+    let now = context.instance.get().and_then(|instance| address_of(instance, *address));
     let mut findings = Vec::new();
     if let (Some(old), Some(now), false) = (known, now, *address == AddressKind::Public)
         && old != now
@@ -64,7 +64,7 @@ pub(super) fn reachable(case: &Case<'_>) -> Result<Vec<Finding>> {
         let words = format!("no address is known for {}", job.name());
         return Err(Error::new(Kind::Unreachable, words).cause(Cause::NoAddress));
     };
-    let patience = case.config()?.connect_timeout;
+    let patience = context.config()?.connect_timeout;
     let start = Instant::now();
     let place = format!("{ip} port {port}");
     findings.push(match listen(ip, port, patience) {
@@ -89,7 +89,7 @@ pub(super) fn reachable(case: &Case<'_>) -> Result<Vec<Finding>> {
         ),
         Heard::Silent(why) => {
             let words = format!("{place}: {why}");
-            findings.extend(in_between(case, port, &words));
+            findings.extend(in_between(context, port, &words));
             return Ok(findings);
         }
     });
@@ -154,10 +154,10 @@ fn is_timeout(error: &io::Error) -> bool {
 }
 
 /// Why an address may be silent: what AWS knows of it, and what it does not.
-fn in_between(case: &Case<'_>, port: u16, words: &str) -> Vec<Finding> {
-    let Ok(Target { job, .. }) = case.target() else { return Vec::new() };
+fn in_between(context: &CheckContext<'_>, port: u16, words: &str) -> Vec<Finding> {
+    let Ok(Target { job, .. }) = context.target() else { return Vec::new() };
     let cache = job.cache.as_deref();
-    let patience = Patience { attempts: 1, ..Patience::PUSH };
+    let patience = RequestLimits { max_attempts: 1, ..RequestLimits::PUSH };
     let found = client::run_within(PATIENCE, async {
         let session = credentials::open(&job.identity, job.region.as_deref(), patience, cache).await?;
         let around = network::surroundings(&session, &job.id).await?;
@@ -183,7 +183,7 @@ fn in_between(case: &Case<'_>, port: u16, words: &str) -> Vec<Finding> {
         Err(error) => findings.extend([unknown(error), silent("")]),
         Ok((session, around, rules, endpoints)) => {
             if let Some(endpoint) = endpoints.first() {
-                findings.push(by_endpoint(session, case, endpoint));
+                findings.push(by_endpoint(session, context, endpoint));
             }
             match rules {
                 Err(error) => findings.extend([unknown(error), silent("")]),
@@ -215,8 +215,8 @@ fn closed(around: &Surroundings, words: &str, port: u16, groups: &str) -> Findin
     ))
 }
 
-fn by_endpoint(session: &Session, case: &Case<'_>, endpoint: &str) -> Finding {
-    let id = case.target().map_or("ID", |target| target.job.id.as_str());
+fn by_endpoint(session: &Session, context: &CheckContext<'_>, endpoint: &str) -> Finding {
+    let id = context.target().map_or("ID", |target| target.job.id.as_str());
     let words = format!("the EC2 Instance Connect Endpoint {endpoint} in its VPC could carry a connection");
     Finding::note("address", Cause::EndpointAvailable, words).fix(format!(
         "aws ec2-instance-connect ssh --instance-id {id} --connection-type eice --region {}{}",

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use super::Case;
+use super::CheckContext;
 use super::state::passed;
-use crate::aws::client::{self, Patience};
+use crate::aws::caller_identity::{self, CallerIdentity, Lifetime};
+use crate::aws::client::{self, RequestLimits};
 use crate::aws::credentials::{self, described};
-use crate::aws::standing::{self, Lifetime, Standing};
 use crate::discover::expand;
 use crate::discover::failures::{self, Failed};
 use crate::discover::query::record;
@@ -24,7 +24,7 @@ use crate::sys::clock;
 /// For all sources together; a sign-in service or a program that gives credentials has 20 s of it.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// For one request: the checks come in order, and somebody waits.
-const ONE: Patience = Patience { attempts: 2, ..Patience::PUSH };
+const ONE: RequestLimits = RequestLimits { max_attempts: 2, ..RequestLimits::PUSH };
 
 /// Whose credentials, in which region.
 struct Asked {
@@ -34,23 +34,23 @@ struct Asked {
 }
 
 /// They are there, AWS takes them, and they will last.
-pub(super) fn standing(case: &Case<'_>) -> Result<Vec<Finding>> {
-    let cache = config::credentials_folder(case.config()?, case.paths);
-    let answers = if case.wanted.is_some() {
-        let job = &case.target()?.job;
-        let source = case.target()?.host.as_ref().map(|host| host.source.clone()).unwrap_or_default();
+pub(super) fn standing(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
+    let cache = config::credentials_folder(context.config()?, context.paths);
+    let answers = if context.wanted.is_some() {
+        let job = &context.target()?.job;
+        let source = context.target()?.host.as_ref().map(|host| host.source.clone()).unwrap_or_default();
         let one = Asked { source, identity: job.identity.clone(), region: job.region.clone() };
         client::run_within(PATIENCE, async { Ok(vec![ask(one, cache).await]) })?
     } else {
-        let records = case.index()?.content::<Known>()?;
-        let sources = &case.config()?.sources;
+        let records = context.index()?.content::<Known>()?;
+        let sources = &context.config()?.sources;
         client::run_within(PATIENCE, async { Ok(ask_all(sources, &records, cache).await) })?
     };
     let alone = answers.len() == 1;
     let (mut findings, mut failed) = (Vec::new(), Vec::new());
     for (asked, answer) in answers {
         match answer {
-            Ok(standing) => findings.push(lasting(case.valid_for, &asked, &standing)),
+            Ok(standing) => findings.push(lasting(context.valid_for, &asked, &standing)),
             Err(error) => failed.push(Failed { source: asked.source, region: None, error }),
         }
     }
@@ -59,12 +59,12 @@ pub(super) fn standing(case: &Case<'_>) -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
-type Answer = (Asked, Result<Standing>);
+type Answer = (Asked, Result<CallerIdentity>);
 
 async fn ask(asked: Asked, cache: Option<PathBuf>) -> Answer {
     let answer = async {
         let session = credentials::open(&asked.identity, asked.region.as_deref(), ONE, cache.as_deref()).await?;
-        standing::of(&asked.identity, &session).await
+        caller_identity::get(&asked.identity, &session).await
     };
     let answer = answer.await;
     (asked, answer)
@@ -111,7 +111,7 @@ async fn ask_all(sources: &[Source], known: &Content<Known>, cache: Option<PathB
 const ANY_REGION: &str = "us-east-1";
 
 /// Whether they will last, as far as anybody here knows it.
-fn lasting(valid_for: Option<u64>, asked: &Asked, standing: &Standing) -> Finding {
+fn lasting(valid_for: Option<u64>, asked: &Asked, standing: &CallerIdentity) -> Finding {
     let now = clock::now() / 1000;
     let wanted = now + valid_for.unwrap_or(0);
     let who = format!("{} signs for account {}", described(&asked.identity), standing.account);

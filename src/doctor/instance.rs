@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::Case;
-use super::case::Target;
+use super::CheckContext;
+use super::context::Target;
 use crate::connect::push;
 use crate::connect::worker::{Answer, Request};
 use crate::domain::diagnosis::{Cause, Finding};
@@ -24,10 +24,10 @@ pub(super) fn no_answer(patience: Duration) -> Error {
 }
 
 /// It exists there, runs, is no Windows, and has an address.
-pub(super) fn state(case: &Case<'_>) -> Result<Vec<Finding>> {
-    let Target { job, address, .. } = case.target()?;
+pub(super) fn state(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
+    let Target { job, address, .. } = context.target()?;
     let region = job.region.as_deref().unwrap_or("the profile's region");
-    let answer = match case.program.ask(&Request::Describe(Box::new(job.clone())), PATIENCE) {
+    let answer = match context.program.ask(&Request::Describe(Box::new(job.clone())), PATIENCE) {
         Err(error) if error.kind == Kind::Denied => {
             let words = format!("{}; its state is not known", error.message);
             return Ok(vec![Finding::note("instance", Cause::DescribeDenied, words)]);
@@ -54,7 +54,7 @@ pub(super) fn state(case: &Case<'_>) -> Result<Vec<Finding>> {
     }
     let image = if instance.image.is_empty() { "unknown" } else { &instance.image };
     let found = Finding::ok("instance", format!("{} is running in {}, image {image}", job.name(), instance.az));
-    let _ = case.instance.set(instance);
+    let _ = context.instance.set(instance);
     Ok(vec![found])
 }
 

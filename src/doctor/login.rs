@@ -3,9 +3,9 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::Case;
-use super::case::Target;
-use crate::aws::client::{self, Patience};
+use super::CheckContext;
+use super::context::Target;
+use crate::aws::client::{self, RequestLimits};
 use crate::aws::{credentials, images};
 use crate::domain::diagnosis::{Cause, Finding};
 use crate::domain::identity::shell_word;
@@ -36,11 +36,11 @@ const OPTIONS: [&str; 11] = [
 ];
 
 /// ssh logs in.
-pub(super) fn real(case: &Case<'_>) -> Result<Vec<Finding>> {
-    let Target { name, job, .. } = case.target()?;
+pub(super) fn real(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
+    let Target { name, job, .. } = context.target()?;
     let start = Instant::now();
-    let outcome = ssh(case, name)?;
-    let user = case.effective("user")?;
+    let outcome = ssh(context, name)?;
+    let user = context.effective("user")?;
     if outcome.too_long {
         let words = format!("ssh {name} does not end within {} s", PATIENCE.as_secs());
         return Ok(vec![Finding::problem("login", Cause::LoginFailed, words).fix(format!("ssh -v {name}"))]);
@@ -52,10 +52,10 @@ pub(super) fn real(case: &Case<'_>) -> Result<Vec<Finding>> {
             Finding::problem("login", Cause::NoShell, words)
                 .fix(format!("look at the shell and the start-up files of {user} on the instance, or use another user"))
         }
-        Login::KeyRefused => refused(case, user)?,
-        Login::HostKeyChanged(place) => host_key_changed(case, place.as_deref())?,
+        Login::KeyRefused => refused(context, user)?,
+        Login::HostKeyChanged(place) => host_key_changed(context, place.as_deref())?,
         Login::HostKeyUnknown => {
-            let checking = case.effective("stricthostkeychecking")?;
+            let checking = context.effective("stricthostkeychecking")?;
             let words = format!(
                 "the host key of {} is not known, and StrictHostKeyChecking {checking} forbids to learn it",
                 job.name()
@@ -72,9 +72,9 @@ pub(super) fn real(case: &Case<'_>) -> Result<Vec<Finding>> {
     }])
 }
 
-fn ssh(case: &Case<'_>, name: &str) -> Result<Outcome> {
+fn ssh(context: &CheckContext<'_>, name: &str) -> Result<Outcome> {
     let mut command = Command::new("ssh");
-    if let Some(config) = case.named_config() {
+    if let Some(config) = context.named_config() {
         command.arg("-F").arg(config);
     }
     command.args(["-T", "-n"]);
@@ -87,10 +87,10 @@ fn ssh(case: &Case<'_>, name: &str) -> Result<Outcome> {
         .map_err(|error| Error::new(Kind::Config, "ssh cannot be run").because(error).cause(Cause::NoSsh))
 }
 
-fn host_key_changed(case: &Case<'_>, place: Option<&str>) -> Result<Finding> {
-    let job = &case.target()?.job;
-    let own = case.paths.eic.join("known_hosts").display().to_string();
-    let files = case.effective("userknownhostsfile")?;
+fn host_key_changed(context: &CheckContext<'_>, place: Option<&str>) -> Result<Finding> {
+    let job = &context.target()?.job;
+    let own = context.paths.eic.join("known_hosts").display().to_string();
+    let files = context.effective("userknownhostsfile")?;
     let (file, place) = ssh_words::known_place(files, place).unwrap_or((&own, &own));
     let words = format!("{} shows another host key than the one in {place}", job.name());
     let file = shell_word(file);
@@ -99,9 +99,9 @@ fn host_key_changed(case: &Case<'_>, place: Option<&str>) -> Result<Finding> {
 }
 
 /// The key was pushed, and the instance says `Permission denied (publickey)`.
-fn refused(case: &Case<'_>, user: &str) -> Result<Finding> {
-    let name = case.target()?.job.name();
-    let image = image(case);
+fn refused(context: &CheckContext<'_>, user: &str) -> Result<Finding> {
+    let name = context.target()?.job.name();
+    let image = image(context);
     let shown = image.as_ref().map(|image| format!("image {}", image.name)).unwrap_or_default();
     let told = image.as_ref().and_then(image::os_user).filter(|told| told.as_str() != user);
     if let Some(told) = told {
@@ -123,14 +123,14 @@ fn refused(case: &Case<'_>, user: &str) -> Result<Finding> {
 }
 
 /// The instance's image, as the last sync learnt it, or as AWS says now.
-fn image(case: &Case<'_>) -> Option<Image> {
-    let Target { job, host, .. } = case.target().ok()?;
-    let now = case.instance.get().map(|instance| instance.image.clone());
+fn image(context: &CheckContext<'_>) -> Option<Image> {
+    let Target { job, host, .. } = context.target().ok()?;
+    let now = context.instance.get().map(|instance| instance.image.clone());
     let id = now.or_else(|| host.as_ref().map(|host| host.image.clone())).filter(|id| !id.is_empty())?;
-    if let Some(image) = Images::read(&case.paths.images()).get(&id) {
+    if let Some(image) = Images::read(&context.paths.images()).get(&id) {
         return Some(image.clone());
     }
-    let patience = Patience { attempts: 1, ..Patience::PUSH };
+    let patience = RequestLimits { max_attempts: 1, ..RequestLimits::PUSH };
     let asked = client::run_within(IMAGE_PATIENCE, async {
         let session = credentials::open(&job.identity, job.region.as_deref(), patience, job.cache.as_deref()).await?;
         images::of_ids(&session, std::slice::from_ref(&id)).await

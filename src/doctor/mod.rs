@@ -10,8 +10,8 @@ use crate::error::{Error, Kind, Result};
 use crate::ui;
 
 mod address;
-mod case;
 mod client;
+mod context;
 mod credentials;
 mod files;
 mod include;
@@ -21,10 +21,10 @@ mod options;
 mod push;
 mod state;
 
-pub use case::Case;
+pub use context::CheckContext;
 
 /// One look at one thing. An error is a problem, too.
-type Look = fn(&Case<'_>) -> Result<Vec<Finding>>;
+type Look = fn(&CheckContext<'_>) -> Result<Vec<Finding>>;
 
 struct Check {
     name: &'static str,
@@ -44,7 +44,7 @@ const fn of_host(name: &'static str, look: Look) -> Check {
 /// What is checked, in order.
 const CHECKS: [Check; 17] = [
     of_machine("client", client::version),
-    of_machine("shell", |case| Ok(client::shell(case))),
+    of_machine("shell", |context| Ok(client::shell(context))),
     of_machine("config", state::config),
     of_machine("index", state::index),
     of_machine("home", files::home),
@@ -66,15 +66,15 @@ const CHECKS: [Check; 17] = [
 const LOGIN: Check = of_host("login", login::real);
 
 /// Runs the checks. `begins` hears of each before it begins, `tell` of each finding at once.
-pub fn run(case: &Case<'_>, begins: &dyn Fn(&str), tell: &mut dyn FnMut(&Finding)) -> Vec<Finding> {
+pub fn run(context: &CheckContext<'_>, begins: &dyn Fn(&str), tell: &mut dyn FnMut(&Finding)) -> Vec<Finding> {
     let mut all: Vec<Finding> = Vec::new();
-    for check in CHECKS.iter().chain([&LOGIN]).filter(|check| case.wanted.is_some() || !check.of_host) {
+    for check in CHECKS.iter().chain([&LOGIN]).filter(|check| context.wanted.is_some() || !check.of_host) {
         let is_over = all.iter().any(|finding| finding.status == Status::Problem);
         let found = if is_over {
             vec![Finding::skipped(check.name, "not checked")]
         } else {
             begins(check.name);
-            (check.look)(case).unwrap_or_else(|error| vec![problem(check.name, &error)])
+            (check.look)(context).unwrap_or_else(|error| vec![problem(check.name, &error)])
         };
         found.iter().for_each(&mut *tell);
         all.extend(found);

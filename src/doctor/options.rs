@@ -1,7 +1,7 @@
 //! The host by its name, and the options that ssh takes for it against those that were generated.
 
-use super::Case;
-use super::case::Target;
+use super::CheckContext;
+use super::context::Target;
 use crate::domain::config::PushMode;
 use crate::domain::diagnosis::{Cause, Finding, Status};
 use crate::domain::own_config;
@@ -14,8 +14,8 @@ use crate::store::reach::Reach;
 use crate::store::ssh_config;
 
 /// It is managed.
-pub(super) fn host(case: &Case<'_>) -> Result<Vec<Finding>> {
-    let Target { name, host, job, .. } = case.target()?;
+pub(super) fn host(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
+    let Target { name, host, job, .. } = context.target()?;
     let region = job.region.as_deref().unwrap_or("the profile's region");
     Ok(vec![match host {
         Some(host) => {
@@ -28,13 +28,13 @@ pub(super) fn host(case: &Case<'_>) -> Result<Vec<Finding>> {
 }
 
 /// Nothing of the user's wins over ours.
-pub(super) fn shadowed(case: &Case<'_>) -> Result<Vec<Finding>> {
-    let Target { name, job, .. } = case.target()?;
-    let (meant, effective) = case.options()?;
+pub(super) fn shadowed(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
+    let Target { name, job, .. } = context.target()?;
+    let (meant, effective) = context.options()?;
     if meant.get("hostkeyalias").and_then(|values| values.first()).map(String::as_str) != Some(job.id.as_str())
         && name != job.id.as_str()
     {
-        let words = format!("[ssh] hosts in {} gives {name} no Host block", case.paths.config.display());
+        let words = format!("[ssh] hosts in {} gives {name} no Host block", context.paths.config.display());
         let fix = format!("ssh {}, or add {name} to hosts and run ssh-eic sync", job.id);
         return Ok(vec![Finding::problem("options", Cause::NameLeftOut, words).fix(fix)]);
     }
@@ -42,8 +42,8 @@ pub(super) fn shadowed(case: &Case<'_>) -> Result<Vec<Finding>> {
         KeyType::Ed25519 => &["ssh-ed25519"],
         KeyType::Rsa => &["rsa-sha2-512", "rsa-sha2-256"],
     };
-    let reach = Reach::read(case.paths, &ssh_config::include_line(case.paths)?);
-    let tell = |one: Shadowed| found(case, &reach, &one);
+    let reach = Reach::read(context.paths, &ssh_config::include_line(context.paths)?);
+    let tell = |one: Shadowed| found(context, &reach, &one);
     let mut findings = shadow::compare(meant, effective, types).into_iter().map(tell).collect::<Result<Vec<_>>>()?;
     // What else differs is often made of the first: a path with the alias in it.
     let mut is_first = true;
@@ -54,8 +54,8 @@ pub(super) fn shadowed(case: &Case<'_>) -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
-fn found(case: &Case<'_>, reach: &Reach, one: &Shadowed) -> Result<Finding> {
-    let Target { name, .. } = case.target()?;
+fn found(context: &CheckContext<'_>, reach: &Reach, one: &Shadowed) -> Result<Finding> {
+    let Target { name, .. } = context.target()?;
     let Shadowed { keyword, value, effect } = one;
     let place = place(reach, name, keyword);
     let by = place.as_deref().map(|place| format!(" ({place})")).unwrap_or_default();
@@ -67,7 +67,7 @@ fn found(case: &Case<'_>, reach: &Reach, one: &Shadowed) -> Result<Finding> {
             .fix(format!(
                 "take it out of {remove}, or move it behind our Include; a [[host]] in config.toml can set it"
             )),
-        Effect::AnotherWay if hook_pushes(case)? => {
+        Effect::AnotherWay if hook_pushes(context)? => {
             Finding::note("options", Cause::ProxyShadowed, format!("{what}, so that the hook pushes"))
                 .fix("nothing, if that is what you want")
         }
@@ -95,11 +95,11 @@ fn found(case: &Case<'_>, reach: &Reach, one: &Shadowed) -> Result<Finding> {
 
 /// Whether the hook pushes for this host although our proxy does not run: as the last sync has seen it, unless config.toml
 /// says who pushes.
-fn hook_pushes(case: &Case<'_>) -> Result<bool> {
-    Ok(match case.index()?.header.push {
+fn hook_pushes(context: &CheckContext<'_>) -> Result<bool> {
+    Ok(match context.index()?.header.push {
         PushMode::Hook => true,
         PushMode::Proxy => false,
-        PushMode::Auto => case.target()?.host.as_ref().is_some_and(|host| host.hook_pushes),
+        PushMode::Auto => context.target()?.host.as_ref().is_some_and(|host| host.hook_pushes),
     })
 }
 

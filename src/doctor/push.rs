@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Case;
+use super::CheckContext;
 use super::instance::no_answer;
 use crate::connect::push::Job;
 use crate::connect::target;
@@ -15,14 +15,14 @@ const PATIENCE: Duration = Duration::from_secs(34);
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// AWS takes the key for the user that ssh will name.
-pub(super) fn key(case: &Case<'_>) -> Result<Vec<Finding>> {
-    let user = target::os_user(case.effective("user")?)?;
+pub(super) fn key(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
+    let user = target::os_user(context.effective("user")?)?;
     // No earlier push counts: the permission may have been revoked since.
-    let job = Job { user, window: 0, ..case.target()?.job.clone() };
+    let job = Job { user, window: 0, ..context.target()?.job.clone() };
     let words = format!("for {} on {}", job.user, job.name());
     let start = Instant::now();
     let request = Request::Push(Box::new(job), u64::try_from(PATIENCE.as_millis()).unwrap_or(u64::MAX));
-    let answer = case.program.ask(&request, PATIENCE + LAST_WORDS)?;
+    let answer = context.program.ask(&request, PATIENCE + LAST_WORDS)?;
     let Some(Answer::Pushed(_)) = answer else { return Err(no_answer(PATIENCE)) };
     let taken = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(vec![Finding::ok("push", format!("a key {words} within {taken} ms"))])

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::Case;
+use super::CheckContext;
 use crate::cli;
 use crate::domain::diagnosis::{Cause, Finding};
 use crate::domain::render;
@@ -15,12 +15,12 @@ use crate::store::index::Known;
 use crate::sys::{clock, limited};
 
 /// It is readable and valid.
-pub(super) fn config(case: &Case<'_>) -> Result<Vec<Finding>> {
-    let sources = case.config()?.sources.len();
-    let path = case.paths.config.display();
-    let what = match (case.paths.config.exists(), case.paths.machine_config.exists()) {
+pub(super) fn config(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
+    let sources = context.config()?.sources.len();
+    let path = context.paths.config.display();
+    let what = match (context.paths.config.exists(), context.paths.machine_config.exists()) {
         (true, _) => format!("{path}, {sources} source{}", if sources == 1 { "" } else { "s" }),
-        (false, true) => case.paths.machine_config.display().to_string(),
+        (false, true) => context.paths.machine_config.display().to_string(),
         (false, false) => format!("there is no {path}: the ambient profile and region, every instance"),
     };
     Ok(vec![Finding::ok("config", what)])
@@ -30,11 +30,11 @@ pub(super) fn config(case: &Case<'_>) -> Result<Vec<Finding>> {
 const OLD: u64 = 24 * 60 * 60 * 1000;
 
 /// It is there, whole, young, and made from this config.
-pub(super) fn index(case: &Case<'_>) -> Result<Vec<Finding>> {
-    let index = case.index()?;
+pub(super) fn index(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
+    let index = context.index()?;
     let content: Content<Known> = index.content()?;
     if content.damaged > 0 {
-        let words = format!("{} lines of {} cannot be read", content.damaged, case.paths.index().display());
+        let words = format!("{} lines of {} cannot be read", content.damaged, context.paths.index().display());
         return Ok(vec![Finding::problem("index", Cause::IndexDamaged, words)]);
     }
     let now = clock::now();
@@ -46,7 +46,7 @@ pub(super) fn index(case: &Case<'_>) -> Result<Vec<Finding>> {
     let words = format!("{} hosts, the last complete sync is {} ago", content.hosts.len(), passed(age / 1000));
     Ok(vec![if age >= OLD {
         Finding::note("index", Cause::IndexOld, words)
-    } else if index.header.made_from != case.config()?.digest {
+    } else if index.header.made_from != context.config()?.digest {
         Finding::note("index", Cause::ConfigNewer, format!("{words}, and config.toml has changed since"))
     } else {
         Finding::ok("index", words)
@@ -67,10 +67,10 @@ pub(super) fn passed(seconds: u64) -> String {
 const VERSION_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The generated files name a program that is there, and it is this one.
-pub(super) fn program(case: &Case<'_>) -> Result<Vec<Finding>> {
-    let Some(path) = named_program(case)? else { return Ok(Vec::new()) };
+pub(super) fn program(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
+    let Some(path) = named_program(context)? else { return Ok(Vec::new()) };
     let shown = path.display();
-    let own = &case.program.binary;
+    let own = &context.program.binary;
     let is_same = |a: &Path, b: &Path| matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b);
     if is_same(&path, own) {
         return Ok(vec![Finding::ok("program", shown.to_string())]);
@@ -92,9 +92,9 @@ pub(super) fn program(case: &Case<'_>) -> Result<Vec<Finding>> {
     }])
 }
 
-fn named_program(case: &Case<'_>) -> Result<Option<PathBuf>> {
+fn named_program(context: &CheckContext<'_>) -> Result<Option<PathBuf>> {
     // The hook names it in every layout.
-    for path in [case.paths.eic.join("hook"), case.paths.ssh_config.clone()] {
+    for path in [context.paths.eic.join("hook"), context.paths.ssh_config.clone()] {
         let text = files::read(&path)?.unwrap_or_default();
         if let Some(program) = render::named_program(&String::from_utf8_lossy(&text)) {
             return Ok(Some(program.into()));

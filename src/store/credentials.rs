@@ -20,7 +20,7 @@ use crate::store::{files, trusted};
 
 /// Credentials as they are kept.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kept {
+pub struct CachedCredentials {
     /// The access key id.
     pub access_key: String,
     /// The secret key.
@@ -33,19 +33,19 @@ pub struct Kept {
     pub account: Option<String>,
 }
 
-impl std::fmt::Debug for Kept {
+impl std::fmt::Debug for CachedCredentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Kept({}, until {})", self.access_key, self.expires)
+        write!(f, "CachedCredentials({}, until {})", self.access_key, self.expires)
     }
 }
 
 /// Where credentials of one identity are kept.
 #[derive(Debug, Clone)]
-pub struct Entry {
+pub struct CacheFile {
     path: PathBuf,
 }
 
-impl Entry {
+impl CacheFile {
     /// The one of that digest in `folder`.
     #[must_use]
     pub fn new(folder: &Path, digest: &str) -> Self {
@@ -54,7 +54,7 @@ impl Entry {
 
     /// What is there, unless somebody else could have put it there.
     #[must_use]
-    pub fn read(&self) -> Option<Kept> {
+    pub fn read(&self) -> Option<CachedCredentials> {
         serde_json::from_slice(&trusted::read(&self.path).ok()??).ok()
     }
 
@@ -63,7 +63,7 @@ impl Entry {
     /// # Errors
     ///
     /// Names the file.
-    pub fn write(&self, kept: &Kept) -> Result<()> {
+    pub fn write(&self, kept: &CachedCredentials) -> Result<()> {
         if let Some(folder) = self.path.parent() {
             files::make_private_folder(folder)?;
         }
@@ -182,9 +182,9 @@ mod tests {
     #[test]
     fn what_is_kept_is_private_and_what_others_could_have_written_is_not_read() {
         let dir = tempfile::tempdir().unwrap();
-        let entry = Entry::new(&dir.path().join("c"), "abc");
+        let entry = CacheFile::new(&dir.path().join("c"), "abc");
         assert_eq!(entry.read(), None);
-        let kept = Kept {
+        let kept = CachedCredentials {
             access_key: "ASIA".into(),
             secret_key: "s".into(),
             session_token: Some("t".into()),

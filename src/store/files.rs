@@ -30,27 +30,6 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     }
 }
 
-/// Refuses what another user could have put there: it has to be ours or root's, and not writable by others.
-///
-/// # Errors
-///
-/// [`crate::error::Kind::File`] naming the path.
-pub fn check_trusted(path: &Path, metadata: &fs::Metadata) -> Result<()> {
-    let own = rustix::process::geteuid().as_raw();
-    if (metadata.uid() == own || metadata.uid() == 0) && metadata.mode() & 0o022 == 0 {
-        return Ok(());
-    }
-    let what = format!(
-        "{} can be changed by others (user id {}, mode {:o})",
-        path.display(),
-        metadata.uid(),
-        metadata.mode() & 0o777
-    );
-    Err(Error::new(Kind::File, what)
-        .hint(format!("chown it to yourself and chmod go-w {}", path.display()))
-        .cause(Cause::FileWritable))
-}
-
 /// Makes a folder (and those above it) that only its owner can enter, if it does not exist.
 ///
 /// # Errors
@@ -59,7 +38,7 @@ pub fn check_trusted(path: &Path, metadata: &fs::Metadata) -> Result<()> {
 pub fn make_private_folder(path: &Path) -> Result<()> {
     make_folder(path)?;
     let metadata = fs::metadata(path).map_err(|error| Error::file("look at", path, &error))?;
-    check_trusted(path, &metadata)
+    trusted::check_trusted(path, &metadata)
 }
 
 fn make_folder(path: &Path) -> Result<()> {

@@ -11,6 +11,7 @@ pub mod paths;
 pub mod public_key;
 pub mod pushes;
 pub mod reach;
+pub mod refresh;
 pub mod ssh_config;
 pub mod trusted;
 pub mod tunnel_slots;

@@ -1,14 +1,15 @@
-//! Where everything lies. Computed once from the environment's values; nobody else joins paths.
+//! The paths of all files and folders, computed once from the environment. Only this module joins paths.
 
 use std::path::{Path, PathBuf};
 
 use crate::domain::ids::{InstanceId, OsUser};
 use crate::error::{Error, Result};
+use crate::sys::environment::variable;
 
 /// What an administrator gives to all users.
 const MACHINE_WIDE: &str = "/etc/ssh-eic/config.toml";
 
-/// The values of the environment that decide about paths.
+/// The flags and variables that decide about paths.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
     /// `--home` or `SSH_EIC_HOME`.
@@ -23,6 +24,22 @@ pub struct Environment {
     pub state_home: Option<PathBuf>,
     /// `XDG_CACHE_HOME`.
     pub cache_home: Option<PathBuf>,
+}
+
+impl Environment {
+    /// Reads the variables; `home`, `config` and `state` are the flags, which override them.
+    #[must_use]
+    pub fn read(home: Option<PathBuf>, config: Option<PathBuf>, state: Option<PathBuf>) -> Self {
+        let path = |name: &str| variable(name).map(PathBuf::from);
+        Self {
+            own_home: home.or_else(|| path("SSH_EIC_HOME")),
+            config: config.or_else(|| path("SSH_EIC_CONFIG")),
+            home: dirs::home_dir(),
+            config_home: path("XDG_CONFIG_HOME"),
+            state_home: state.or_else(|| path("XDG_STATE_HOME")),
+            cache_home: path("XDG_CACHE_HOME"),
+        }
+    }
 }
 
 /// All paths, absolute.

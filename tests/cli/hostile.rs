@@ -129,7 +129,10 @@ fn a_user_name_of_the_wrong_kind_is_refused_in_words_for_managed_hosts_only() {
     let world = World::new();
     for host in ["prod-web-1", world.web1.as_str()] {
         let output = world.ssh(&["-o", "User=CORP\\alice", host, "true"]);
-        output.fails_with(255).says("EC2 Instance Connect does not accept this user name").says("hint: user names have");
+        output
+            .fails_with(255)
+            .says("EC2 Instance Connect does not accept this user name")
+            .says("hint: user names have");
     }
     let config = world.read(".ssh/config");
     world.write(

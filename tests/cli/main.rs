@@ -2,6 +2,7 @@
 //!
 //! One file for each subcommand under its own name, and one for each kind of connection that needs several.
 
+mod messages;
 mod world;
 
 mod burst;
@@ -10,13 +11,13 @@ mod clients;
 mod credentials;
 mod doctor;
 mod errors;
-mod floors;
 mod generate;
 mod hostile;
 mod init;
 mod install;
 mod inventory;
 mod keys;
+mod layers;
 mod layouts;
 mod limits;
 mod lingering;

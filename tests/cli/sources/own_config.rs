@@ -1,7 +1,7 @@
 //! What sync says of the person's own ssh config.
 
 use crate::sources::configure;
-use crate::world::{OTHER_PROXY, CommandOutput, World, can_have_namespaces};
+use crate::world::{CommandOutput, OTHER_PROXY, World, can_have_namespaces};
 
 /// A world in which the person's own config, behind our line, is this.
 fn own(text: &str) -> World {

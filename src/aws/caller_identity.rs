@@ -15,7 +15,7 @@ use crate::sys::environment::variable;
 
 /// Who signs.
 #[derive(Debug)]
-pub struct Standing {
+pub struct CallerIdentity {
     /// The account.
     pub account: String,
     /// How long.
@@ -40,7 +40,7 @@ pub enum Lifetime {
 /// # Errors
 ///
 /// What AWS says; [`crate::error::Kind::Credentials`] for another account than the identity's.
-pub async fn of(identity: &Identity, session: &Session) -> Result<Standing> {
+pub async fn get(identity: &Identity, session: &Session) -> Result<CallerIdentity> {
     let asked = aws_sdk_sts::Client::new(&session.config).get_caller_identity().send().await;
     let account = match asked {
         Ok(answer) => answer.account.unwrap_or_default(),
@@ -56,7 +56,7 @@ pub async fn of(identity: &Identity, session: &Session) -> Result<Standing> {
     if let Some(wanted) = &identity.account {
         credentials::check_account(identity, wanted, &account)?;
     }
-    Ok(Standing { account, lasts: lifetime(identity, session).await })
+    Ok(CallerIdentity { account, lasts: lifetime(identity, session).await })
 }
 
 async fn lifetime(identity: &Identity, session: &Session) -> Lifetime {

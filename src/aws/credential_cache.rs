@@ -15,7 +15,7 @@ use aws_credential_types::credential_feature::AwsCredentialFeature;
 use crate::aws::profiles;
 use crate::domain::identity::Identity;
 use crate::error::Result;
-use crate::store::credentials::{Entry, Kept};
+use crate::store::credentials::{CacheFile, CachedCredentials};
 use crate::ui;
 
 /// Seconds before their end at which credentials are renewed.
@@ -23,56 +23,56 @@ const RENEW: u64 = 300;
 /// Seconds that they have to last at least, where they cannot be renewed.
 const LAST: u64 = 60;
 /// How long one process waits for another one that is fetching the same.
-const PATIENCE: Duration = Duration::from_secs(20);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The kept credentials of the identity, or those that `fetch` gives. Also where they are kept.
 ///
 /// # Errors
 ///
 /// Those of `fetch`; that nothing can be kept is none.
-pub async fn or_fetch(
+pub(super) async fn load_or_fetch(
     identity: &Identity,
     folder: &Path,
     fetch: impl AsyncFnOnce() -> Result<Credentials>,
-) -> Result<(Credentials, Option<Entry>)> {
-    let entry = Entry::new(folder, &profiles::digest(identity));
-    if let Some(kept) = lasting(&entry, RENEW) {
+) -> Result<(Credentials, Option<CacheFile>)> {
+    let entry = CacheFile::new(folder, &profiles::digest(identity));
+    if let Some(kept) = valid_for(&entry, RENEW) {
         return Ok((credentials(kept), Some(entry)));
     }
     // Programs that give credentials may run side by side: only what will be kept is worth waiting for.
     let temporary = profiles::gives_temporary(identity).await;
     let lock = if temporary { locked(&entry).await } else { None };
-    if let Some(kept) = lasting(&entry, RENEW).filter(|_| lock.is_some()) {
+    if let Some(kept) = valid_for(&entry, RENEW).filter(|_| lock.is_some()) {
         return Ok((credentials(kept), Some(entry)));
     }
     match fetch().await {
         Ok(fresh) => {
-            let kept = keepable(&fresh, temporary);
+            let kept = cacheable(&fresh, temporary);
             // The SDK may have renewed the SSO token on the way, which makes another digest.
-            let entry = Entry::new(folder, &profiles::digest(identity));
+            let entry = CacheFile::new(folder, &profiles::digest(identity));
             if let Some(Err(error)) = kept.as_ref().map(|kept| entry.write(kept)) {
                 ui::verbose(|| error.message);
             }
             Ok((fresh, kept.map(|_| entry)))
         }
-        Err(error) => match lasting(&entry, LAST) {
+        Err(error) => match valid_for(&entry, LAST) {
             Some(kept) => Ok((credentials(kept), Some(entry))),
             None => Err(error),
         },
     }
 }
 
-fn lasting(entry: &Entry, seconds: u64) -> Option<Kept> {
+fn valid_for(entry: &CacheFile, seconds: u64) -> Option<CachedCredentials> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(u64::MAX, |passed| passed.as_secs());
     entry.read().filter(|kept| kept.expires > now.saturating_add(seconds))
 }
 
 /// Waits without holding up the other requests of this process. A file system without locks counts as locked.
-async fn locked(entry: &Entry) -> Option<File> {
+async fn locked(entry: &CacheFile) -> Option<File> {
     let file = entry.lock().ok()?;
     let start = tokio::time::Instant::now();
     while let Err(std::fs::TryLockError::WouldBlock) = file.try_lock() {
-        if start.elapsed() > PATIENCE {
+        if start.elapsed() > LOCK_TIMEOUT {
             return None;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -82,7 +82,7 @@ async fn locked(entry: &Entry) -> Option<File> {
 
 /// What may be written: from SSO or STS, with an end. `temporary` is what the config files say, since the SDK puts no
 /// mark of STS on what a profile's `role_arn` gives (aws-config 1.13).
-fn keepable(credentials: &Credentials, temporary: bool) -> Option<Kept> {
+fn cacheable(credentials: &Credentials, temporary: bool) -> Option<CachedCredentials> {
     use AwsCredentialFeature as From;
     let marks = credentials.get_property::<Vec<AwsCredentialFeature>>()?;
     let from_sso_or_sts = |mark: &From| {
@@ -107,7 +107,7 @@ fn keepable(credentials: &Credentials, temporary: bool) -> Option<Kept> {
     };
     let assumed = temporary && credentials.session_token().is_some() && !marks.iter().any(from_elsewhere);
     let end = credentials.expiry()?.duration_since(UNIX_EPOCH).ok()?.as_secs();
-    (assumed || marks.iter().any(from_sso_or_sts)).then(|| Kept {
+    (assumed || marks.iter().any(from_sso_or_sts)).then(|| CachedCredentials {
         access_key: credentials.access_key_id().to_owned(),
         secret_key: credentials.secret_access_key().to_owned(),
         session_token: credentials.session_token().map(str::to_owned),
@@ -116,7 +116,7 @@ fn keepable(credentials: &Credentials, temporary: bool) -> Option<Kept> {
     })
 }
 
-fn credentials(kept: Kept) -> Credentials {
+fn credentials(kept: CachedCredentials) -> Credentials {
     let mut builder = Credentials::builder()
         .access_key_id(kept.access_key)
         .secret_access_key(kept.secret_key)

@@ -22,7 +22,7 @@ use crate::store::{files, ssh_config};
 use crate::sys::ssh_client;
 
 /// One diagnosis.
-pub struct Case<'a> {
+pub struct CheckContext<'a> {
     /// All paths.
     pub paths: &'a Paths,
     /// How to start further processes of ours.
@@ -53,7 +53,7 @@ pub(super) struct Target {
 /// How long the sources are searched for an id that no sync has seen.
 const LOCATE: Duration = Duration::from_secs(20);
 
-impl<'a> Case<'a> {
+impl<'a> CheckContext<'a> {
     /// Begins one.
     #[must_use]
     pub fn new(paths: &'a Paths, program: &'a Program, wanted: Option<&'a str>, valid_for: Option<u64>) -> Self {
