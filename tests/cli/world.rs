@@ -306,6 +306,7 @@ pub(crate) fn finish(mut child: Child, command: String, start: Instant) -> Comma
         std::thread::sleep(Duration::from_millis(2));
     }
     let (stdout, stderr) = (stdout.join().expect("stdout"), stderr.join().expect("stderr"));
+    crate::messages::collect(&stderr);
     CommandOutput { command, code: status.code(), stdout, stderr, took }
 }
 
