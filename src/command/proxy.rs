@@ -198,9 +198,11 @@ fn timeouts(known: &Known) -> Timeouts {
 }
 
 fn carry(context: &Context, relay: Relay, id: &InstanceId) -> Result<Exit> {
-    // Whoever captures ssh's stderr waits for its last writer, and a session in the background (ssh -f) may last for
-    // days. Nothing is printed any more.
-    let _ = descriptors::give_up_stderr();
+    // A program that captures ssh's stderr waits for its last writer, and a session in the background (ssh -f) may last
+    // for days. asyncssh, in contrast, takes the end of the proxy's stderr for the end of the connection.
+    if caller::argv().as_deref().is_some_and(intent::is_ssh) {
+        let _ = descriptors::give_up_stderr();
+    }
     let retire = || keys::retire(&context.paths, id, clock::now()).ok().flatten().map(Duration::from_millis);
     relay
         .run(retire)

@@ -502,7 +502,7 @@ mod tests {
         files::make_private_folder(&paths.keys()).unwrap();
         fs::set_permissions(paths.keys(), fs::Permissions::from_mode(0o777)).unwrap();
         let error = lease(&paths, &id(), KeyType::default(), 1_000_000).unwrap_err();
-        assert!(error.message.contains("can be changed by others"), "{}", error.message);
+        assert!(error.message.contains("other users can write"), "{}", error.message);
     }
 
     #[test]

@@ -59,18 +59,18 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
 /// [`Kind::File`] naming the path.
 pub fn check_trusted(path: &Path, metadata: &Metadata) -> Result<()> {
     let own = rustix::process::geteuid().as_raw();
-    if (metadata.uid() == own || metadata.uid() == 0) && metadata.mode() & 0o022 == 0 {
+    if metadata.uid() != own && metadata.uid() != 0 {
+        let message = format!("{} belongs to user id {}, not to you", path.display(), metadata.uid());
+        return Err(Error::new(Kind::File, message)
+            .hint("run ssh-eic as yourself, without sudo")
+            .hint(format!("sudo chown -R \"$(id -u)\" {}", path.display()))
+            .cause(Cause::NotYours));
+    }
+    if metadata.mode() & 0o022 == 0 {
         return Ok(());
     }
-    let what = format!(
-        "{} can be changed by others (user id {}, mode {:o})",
-        path.display(),
-        metadata.uid(),
-        metadata.mode() & 0o777
-    );
-    Err(Error::new(Kind::File, what)
-        .hint(format!("chown it to yourself and chmod go-w {}", path.display()))
-        .cause(Cause::FileWritable))
+    let message = format!("other users can write {} (mode {:o})", path.display(), metadata.mode() & 0o777);
+    Err(Error::new(Kind::File, message).hint(format!("chmod go-w {}", path.display())).cause(Cause::FileWritable))
 }
 
 enum Failure {
@@ -149,10 +149,10 @@ mod tests {
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
         refused(&pipe, "is not a regular file");
         fs::set_permissions(&path, Permissions::from_mode(0o620)).unwrap();
-        refused(&path, "can be changed by others");
+        refused(&path, "other users can write");
         fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
         fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
-        refused(&path, "can be changed by others");
+        refused(&path, "other users can write");
         fs::set_permissions(dir.path(), Permissions::from_mode(0o700)).unwrap();
         if rustix::process::geteuid().is_root() {
             std::os::unix::fs::chown(&path, Some(4242), None).unwrap();

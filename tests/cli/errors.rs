@@ -227,7 +227,7 @@ fn a_broken_config_file_is_told_in_band_too() {
     let world = World::new();
     world.write(".config/ssh-eic/config.toml", "[[source]]\nprofil = \"x\"\n");
     both_ways(&world, "prod-web-1", |output| {
-        output.fails_with(255).says("config.toml:2: unknown field `profil`");
+        output.fails_with(255).says("config.toml:2: unknown key \"profil\"");
     });
 }
 

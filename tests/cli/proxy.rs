@@ -113,7 +113,7 @@ fn what_another_user_could_have_put_into_the_state_folder_is_not_followed() {
     assert_eq!(world.ssh(&["prod-web-1", "echo $SSH_EIC_INSTANCE"]).ok(), format!("{}\n", world.web1));
     assert_eq!(world.read("victim"), "content\n");
     world.sh("chmod 777 .local/state/ssh-eic").ok();
-    world.eic(&["list"]).fails_with(9).says("/.local/state/ssh-eic can be changed by others");
+    world.eic(&["list"]).fails_with(9).says("/.local/state/ssh-eic (mode 777)");
 }
 
 #[test]

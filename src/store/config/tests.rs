@@ -232,7 +232,7 @@ fn a_file_that_others_could_have_written_is_refused() {
     fs::write(&own, "").unwrap();
     fs::set_permissions(&own, fs::Permissions::from_mode(0o666)).unwrap();
     let error = load(&own, &dir.path().join("none")).unwrap_err();
-    assert!(error.message.contains("can be changed by others"), "{}", error.message);
+    assert!(error.message.contains("other users can write"), "{}", error.message);
 }
 
 fn keys_of(table: &str) -> BTreeSet<String> {

@@ -37,11 +37,11 @@ fn a_config_that_is_wrong_is_named() {
     let config = ".config/ssh-eic/config.toml";
     let good = world.read(config);
     world.write(config, "[[source]]\nprofil = \"x\"\n");
-    doctor(&world, &["prod-web-1"]).problem("config-invalid", &["config.toml:2: unknown field `profil`", "profile"]);
+    doctor(&world, &["prod-web-1"]).problem("config-invalid", &["config.toml:2: unknown key \"profil\"", "profile"]);
     world.write(config, &(good.clone() + "# another\n"));
     doctor(&world, &[]).healthy().note("config-newer", &["has changed since", "ssh-eic sync"]);
     chmod(&world, config, 0o666);
-    doctor(&world, &[]).problem("file-writable", &["config.toml can be changed by others", "chmod go-w"]);
+    doctor(&world, &[]).problem("file-writable", &["config.toml", "chmod go-w"]);
     fs::remove_file(world.home().join(config)).unwrap();
     fs::create_dir(world.home().join(config)).unwrap();
     doctor(&world, &[]).problem("file-trouble", &["config.toml: is a directory"]);

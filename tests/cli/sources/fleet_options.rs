@@ -230,7 +230,7 @@ fn an_option_that_ssh_does_not_take_is_named_and_nothing_is_written() {
         (rule(unknown), "NoSuchOption"),
         (general(wrong), "ServerAliveInterval = \"soon\""),
         (general("{ ProxyCommand = \"nc\" }"), "ProxyCommand cannot be set here"),
-        (rule("{ User = \"x\" }"), "set user beside options"),
+        (rule("{ User = \"x\" }"), "set user next to options"),
     ] {
         configure(&world, &text);
         world.eic(&["sync"]).fails_with(3).says("config.toml").says(words);

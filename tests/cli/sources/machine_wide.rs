@@ -27,5 +27,5 @@ fn a_machine_wide_config_stands_under_the_user_s() {
     world.eic(&["sync"]).fails_with(3).says("/etc/ssh-eic/config.toml:2").says("did you mean \"profile\"?");
     install(&world, "");
     world.sh("chmod 0666 /etc/ssh-eic/config.toml").ok();
-    world.eic(&["sync"]).fails_with(9).says("/etc/ssh-eic/config.toml can be changed by others");
+    world.eic(&["sync"]).fails_with(9).says("other users can write /etc/ssh-eic/config.toml");
 }

@@ -114,7 +114,9 @@ fn all_regions_are_found_although_the_own_one_is_denied() {
 #[test]
 fn a_region_that_is_none_is_told_with_its_line() {
     let world = World::bare();
-    for (regions, words) in [("[\"eu west\"]", "\"eu west\" is not a region"), ("[\"all\", \"x\"]", "stands alone")] {
+    for (regions, words) in
+        [("[\"eu west\"]", "\"eu west\" is not a region"), ("[\"all\", \"x\"]", "cannot be combined with others")]
+    {
         configure(&world, &format!("[[source]]\nprofile = \"prod\"\nregions = {regions}\n"));
         world.eic(&["sync"]).fails_with(3).says("config.toml:3: ").says(words);
     }
