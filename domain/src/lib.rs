@@ -38,6 +38,7 @@ pub mod source;
 pub mod splice;
 pub mod ssh_words;
 pub mod standalone;
+pub mod suggestion;
 pub mod upgrade;
 pub mod websocket;
 mod wire;

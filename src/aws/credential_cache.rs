@@ -1,8 +1,8 @@
-//! Temporary credentials across processes: looked up, fetched by one of many, written if they may be.
+//! Temporary credentials shared between processes: read from the cache, or fetched by one process and written.
 //!
-//! Only what SSO and STS hand out is written, by the marks that the SDK puts on credentials, and by the profile that has a
-//! `role_arn`. What comes from the environment, a container, instance metadata, a program or a file of long-lived keys
-//! stays where it is.
+//! Only credentials from SSO and STS are written, according to the features that the SDK attaches to credentials and to a
+//! profile's `role_arn`. Credentials from the environment, a container, instance metadata, a program or a file of
+//! long-lived keys are never written.
 
 use std::fs::File;
 use std::path::Path;
@@ -18,96 +18,96 @@ use crate::error::Result;
 use crate::store::credentials::{CacheFile, CachedCredentials};
 use crate::ui;
 
-/// Seconds before their end at which credentials are renewed.
-const RENEW: u64 = 300;
-/// Seconds that they have to last at least, where they cannot be renewed.
-const LAST: u64 = 60;
-/// How long one process waits for another one that is fetching the same.
+/// Seconds before their expiry at which credentials are renewed.
+const RENEW_BEFORE_EXPIRY: u64 = 300;
+/// Seconds that credentials have to be valid for if they cannot be renewed.
+const MINIMUM_LIFETIME: u64 = 60;
+/// How long a process waits for another one that fetches the same credentials.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The kept credentials of the identity, or those that `fetch` gives. Also where they are kept.
+/// The cached credentials of the identity, or those that `fetch` returns; and their file in the cache.
 ///
 /// # Errors
 ///
-/// Those of `fetch`; that nothing can be kept is none.
+/// Those of `fetch`. A cache that cannot be written is no error.
 pub(super) async fn load_or_fetch(
     identity: &Identity,
     folder: &Path,
     fetch: impl AsyncFnOnce() -> Result<Credentials>,
 ) -> Result<(Credentials, Option<CacheFile>)> {
-    let entry = CacheFile::new(folder, &profiles::digest(identity));
-    if let Some(kept) = valid_for(&entry, RENEW) {
-        return Ok((credentials(kept), Some(entry)));
+    let file = CacheFile::new(folder, &profiles::digest(identity));
+    if let Some(cached) = valid_for(&file, RENEW_BEFORE_EXPIRY) {
+        return Ok((credentials(cached), Some(file)));
     }
-    // Programs that give credentials may run side by side: only what will be kept is worth waiting for.
+    // Wait for another process only if its credentials will be cached: other providers may run in parallel.
     let temporary = profiles::gives_temporary(identity).await;
-    let lock = if temporary { locked(&entry).await } else { None };
-    if let Some(kept) = valid_for(&entry, RENEW).filter(|_| lock.is_some()) {
-        return Ok((credentials(kept), Some(entry)));
+    let lock = if temporary { locked(&file).await } else { None };
+    if let Some(cached) = valid_for(&file, RENEW_BEFORE_EXPIRY).filter(|_| lock.is_some()) {
+        return Ok((credentials(cached), Some(file)));
     }
     match fetch().await {
         Ok(fresh) => {
-            let kept = cacheable(&fresh, temporary);
-            // The SDK may have renewed the SSO token on the way, which makes another digest.
-            let entry = CacheFile::new(folder, &profiles::digest(identity));
-            if let Some(Err(error)) = kept.as_ref().map(|kept| entry.write(kept)) {
+            let cached = cacheable(&fresh, temporary);
+            // The SDK may have renewed the SSO token, which changes the digest.
+            let file = CacheFile::new(folder, &profiles::digest(identity));
+            if let Some(Err(error)) = cached.as_ref().map(|cached| file.write(cached)) {
                 ui::verbose(|| error.message);
             }
-            Ok((fresh, kept.map(|_| entry)))
+            Ok((fresh, cached.map(|_| file)))
         }
-        Err(error) => match valid_for(&entry, LAST) {
-            Some(kept) => Ok((credentials(kept), Some(entry))),
+        Err(error) => match valid_for(&file, MINIMUM_LIFETIME) {
+            Some(cached) => Ok((credentials(cached), Some(file))),
             None => Err(error),
         },
     }
 }
 
-fn valid_for(entry: &CacheFile, seconds: u64) -> Option<CachedCredentials> {
+fn valid_for(file: &CacheFile, seconds: u64) -> Option<CachedCredentials> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(u64::MAX, |passed| passed.as_secs());
-    entry.read().filter(|kept| kept.expires > now.saturating_add(seconds))
+    file.read().filter(|cached| cached.expires > now.saturating_add(seconds))
 }
 
-/// Waits without holding up the other requests of this process. A file system without locks counts as locked.
-async fn locked(entry: &CacheFile) -> Option<File> {
-    let file = entry.lock().ok()?;
+/// Waits without blocking the other requests of this process. A file system without locks counts as locked.
+async fn locked(file: &CacheFile) -> Option<File> {
+    let lock = file.lock().ok()?;
     let start = tokio::time::Instant::now();
-    while let Err(std::fs::TryLockError::WouldBlock) = file.try_lock() {
+    while let Err(std::fs::TryLockError::WouldBlock) = lock.try_lock() {
         if start.elapsed() > LOCK_TIMEOUT {
             return None;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    Some(file)
+    Some(lock)
 }
 
-/// What may be written: from SSO or STS, with an end. `temporary` is what the config files say, since the SDK puts no
-/// mark of STS on what a profile's `role_arn` gives (aws-config 1.13).
+/// The credentials if they may be written: from SSO or STS, with an expiry. `temporary` is according to the config files,
+/// because the SDK attaches no feature of STS to the credentials of a profile's `role_arn` (aws-config 1.13).
 fn cacheable(credentials: &Credentials, temporary: bool) -> Option<CachedCredentials> {
-    use AwsCredentialFeature as From;
-    let marks = credentials.get_property::<Vec<AwsCredentialFeature>>()?;
-    let from_sso_or_sts = |mark: &From| {
+    use AwsCredentialFeature as Feature;
+    let features = credentials.get_property::<Vec<AwsCredentialFeature>>()?;
+    let from_sso_or_sts = |feature: &Feature| {
         matches!(
-            mark,
-            From::CredentialsSso
-                | From::CredentialsStsAssumeRole
-                | From::CredentialsStsAssumeRoleWebId
-                | From::CredentialsProfileStsWebIdToken
-                | From::CredentialsEnvVarsStsWebIdToken
+            feature,
+            Feature::CredentialsSso
+                | Feature::CredentialsStsAssumeRole
+                | Feature::CredentialsStsAssumeRoleWebId
+                | Feature::CredentialsProfileStsWebIdToken
+                | Feature::CredentialsEnvVarsStsWebIdToken
         )
     };
-    let from_elsewhere = |mark: &From| {
+    let from_elsewhere = |feature: &Feature| {
         matches!(
-            mark,
-            From::CredentialsEnvVars
-                | From::CredentialsProcess
-                | From::CredentialsProfileProcess
-                | From::CredentialsHttp
-                | From::CredentialsImds
+            feature,
+            Feature::CredentialsEnvVars
+                | Feature::CredentialsProcess
+                | Feature::CredentialsProfileProcess
+                | Feature::CredentialsHttp
+                | Feature::CredentialsImds
         )
     };
-    let assumed = temporary && credentials.session_token().is_some() && !marks.iter().any(from_elsewhere);
+    let assumed = temporary && credentials.session_token().is_some() && !features.iter().any(from_elsewhere);
     let end = credentials.expiry()?.duration_since(UNIX_EPOCH).ok()?.as_secs();
-    (assumed || marks.iter().any(from_sso_or_sts)).then(|| CachedCredentials {
+    (assumed || features.iter().any(from_sso_or_sts)).then(|| CachedCredentials {
         access_key: credentials.access_key_id().to_owned(),
         secret_key: credentials.secret_access_key().to_owned(),
         session_token: credentials.session_token().map(str::to_owned),
@@ -116,13 +116,13 @@ fn cacheable(credentials: &Credentials, temporary: bool) -> Option<CachedCredent
     })
 }
 
-fn credentials(kept: CachedCredentials) -> Credentials {
+fn credentials(cached: CachedCredentials) -> Credentials {
     let mut builder = Credentials::builder()
-        .access_key_id(kept.access_key)
-        .secret_access_key(kept.secret_key)
-        .expiry(UNIX_EPOCH + Duration::from_secs(kept.expires))
+        .access_key_id(cached.access_key)
+        .secret_access_key(cached.secret_key)
+        .expiry(UNIX_EPOCH + Duration::from_secs(cached.expires))
         .provider_name("ssh-eic");
-    builder.set_session_token(kept.session_token);
-    builder.set_account_id(kept.account.map(AccountId::from));
+    builder.set_session_token(cached.session_token);
+    builder.set_account_id(cached.account.map(AccountId::from));
     builder.build()
 }

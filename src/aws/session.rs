@@ -5,7 +5,7 @@ use aws_config::{Region, SdkConfig};
 use crate::domain::identity::{Identity, SsoRole};
 use crate::store::credentials::CacheFile;
 
-/// The identity in a message.
+/// The identity for messages, such as `profile "prod"`.
 #[must_use]
 pub fn described(identity: &Identity) -> String {
     match (&identity.profile, &identity.sso) {
@@ -20,22 +20,22 @@ pub fn described(identity: &Identity) -> String {
     }
 }
 
-/// An identity that can sign, for one region.
+/// Resolved credentials in one region.
 #[derive(Debug, Clone)]
 pub struct Session {
     /// For building clients.
     pub config: SdkConfig,
-    /// The region it is for.
+    /// The region.
     pub region: String,
-    /// The access key id that signs.
+    /// The access key id.
     pub access_key: String,
-    /// The account, where the credentials tell it.
+    /// The account, if the credentials contain it.
     pub account: Option<String>,
     /// For messages and hints.
     pub identity: Identity,
-    /// Where the credentials are kept between processes.
-    pub kept: Option<CacheFile>,
-    /// Where keys are pushed, if the profile names a place of its own for that.
+    /// The file that caches the credentials.
+    pub cache_file: Option<CacheFile>,
+    /// The endpoint for pushes, if the profile has one for EC2 Instance Connect alone.
     pub push_endpoint: Option<String>,
 }
 

@@ -1,17 +1,15 @@
-//! `ssh-eic logout`: forgets the temporary credentials and the keys that are kept between connections.
+//! `ssh-eic logout`: removes the temporary credentials and the keys.
 //!
-//! Open sessions go on: a key is checked once, when a session begins. The sign-in that the AWS CLI keeps is the AWS CLI's.
+//! Open sessions continue: a key is checked once, when a session begins. The sign-in of the AWS CLI is not removed.
 
 use crate::command::{Context, Exit};
 use crate::error::Result;
 use crate::store::{credentials, keys};
 use crate::ui;
 
-/// Runs it.
-///
 /// # Errors
 ///
-/// [`crate::error::Kind::File`] for what cannot be removed; everything else is.
+/// [`crate::error::Kind::File`] for what cannot be removed; everything else is removed.
 pub fn run(context: &Context) -> Result<Exit> {
     let paths = &context.paths;
     let removed: Vec<Result<usize>> =
@@ -19,16 +17,19 @@ pub fn run(context: &Context) -> Result<Exit> {
     let keys = keys::forget_all(paths);
     let credentials = removed.into_iter().sum::<Result<usize>>()?;
     let keys = keys?;
-    let some = |number: usize, one: &str, many: &str| format!("{number} {}", if number == 1 { one } else { many });
-    if credentials + keys == 0 {
-        ui::note("nothing was kept: no temporary credentials, no keys");
+    let count = |number: usize, one: &str, many: &str| {
+        (number > 0).then(|| format!("{number} {}", if number == 1 { one } else { many }))
+    };
+    let removed = [
+        count(keys, "key", "keys"),
+        count(credentials, "set of temporary credentials", "sets of temporary credentials"),
+    ];
+    let removed: Vec<String> = removed.into_iter().flatten().collect();
+    if removed.is_empty() {
+        ui::note("nothing to remove: no keys, no temporary credentials");
     } else {
-        ui::note(&format!(
-            "removed {} of temporary credentials and {}; open sessions go on",
-            some(credentials, "set", "sets"),
-            some(keys, "key", "keys")
-        ));
+        ui::note(&format!("removed {}; open sessions continue", removed.join(" and ")));
     }
-    ui::hint("aws sso logout ends the Identity Center session itself");
+    ui::hint("aws sso logout ends the Identity Center session");
     Ok(Exit::default())
 }

@@ -178,7 +178,7 @@ async fn push_with_retries(paths: &Paths, job: &Job, key: &PublicKey, deadline: 
         }
         refusals.forgive(queue);
         let sent = clock::now();
-        let push = push::PushRequest { id: &job.id, name: &job.name(), user: &job.user, public_key: &key.line };
+        let push = push::PushRequest { id: &job.id, label: &job.label, user: &job.user, public_key: &key.line };
         let failure = match push::send(&session, push).await {
             Ok(request_id) => {
                 pushes::recover(paths, job.push_rate);
@@ -187,9 +187,9 @@ async fn push_with_retries(paths: &Paths, job: &Job, key: &PublicKey, deadline: 
             }
             Err(failure) => failure,
         };
-        if failure.error.kind == Kind::Credentials && session.kept.take().is_some() {
-            // They were kept from before and are not taken any more: once with fresh ones.
-            session = Session { kept: None, ..sign_in().await? };
+        if failure.error.kind == Kind::Credentials && session.cache_file.take().is_some() {
+            // Cached credentials that AWS does not accept any more: one retry with new ones.
+            session = Session { cache_file: None, ..sign_in().await? };
             continue;
         }
         if failure.retry == Retry::Throttled {

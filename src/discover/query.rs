@@ -342,7 +342,7 @@ async fn of_region(
         _ => Ok(None),
     };
     asking.progress.done(1);
-    let denied = |error: &Error| error.kind == Kind::Denied || error.message.contains("(OptInRequired)");
+    let denied = |error: &Error| error.kind == Kind::Denied || error.code.as_deref() == Some("OptInRequired");
     let only_a_note = source.regions == Regions::All && found.as_ref().is_err_and(denied);
     (Seen { source: position, region: Some(session.region.clone()), found, only_a_note }, images)
 }

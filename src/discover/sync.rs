@@ -270,6 +270,7 @@ impl<'a> Work<'a> {
         let made_from = if complete { config.digest.clone() } else { before };
         let mut header = Header::new(synced, config.push, refresh, made_from);
         (header.tried, header.untold) = (clock::now(), !untold.is_empty());
+        header.failed = self.failed_sources();
         files::make_private_folder(&paths.eic.join("cm"))?;
         files::make_private_folder(&paths.keys())?;
         let fleet = &mut self.found.fleet;
@@ -289,6 +290,17 @@ impl<'a> Work<'a> {
             ui::note(&format!("added our part to {}", paths.ssh_config.display()));
         }
         Ok(())
+    }
+
+    /// The sources that failed at this sync, and of the other ones those that failed at the last sync.
+    fn failed_sources(&self) -> Vec<String> {
+        let mut failed: Vec<String> = self.found.failed.iter().map(|failed| failed.source.clone()).collect();
+        if let (Some(only), Some(old)) = (&self.run.only, &self.old) {
+            failed.extend(old.failed.iter().filter(|name| !only.contains(name)).cloned());
+        }
+        failed.sort();
+        failed.dedup();
+        failed
     }
 
     /// Moves that nobody has read of yet, by the instance that has the name now.

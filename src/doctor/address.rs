@@ -18,12 +18,12 @@ use crate::domain::ssh_words::{self, Greeting, LONGEST_GREETING, Refusal};
 use crate::error::{Error, Kind, Result, reason};
 
 /// How long somebody else's address is listened to.
-const STRANGER: Duration = Duration::from_secs(2);
+const STALE_ADDRESS_TIMEOUT: Duration = Duration::from_secs(2);
 /// For each of the questions about what stands in between.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What an address does.
-enum Heard {
+enum Probe {
     Ssh(String),
     Other(String),
     /// Its sshd refuses the client: its line and the cause.
@@ -40,7 +40,7 @@ pub(super) fn reachable(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
     let jump = context.effective("proxyjump")?;
     let command = context.effective("proxycommand")?;
     let is_direct = matches!(jump, "" | "none");
-    // Any words may stand in somebody's own ProxyCommand.
+    // Any message may stand in somebody's own ProxyCommand.
     if !is_direct || command != context.meant("proxycommand")? {
         let way = if is_direct { ssh_words::program(command) } else { jump };
         return Ok(vec![Finding::skipped("address", format!("the connection goes by {way}"))]);
@@ -53,43 +53,43 @@ pub(super) fn reachable(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
     if let (Some(old), Some(now), false) = (known, now, *address == AddressKind::Public)
         && old != now
     {
-        let words = format!("{} had {old} at the last sync and has {now}", job.name());
-        if matches!(listen(old, port, STRANGER), Heard::Ssh(_)) {
-            let words = format!("{words}; somebody else answers at {old}");
-            return Ok(vec![Finding::problem("address", Cause::AddressChanged, words)]);
+        let message = format!("{} had {old} at the last sync and has {now}", job.name());
+        if matches!(listen(old, port, STALE_ADDRESS_TIMEOUT), Probe::Ssh(_)) {
+            let message = format!("{message}; somebody else answers at {old}");
+            return Ok(vec![Finding::problem("address", Cause::AddressChanged, message)]);
         }
-        findings.push(Finding::note("address", Cause::AddressChanged, words));
+        findings.push(Finding::note("address", Cause::AddressChanged, message));
     }
     let Some(ip) = now.or(known) else {
-        let words = format!("no address is known for {}", job.name());
-        return Err(Error::new(Kind::Unreachable, words).cause(Cause::NoAddress));
+        let message = format!("no address is known for {}", job.name());
+        return Err(Error::new(Kind::Unreachable, message).cause(Cause::NoAddress));
     };
-    let patience = context.config()?.connect_timeout;
+    let timeout = context.config()?.connect_timeout;
     let start = Instant::now();
     let place = format!("{ip} port {port}");
-    findings.push(match listen(ip, port, patience) {
-        Heard::Ssh(version) => {
+    findings.push(match listen(ip, port, timeout) {
+        Probe::Ssh(version) => {
             Finding::ok("address", format!("{place} says {version} after {} ms", start.elapsed().as_millis()))
         }
-        Heard::ServerRefuses(line, refusal) => {
+        Probe::ServerRefuses(line, refusal) => {
             Finding::problem("address", Cause::ServerRefuses, format!("{place} refused the connection: {line:?}"))
                 .fix(refusal.hint())
         }
-        Heard::Closed => {
-            let words = format!("{place} closed the connection before it sent a version");
-            Finding::problem("address", Cause::ServerRefuses, words).fix(ssh_words::CLOSED_AT_ONCE)
+        Probe::Closed => {
+            let message = format!("{place} closed the connection before it sent a version");
+            Finding::problem("address", Cause::ServerRefuses, message).fix(ssh_words::CLOSED_AT_ONCE)
         }
-        Heard::Other(line) => {
+        Probe::Other(line) => {
             Finding::problem("address", Cause::NotSsh, format!("{place} does not speak SSH, it says {line:?}")).fix(
                 format!("is {port} the port of its sshd? The tag ssh-eic:port, or port in config.toml, sets another"),
             )
         }
-        Heard::Refused(why) => Finding::problem("address", Cause::AddressRefused, format!("{place}: {why}")).fix(
+        Probe::Refused(why) => Finding::problem("address", Cause::AddressRefused, format!("{place}: {why}")).fix(
             format!("check that sshd runs on it and listens on port {port}; aws ec2 get-console-output shows the boot"),
         ),
-        Heard::Silent(why) => {
-            let words = format!("{place}: {why}");
-            findings.extend(in_between(context, port, &words));
+        Probe::Silent(why) => {
+            let message = format!("{place}: {why}");
+            findings.extend(in_between(context, port, &message));
             return Ok(findings);
         }
     });
@@ -97,17 +97,17 @@ pub(super) fn reachable(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
 }
 
 /// Connects, says hello as ssh does, and listens.
-fn listen(ip: IpAddr, port: u16, patience: Duration) -> Heard {
-    let deadline = Instant::now() + patience;
+fn listen(ip: IpAddr, port: u16, timeout: Duration) -> Probe {
+    let deadline = Instant::now() + timeout;
     let left = || deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-    let too_late = || Heard::Silent(format!("no answer within {} s", patience.as_secs_f32()));
+    let too_late = || Probe::Silent(format!("no answer within {} s", timeout.as_secs_f32()));
     let mut stream = match TcpStream::connect_timeout(&SocketAddr::new(ip, port), left()) {
         Ok(stream) => stream,
         Err(error) if is_timeout(&error) => return too_late(),
         Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset) => {
-            return Heard::Refused(reason(&error));
+            return Probe::Refused(reason(&error));
         }
-        Err(error) => return Heard::Silent(reason(&error)),
+        Err(error) => return Probe::Silent(reason(&error)),
     };
     let _ = stream.write_all(OUR_VERSION);
     let (mut said, mut block) = (Vec::new(), [0; 4096]);
@@ -122,9 +122,9 @@ fn listen(ip: IpAddr, port: u16, patience: Duration) -> Heard {
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => false,
             Err(error) if said.is_empty() && is_timeout(&error) => {
-                return Heard::Silent(format!(
+                return Probe::Silent(format!(
                     "it accepts the connection and says nothing for {} s",
-                    patience.as_secs_f32()
+                    timeout.as_secs_f32()
                 ));
             }
             Err(_) => {
@@ -134,15 +134,15 @@ fn listen(ip: IpAddr, port: u16, patience: Duration) -> Heard {
         };
         match ssh_words::greeting(&said, whole) {
             Greeting::Incomplete => {}
-            Greeting::Ssh(version) => return Heard::Ssh(version),
+            Greeting::Ssh(version) => return Probe::Ssh(version),
             Greeting::Other(_) if was_reset && said.is_empty() => {
-                return Heard::Refused("it reset the connection before it sent a version".to_owned());
+                return Probe::Refused("it reset the connection before it sent a version".to_owned());
             }
-            Greeting::Other(_) if said.trim_ascii().is_empty() => return Heard::Closed,
+            Greeting::Other(_) if said.trim_ascii().is_empty() => return Probe::Closed,
             Greeting::Other(line) => {
                 return match Refusal::of(&line) {
-                    Some(refusal) => Heard::ServerRefuses(line, refusal),
-                    None => Heard::Other(line),
+                    Some(refusal) => Probe::ServerRefuses(line, refusal),
+                    None => Probe::Other(line),
                 };
             }
         }
@@ -154,12 +154,12 @@ fn is_timeout(error: &io::Error) -> bool {
 }
 
 /// Why an address may be silent: what AWS knows of it, and what it does not.
-fn in_between(context: &CheckContext<'_>, port: u16, words: &str) -> Vec<Finding> {
+fn in_between(context: &CheckContext<'_>, port: u16, message: &str) -> Vec<Finding> {
     let Ok(Target { job, .. }) = context.target() else { return Vec::new() };
     let cache = job.cache.as_deref();
-    let patience = RequestLimits { max_attempts: 1, ..RequestLimits::PUSH };
-    let found = client::run_within(PATIENCE, async {
-        let session = credentials::open(&job.identity, job.region.as_deref(), patience, cache).await?;
+    let limits = RequestLimits { max_attempts: 1, ..RequestLimits::PUSH };
+    let found = client::run_within(TIMEOUT, async {
+        let session = credentials::open(&job.identity, job.region.as_deref(), limits, cache).await?;
         let around = network::surroundings(&session, &job.id).await?;
         let rules = network::inbound(&session, &around.groups).await;
         let endpoints = network::endpoints(&session, &around.vpc).await.unwrap_or_default();
@@ -175,7 +175,7 @@ fn in_between(context: &CheckContext<'_>, port: u16, words: &str) -> Vec<Finding
     };
     let silent = |allowed: &str| {
         let subnet = found.as_ref().map(|(_, around, ..)| format!(" {}", around.subnet)).unwrap_or_default();
-        Finding::problem("address", Cause::AddressSilent, format!("{words}{allowed}")).fix(format!(
+        Finding::problem("address", Cause::AddressSilent, format!("{message}{allowed}")).fix(format!(
             "are you on the VPN? Else a route or a network ACL of its subnet{subnet}, or a firewall in between"
         ))
     };
@@ -192,7 +192,7 @@ fn in_between(context: &CheckContext<'_>, port: u16, words: &str) -> Vec<Finding
                     let who = ingress::who_may(rules, port);
                     let groups = around.groups.join(", ");
                     findings.push(if who.is_empty() {
-                        closed(around, words, port, &groups)
+                        closed(around, message, port, &groups)
                     } else {
                         silent(&format!("; {groups} allows port {port} from {}", some(&who)))
                     });
@@ -203,12 +203,12 @@ fn in_between(context: &CheckContext<'_>, port: u16, words: &str) -> Vec<Finding
     findings
 }
 
-fn closed(around: &Surroundings, words: &str, port: u16, groups: &str) -> Finding {
+fn closed(around: &Surroundings, message: &str, port: u16, groups: &str) -> Finding {
     let group = around.groups.first().map_or("GROUP", String::as_str);
     Finding::problem(
         "address",
         Cause::SecurityGroup,
-        format!("{words}; no inbound rule of {groups} allows port {port}"),
+        format!("{message}; no inbound rule of {groups} allows port {port}"),
     )
     .fix(format!(
         "aws ec2 authorize-security-group-ingress --group-id {group} --protocol tcp --port {port} --cidr YOUR-NETWORK"
@@ -217,8 +217,8 @@ fn closed(around: &Surroundings, words: &str, port: u16, groups: &str) -> Findin
 
 fn by_endpoint(session: &Session, context: &CheckContext<'_>, endpoint: &str) -> Finding {
     let id = context.target().map_or("ID", |target| target.job.id.as_str());
-    let words = format!("the EC2 Instance Connect Endpoint {endpoint} in its VPC could carry a connection");
-    Finding::note("address", Cause::EndpointAvailable, words).fix(format!(
+    let message = format!("the EC2 Instance Connect Endpoint {endpoint} in its VPC could carry a connection");
+    Finding::note("address", Cause::EndpointAvailable, message).fix(format!(
         "aws ec2-instance-connect ssh --instance-id {id} --connection-type eice --region {}{}",
         session.region,
         session.identity.flag()

@@ -21,10 +21,10 @@ pub(super) fn shell(_: &CheckContext<'_>) -> Vec<Finding> {
     };
     let path = Path::new(&shell);
     let runs = path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0);
-    let words = path.display().to_string();
+    let message = path.display().to_string();
     vec![if runs {
-        Finding::ok("shell", words)
+        Finding::ok("shell", message)
     } else {
-        Finding::problem("shell", Cause::ShellUnusable, format!("SHELL={words} is no program that can run"))
+        Finding::problem("shell", Cause::ShellUnusable, format!("SHELL={message} is no program that can run"))
     }]
 }

@@ -20,9 +20,9 @@ pub(super) fn home(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
     let same = |a: &Path, b: &Path| a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b);
     Ok(vec![match ssh_client::defaults()?.config {
         Some(read) if !same(&read, &context.paths.ssh_config) => {
-            let words = format!("ssh reads {}, by the user database, and not {own}, by $HOME", read.display());
+            let message = format!("ssh reads {}, by the user database, and not {own}, by $HOME", read.display());
             let fix = format!("ssh -F {own} NAME, or set HOME to your home");
-            Finding::problem("home", Cause::HomeDiffers, words).fix(fix)
+            Finding::problem("home", Cause::HomeDiffers, message).fix(fix)
         }
         _ => Finding::ok("home", own.to_string()),
     }])
@@ -53,8 +53,8 @@ pub(super) fn generated(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
     for name in FILES {
         let path = context.paths.eic.join(name);
         let Some(text) = files::read(&path)? else {
-            let words = format!("{} is not there", path.display());
-            return Ok(vec![Finding::problem("generated", Cause::GeneratedMissing, words)]);
+            let message = format!("{} is not there", path.display());
+            return Ok(vec![Finding::problem("generated", Cause::GeneratedMissing, message)]);
         };
         texts.push(text);
     }
@@ -63,8 +63,8 @@ pub(super) fn generated(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
     Ok(vec![if digest::of(texts.iter().map(Vec::as_slice)) == written {
         Finding::ok("generated", format!("{folder}/{{{}}}, unchanged", FILES.join(",")))
     } else {
-        let words = format!("{folder}/{{{}}} are not what the last sync wrote", FILES.join(","));
-        Finding::problem("generated", Cause::GeneratedEdited, words)
+        let message = format!("{folder}/{{{}}} are not what the last sync wrote", FILES.join(","));
+        Finding::problem("generated", Cause::GeneratedEdited, message)
             .fix("ssh-eic sync; what shall stay belongs into [[host]] or [ssh] options of config.toml")
     }])
 }
@@ -94,10 +94,10 @@ pub(super) fn editor(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
         let there = fs::read(&file).unwrap_or_default();
         let knows_us = crate::domain::splice::present(&there, &line).is_ok_and(|parts| !parts.is_empty());
         if file != context.paths.ssh_config && !knows_us {
-            let words =
+            let message =
                 format!("{} sets remote.SSH.configFile to {read}, which has no Include of ours", path.display());
             let fix = format!("put this at the top of {read}: {line}");
-            let note = Finding::note("editor", Cause::EditorConfig, words).fix(fix);
+            let note = Finding::note("editor", Cause::EditorConfig, message).fix(fix);
             notes.extend((!notes.contains(&note)).then_some(note));
         }
     }

@@ -13,9 +13,9 @@ pub(super) fn place(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
     let file = path.display();
     let parts = context.present()?;
     let Some(first) = parts.first() else {
-        let words = format!("{file} has no Include of ours, so that ssh knows no managed host");
+        let message = format!("{file} has no Include of ours, so that ssh knows no managed host");
         let fix = format!("ssh-eic sync, or put this at its top: {}", ssh_config::include_line(context.paths)?);
-        return Ok(vec![Finding::problem("include", Cause::IncludeMissing, words).fix(fix)]);
+        return Ok(vec![Finding::problem("include", Cause::IncludeMissing, message).fix(fix)]);
     };
     if let Some(trouble) = first.misplaced {
         return Ok(vec![super::problem("include", &ssh_config::explained(trouble, path))]);
@@ -25,12 +25,12 @@ pub(super) fn place(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
         let number = line.number;
         let value = line.arguments.join(" ");
         let shown = if line.keyword == "proxycommand" { ssh_words::program(&value) } else { &value };
-        let words = format!(
+        let message = format!(
             "{file} line {number}: {} {shown} stands before our Include (line {}), and wins for every host",
             line.keyword, first.line
         );
         let fix = format!("move it behind our Include, or our line {} to the top", first.line);
-        return Ok(vec![Finding::problem("include", Cause::IncludeNotFirst, words).fix(fix)]);
+        return Ok(vec![Finding::problem("include", Cause::IncludeNotFirst, message).fix(fix)]);
     }
     Ok(vec![Finding::ok("include", format!("{file} line {}", first.line))])
 }

@@ -20,8 +20,8 @@ pub(super) fn host(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
     Ok(vec![match host {
         Some(host) => {
             let address = host.address.as_deref().unwrap_or("no address");
-            let words = format!("{name} is {}, {}@{address} port {}, {region}", host.id, host.user, host.port);
-            Finding::ok("host", words)
+            let message = format!("{name} is {}, {}@{address} port {}, {region}", host.id, host.user, host.port);
+            Finding::ok("host", message)
         }
         None => Finding::ok("host", format!("{name} is in no index, and in {region}")),
     }])
@@ -34,9 +34,9 @@ pub(super) fn shadowed(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
     if meant.get("hostkeyalias").and_then(|values| values.first()).map(String::as_str) != Some(job.id.as_str())
         && name != job.id.as_str()
     {
-        let words = format!("[ssh] hosts in {} gives {name} no Host block", context.paths.config.display());
+        let message = format!("[ssh] hosts in {} gives {name} no Host block", context.paths.config.display());
         let fix = format!("ssh {}, or add {name} to hosts and run ssh-eic sync", job.id);
-        return Ok(vec![Finding::problem("options", Cause::NameLeftOut, words).fix(fix)]);
+        return Ok(vec![Finding::problem("options", Cause::NameLeftOut, message).fix(fix)]);
     }
     let types: &[&str] = match job.key_type {
         KeyType::Ed25519 => &["ssh-ed25519"],
@@ -72,19 +72,20 @@ fn found(context: &CheckContext<'_>, reach: &Reach, one: &Shadowed) -> Result<Fi
                 .fix("nothing, if that is what you want")
         }
         Effect::AnotherWay => {
-            let words = format!("{what} in place of our proxy, and the hook does not know that: nobody pushes the key");
-            Finding::problem("options", Cause::ProxyShadowed, words)
+            let message =
+                format!("{what} in place of our proxy, and the hook does not know that: nobody pushes the key");
+            Finding::problem("options", Cause::ProxyShadowed, message)
                 .fix(format!("ssh-eic sync, under push = \"auto\", tells the hook; or take it out of {remove}"))
         }
         Effect::KeyType if *keyword == "RequiredRSASize" => {
-            let words = format!("{what}, more than our RSA key has, so that ssh does not offer it");
-            Finding::problem("options", Cause::KeyTypeRefused, words)
+            let message = format!("{what}, more than our RSA key has, so that ssh does not offer it");
+            Finding::problem("options", Cause::KeyTypeRefused, message)
                 .fix("set RequiredRSASize 2048 for managed hosts, or key_type = \"ed25519\" in config.toml")
         }
         Effect::KeyType => {
-            let words =
+            let message =
                 format!("PubkeyAcceptedAlgorithms{by} leaves out the type of our key, so that ssh does not offer it");
-            Finding::problem("options", Cause::KeyTypeRefused, words)
+            Finding::problem("options", Cause::KeyTypeRefused, message)
                 .fix("add ssh-ed25519 to it for managed hosts, or set key_type = \"rsa\" in config.toml")
         }
         Effect::Leaks => Finding::note("options", Cause::OptionLeaks, format!("{what}, also for this host"))

@@ -18,10 +18,13 @@ use crate::sys::{clock, limited};
 pub(super) fn config(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
     let sources = context.config()?.sources.len();
     let path = context.paths.config.display();
+    if context.paths.config_is_named && !context.paths.config.exists() {
+        return Ok(vec![Finding::problem("config", Cause::ConfigMissing, format!("there is no config file {path}"))]);
+    }
     let what = match (context.paths.config.exists(), context.paths.machine_config.exists()) {
         (true, _) => format!("{path}, {sources} source{}", if sources == 1 { "" } else { "s" }),
         (false, true) => context.paths.machine_config.display().to_string(),
-        (false, false) => format!("there is no {path}: the ambient profile and region, every instance"),
+        (false, false) => format!("there is no {path}: all instances of the default profile and region"),
     };
     Ok(vec![Finding::ok("config", what)])
 }
@@ -34,26 +37,26 @@ pub(super) fn index(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
     let index = context.index()?;
     let content: Content<Known> = index.content()?;
     if content.damaged > 0 {
-        let words = format!("{} lines of {} cannot be read", content.damaged, context.paths.index().display());
-        return Ok(vec![Finding::problem("index", Cause::IndexDamaged, words)]);
+        let message = format!("{} lines of {} cannot be read", content.damaged, context.paths.index().display());
+        return Ok(vec![Finding::problem("index", Cause::IndexDamaged, message)]);
     }
     let now = clock::now();
     let age = now.saturating_sub(index.header.synced);
     if index.header.synced > now {
-        let words = format!("{} hosts, the last complete sync has a time in the future", content.hosts.len());
-        return Ok(vec![Finding::note("index", Cause::IndexOld, words)]);
+        let message = format!("{} hosts, the last complete sync has a time in the future", content.hosts.len());
+        return Ok(vec![Finding::note("index", Cause::IndexOld, message)]);
     }
-    let words = format!("{} hosts, the last complete sync is {} ago", content.hosts.len(), passed(age / 1000));
+    let message = format!("{} hosts, the last complete sync is {} ago", content.hosts.len(), passed(age / 1000));
     Ok(vec![if age >= OLD {
-        Finding::note("index", Cause::IndexOld, words)
+        Finding::note("index", Cause::IndexOld, message)
     } else if index.header.made_from != context.config()?.digest {
-        Finding::note("index", Cause::ConfigNewer, format!("{words}, and config.toml has changed since"))
+        Finding::note("index", Cause::ConfigNewer, format!("{message}, and config.toml has changed since"))
     } else {
-        Finding::ok("index", words)
+        Finding::ok("index", message)
     }])
 }
 
-/// A time in words, from seconds.
+/// A duration in seconds as text.
 pub(super) fn passed(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),
@@ -64,7 +67,7 @@ pub(super) fn passed(seconds: u64) -> String {
 }
 
 /// How long another program may take to say its version.
-const VERSION_PATIENCE: Duration = Duration::from_secs(5);
+const VERSION_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The generated files name a program that is there, and it is this one.
 pub(super) fn program(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
@@ -75,20 +78,20 @@ pub(super) fn program(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
     if is_same(&path, own) {
         return Ok(vec![Finding::ok("program", shown.to_string())]);
     }
-    let said = limited::run(Command::new(&path).arg("--version"), VERSION_PATIENCE);
+    let said = limited::run(Command::new(&path).arg("--version"), VERSION_TIMEOUT);
     let said = match said {
         Ok(said) if said.code == Some(0) => said.stdout.trim().to_owned(),
         _ => {
-            let words = format!("ssh starts {shown}, which is not there or does not run");
-            return Ok(vec![Finding::problem("program", Cause::ProgramGone, words)]);
+            let message = format!("ssh starts {shown}, which is not there or does not run");
+            return Ok(vec![Finding::problem("program", Cause::ProgramGone, message)]);
         }
     };
     let mine = format!("ssh-eic {}", cli::VERSION);
     Ok(vec![if said == mine {
         Finding::ok("program", format!("{shown}, {said}"))
     } else {
-        let words = format!("ssh starts {shown}, which is {said:?}; this is {mine}, {}", own.display());
-        Finding::note("program", Cause::ProgramOther, words)
+        let message = format!("ssh starts {shown}, which is {said:?}; this is {mine}, {}", own.display());
+        Finding::note("program", Cause::ProgramOther, message)
     }])
 }
 

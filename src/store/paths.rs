@@ -47,6 +47,8 @@ impl Environment {
 pub struct Paths {
     /// `config.toml`.
     pub config: PathBuf,
+    /// Whether `--config` or `SSH_EIC_CONFIG` names it.
+    pub config_is_named: bool,
     /// The one for the whole machine, under the user's.
     pub machine_config: PathBuf,
     /// The user's own ssh config, which gets the Include.
@@ -69,6 +71,7 @@ impl Paths {
         if let Some(home) = absolute(&environment.own_home) {
             return Some(Self {
                 config: absolute(&environment.config).unwrap_or_else(|| home.join("config.toml")),
+                config_is_named: environment.config.is_some(),
                 machine_config: MACHINE_WIDE.into(),
                 ssh_config: home.join("ssh_config"),
                 state: home.join("state"),
@@ -85,6 +88,7 @@ impl Paths {
         Some(Self {
             config: absolute(&environment.config)
                 .unwrap_or_else(|| under(&environment.config_home, ".config").join("config.toml")),
+            config_is_named: environment.config.is_some(),
             machine_config: MACHINE_WIDE.into(),
             ssh_config: home.join(".ssh/config"),
             eic: home.join(".ssh/eic"),

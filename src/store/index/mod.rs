@@ -55,13 +55,16 @@ pub struct Header {
     /// Names have moved that nobody has read of.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub untold: bool,
+    /// The sources that failed at the last sync.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<String>,
 }
 
 impl Header {
     /// The header of an index written at `synced`.
     #[must_use]
     pub fn new(synced: u64, push: PushMode, refresh: Option<u64>, made_from: String) -> Self {
-        Self { version: VERSION, synced, push, refresh, made_from, tried: synced, untold: false }
+        Self { version: VERSION, synced, push, refresh, made_from, tried: synced, untold: false, failed: Vec::new() }
     }
 }
 
