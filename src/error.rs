@@ -110,7 +110,7 @@ pub struct Error {
     pub cause: Option<Cause>,
     /// The error code of AWS's response, such as `OptInRequired`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub code: Option<String>,
+    pub code: Option<Box<str>>,
 }
 
 /// A result with [`Error`].

@@ -1,7 +1,7 @@
-//! Why a connection fails: the one list of causes, and what a check finds.
+//! The causes of failures, and the findings of checks.
 //!
-//! The man page's table is made from the list, and a test proves that each cause has a test that injects it. Finding a
-//! cause is `doctor`'s; an error that has one carries it from where it arises.
+//! The table in the man page is generated from the causes; a test proves that a test injects each of them. Not here: the
+//! checks (`doctor`).
 
 use std::fmt;
 
@@ -48,7 +48,7 @@ causes! {
         "install a newer OpenSSH client and put it first on PATH"
     ShellUnusable "shell-unusable": "ssh starts the hook and the proxy with $SHELL, which is no program that can run";
         "set SHELL to your login shell, such as /bin/bash"
-    ConfigMissing "config-missing": "the file of --config or SSH_EIC_CONFIG does not exist";
+    ConfigMissing "config-missing": "the named config file does not exist";
         "correct the path, or write the file with ssh-eic init"
     ConfigInvalid "config-invalid": "config.toml is not what ssh-eic reads"; "correct the line that is named"
     FileTrouble "file-trouble": "a file or folder of ssh-eic cannot be read or written"; "check who owns it and its mode"
@@ -146,7 +146,7 @@ causes! {
         "check the package ec2-instance-connect, AuthorizedKeysCommand in its sshd_config, the user, and its clock"
     HostKeyChanged "host-key-changed": "the host key of the instance is not the known one";
         "ssh-keygen -R ID -f ~/.ssh/eic/known_hosts, if it was replaced"
-    HostKeyUnknown "host-key-unknown": "the host key is unknown, and your StrictHostKeyChecking forbids adding it";
+    HostKeyUnknown "host-key-unknown": "the host key is unknown, and your ssh config forbids adding it";
         "remove StrictHostKeyChecking from your ssh config for managed hosts"
     TooManyKeys "too-many-keys": "ssh offers so many keys that the server disconnects before the right one (MaxAuthTries)";
         "remove IdentityFile and IdentitiesOnly no from your ssh config for managed hosts"
@@ -251,7 +251,8 @@ impl Finding {
     pub fn lines(&self, paint: &dyn Fn(Status, &str) -> String) -> String {
         let Self { check, status, what, fixes, .. } = self;
         let word = paint(*status, &format!("{:<8}", status.word()));
-        let fixes: String = fixes.iter().map(|fix| format!("\n{:INDENT$}fix: {fix}", "")).collect();
+        let below = " ".repeat(INDENT);
+        let fixes = fixes.iter().fold(String::new(), |lines, fix| lines + "\n" + &below + "fix: " + fix);
         format!("{word} {check:<WIDEST$} {what}{fixes}")
     }
 }

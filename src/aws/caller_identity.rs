@@ -1,4 +1,4 @@
-//! The account of a session according to AWS (GetCallerIdentity), and how long its credentials are valid.
+//! The account of a session according to AWS (`GetCallerIdentity`), and how long its credentials are valid.
 
 use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -35,7 +35,7 @@ pub enum Lifetime {
     Unknown,
 }
 
-/// Sends GetCallerIdentity. Without a network, the account of the session if it is known.
+/// Sends `GetCallerIdentity`. Without a network, the account of the session if it is known.
 ///
 /// # Errors
 ///

@@ -125,7 +125,11 @@ where
             }
             let request_id = response.raw().headers().get("x-amzn-requestid").unwrap_or("none");
             let details = format!("{code} ({status}), request id {request_id}: {message}");
-            Failure { error: Error { code: Some(code.clone()), ..error.because(details) }, retry, code: Some(code) }
+            Failure {
+                error: Error { code: Some(code.as_str().into()), ..error.because(details) },
+                retry,
+                code: Some(code),
+            }
         }
         SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => {
             let (explained, retry) = transport_error(action, region, &details);

@@ -13,17 +13,17 @@ const CHECK: &str = "source";
 /// Each source has hosts, they have names, and the last sync of the source succeeded.
 pub(super) fn hosts(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
     let index = context.index()?;
-    let content: Content<Host> = index.content()?;
-    let failed = |source: &str| index.header.failed.iter().any(|name| configured(name, &content.sources) == source);
+    let indexed: Content<Host> = index.content()?;
+    let failed = |source: &str| index.header.failed.iter().any(|name| configured(name, &indexed.sources) == source);
     let mut findings = Vec::new();
     for source in &context.config()?.sources {
-        let records: BTreeSet<&str> = content
+        let records: BTreeSet<&str> = indexed
             .sources
             .iter()
             .filter(|record| record.of == source.name)
             .map(|record| record.name.as_str())
             .collect();
-        let hosts: Vec<&Host> = content.hosts.iter().filter(|host| records.contains(host.source.as_str())).collect();
+        let hosts: Vec<&Host> = indexed.hosts.iter().filter(|host| records.contains(host.source.as_str())).collect();
         let count = hosts.len();
         let counted = format!("{}: {count} host{}", source.name, if count == 1 { "" } else { "s" });
         findings.push(if failed(&source.name) {
@@ -31,7 +31,7 @@ pub(super) fn hosts(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
             Finding::problem(CHECK, Cause::SourceFailed, what)
         } else if count == 0 {
             let what = format!("{}: no instance matches", source.name);
-            if content.hosts.is_empty() {
+            if indexed.hosts.is_empty() {
                 Finding::problem(CHECK, Cause::NoHosts, what)
             } else {
                 Finding::note(CHECK, Cause::NoHosts, what)

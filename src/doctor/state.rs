@@ -35,18 +35,18 @@ const OLD: u64 = 24 * 60 * 60 * 1000;
 /// It is there, whole, young, and made from this config.
 pub(super) fn index(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
     let index = context.index()?;
-    let content: Content<Known> = index.content()?;
-    if content.damaged > 0 {
-        let message = format!("{} lines of {} cannot be read", content.damaged, context.paths.index().display());
+    let indexed: Content<Known> = index.content()?;
+    if indexed.damaged > 0 {
+        let message = format!("{} lines of {} cannot be read", indexed.damaged, context.paths.index().display());
         return Ok(vec![Finding::problem("index", Cause::IndexDamaged, message)]);
     }
     let now = clock::now();
     let age = now.saturating_sub(index.header.synced);
     if index.header.synced > now {
-        let message = format!("{} hosts, the last complete sync has a time in the future", content.hosts.len());
+        let message = format!("{} hosts, the last complete sync has a time in the future", indexed.hosts.len());
         return Ok(vec![Finding::note("index", Cause::IndexOld, message)]);
     }
-    let message = format!("{} hosts, the last complete sync is {} ago", content.hosts.len(), passed(age / 1000));
+    let message = format!("{} hosts, the last complete sync is {} ago", indexed.hosts.len(), passed(age / 1000));
     Ok(vec![if age >= OLD {
         Finding::note("index", Cause::IndexOld, message)
     } else if index.header.made_from != context.config()?.digest {

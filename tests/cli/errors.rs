@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sandbox::{Change, Instance, Network, State, Switches};
 
+use crate::sources::configure;
 use crate::world::{CommandOutput, World, can_have_namespaces, wait_until};
 
 /// Plainly, and as a persisting master.
@@ -261,4 +262,20 @@ fn aws_out_of_reach_ends_with_words() {
     command.env("AWS_ENDPOINT_URL", "http://127.0.0.1:9");
     let output = crate::world::run(command);
     output.fails_with(255).says("AWS could not be reached in eu-west-1").within(Duration::from_secs(20));
+}
+
+#[test]
+fn a_mistyped_profile_and_a_mistyped_region_come_with_the_nearest_one() {
+    if !can_have_namespaces() {
+        return;
+    }
+    let world = World::bare();
+    configure(&world, "[[source]]\nprofile = \"prdo\"\n");
+    let output = world.eic(&["sync"]);
+    output.fails_with(5).says("there is no AWS profile \"prdo\"; did you mean prod? (profiles: ");
+    output.says("ssh-eic: hint: correct profile in config.toml, or aws configure --profile prdo\n");
+    configure(&world, "[[source]]\nprofile = \"prod\"\nregions = [\"eu-wst-1\"]\n");
+    let output = world.sh("unset AWS_ENDPOINT_URL; ssh-eic sync");
+    output.fails_with(3).says("eu-wst-1 is not an AWS region; did you mean eu-west-1?\n");
+    output.says("ssh-eic: hint: correct regions in config.toml, ");
 }

@@ -10,9 +10,7 @@ fn instances_that_share_127_0_0_1_are_told_apart() {
     let world = World::in_form(Form::Loopback);
     world.eic(&["init", "--profile", "prod", "--region", "eu-west-1"]).ok();
     let output = world.eic(&["sync"]);
-    output
-        .says(", by the user database, and not ")
-        .says(&format!("hint: ssh -F {}/.ssh/config NAME", world.home().display()));
+    output.says(", by the user database, and not ").says("hint: ssh -F ~/.ssh/config NAME");
     let shared = ["-o", "ControlMaster=auto", "-o", "ControlPersist=20"];
     for (name, id) in [("prod-web-1", &world.web1), ("prod-web-2", &world.web2), ("prod-web-1", &world.web1)] {
         let args = [&shared[..], &[name, "echo $SSH_EIC_INSTANCE"]].concat();

@@ -68,7 +68,7 @@ fn bundle_is_told(variable: &str, content: Option<&str>, words: &str) {
     let output = login(&world, "prod-web-1", &environment);
     output.fails_with(255).says(&path).says(words).says(variable).within(SOON);
     let output = run(with(eic(&world, &["sync"]), &environment));
-    output.fails_with(9).says(&path).says(words).says(variable).within(SOON);
+    output.fails_with(9).says("~/corp.pem").says(words).says(variable).within(SOON);
     assert_eq!(world.sandbox.calls().unwrap(), []);
 }
 
