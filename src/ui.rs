@@ -63,7 +63,8 @@ pub fn trace(message: impl FnOnce() -> String) {
 
 /// The text as it is shown: on one line, without control characters and without characters that change the direction of
 /// text (parts of it may come from AWS, a tag or a file), and with `~` for the user's home.
-fn shown(text: &str) -> String {
+#[must_use]
+pub fn shown(text: &str) -> String {
     let changes_direction =
         |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
     let text = text.chars().map(|c| if c.is_control() || changes_direction(c) { ' ' } else { c }).collect();

@@ -1,9 +1,9 @@
-/* The least that a ProxyCommand can be, to compare with: relay HOST PORT [--until-newkeys].
+/* A minimal ProxyCommand as a baseline: relay HOST PORT [--until-newkeys].
  *
- * It connects to a numeric address, sets TCP_NODELAY before the first byte, copies both ways and ends when the
- * remote ends. With --until-newkeys it says so on stderr and ends as soon as the client has sent SSH_MSG_NEWKEYS:
- * what the client says until then is clear text (RFC 4253: a line with its version, then packets of a length, a
- * padding length and a payload whose first byte is the message). */
+ * It connects to a numeric address, sets TCP_NODELAY before the first byte, copies both directions and exits when the
+ * server closes the connection. With --until-newkeys it writes "newkeys" to stderr and exits as soon as the client has
+ * sent SSH_MSG_NEWKEYS. Up to that message the client sends clear text (RFC 4253: a version line, then packets of a
+ * length, a padding length and a payload whose first byte is the message number). */
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -15,7 +15,7 @@
 
 enum { NEWKEYS = 21 };
 
-static int all(int fd, const char *bytes, ssize_t count)
+static int write_all(int fd, const char *bytes, ssize_t count)
 {
     while (count > 0) {
         ssize_t written = write(fd, bytes, count);
@@ -27,7 +27,7 @@ static int all(int fd, const char *bytes, ssize_t count)
     return 1;
 }
 
-/* Whether these further bytes of the client hold its SSH_MSG_NEWKEYS. */
+/* Whether the next bytes from the client contain SSH_MSG_NEWKEYS. */
 static int newkeys(const char *bytes, ssize_t count)
 {
     static int in_version = 1;
@@ -69,7 +69,7 @@ int main(int argc, char **argv)
             return 1;
         if (ends[1].revents) {
             ssize_t count = read(remote, buffer, sizeof buffer);
-            if (count <= 0 || !all(1, buffer, count))
+            if (count <= 0 || !write_all(1, buffer, count))
                 return 0;
         }
         if (ends[0].revents) {
@@ -78,8 +78,8 @@ int main(int argc, char **argv)
                 shutdown(remote, SHUT_WR);
                 ends[0].fd = -1;
             } else if (until_newkeys && newkeys(buffer, count)) {
-                return !all(2, "newkeys\n", 8);
-            } else if (!all(remote, buffer, count)) {
+                return !write_all(2, "newkeys\n", 8);
+            } else if (!write_all(remote, buffer, count)) {
                 return 0;
             }
         }

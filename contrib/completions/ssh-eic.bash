@@ -569,12 +569,28 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__list)
-            opts="-v -q -h --live --json --names --config --verbose --quiet --help"
+            opts="-v -q -h --instance-state --tag --source --columns --live --json --names --config --verbose --quiet --help"
             if [[ ${cur} == -* ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --instance-state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tag)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --source)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --columns)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -653,7 +669,7 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__proxy)
-            opts="-v -q -h --region --source --profile --role-arn --external-id --role-session-name --sso-session --sso-account --sso-role --account --address --key-type --config --verbose --quiet --help"
+            opts="-v -q -h --region --source --profile --role-arn --external-id --role-session-name --sso-session --sso-account --sso-role --account --address --route --max-tunnel-duration --host-keys --key-type --config --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -700,6 +716,18 @@ _ssh__eic() {
                     return 0
                     ;;
                 --address)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --route)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-tunnel-duration)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --host-keys)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

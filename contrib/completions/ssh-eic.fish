@@ -60,8 +60,12 @@ complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -l accept-moves -d
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -s v -l verbose -d 'Say more; twice: what takes how long, too'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -s q -l quiet -d 'Say nothing but errors'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand sync" -s h -l help -d 'Print help'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -l instance-state -d 'Only hosts in this state, such as running; may be given several times' -r
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -l tag -d 'Only hosts with this tag; * and ? are wildcards in the value; may be given several times' -r
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -l source -d 'Only hosts of this source; may be given several times' -r
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -l columns -d 'Columns of the table, separated by commas, such as host,state,tag:Team' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
-complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -l live -d 'Ask AWS instead of the index; nothing is written'
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -l live -d 'Query AWS instead of the index; nothing is written'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -l json -d 'Print JSON'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -l names -d 'Print names only, one a line'
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand list" -s v -l verbose -d 'Say more; twice: what takes how long, too'
@@ -137,6 +141,9 @@ complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l sso-account -d
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l sso-role -d 'That role' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l account -d 'Refuse credentials of any other account' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l address -d 'Which of the instance\'s addresses HOST is: private, ipv6 or public' -r
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l route -d 'How to reach the instance: direct, endpoint, ssm, auto or jump:HOST [default: direct]' -r
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l max-tunnel-duration -d 'How long an endpoint may keep the tunnel, such as 30m [default: 1h]' -r
+complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l host-keys -d 'Which host keys to trust: accept-new, console or require-console [default: accept-new]' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l key-type -d 'The type of the key: ed25519 or rsa' -r
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -l config -d 'Use this config file instead of ~/.config/ssh-eic/config.toml' -r -F
 complete -c ssh-eic -n "__fish_ssh_eic_using_subcommand proxy" -s v -l verbose -d 'Say more; twice: what takes how long, too'

@@ -1,13 +1,13 @@
-//! From tags to wanted names: templates and sanitising. Who gets a name that several want is `domain::names`' matter.
+//! Requested aliases: expands a template with the tags of an instance. `names` resolves conflicts between them.
 //!
-//! Tags are written by people who are not trusted with anyone's ssh config. Whatever a tag holds, an alias is made of
-//! `[A-Za-z0-9_-]` (and dots that the template itself has), starts with none of `-.`, and has at most 63 bytes.
+//! Tags are not trusted, because users who can tag instances may not edit the ssh config. For any tag value, an alias has
+//! only `[A-Za-z0-9_-]` and the dots of the template, does not start with `-` or `.`, and has at most 63 bytes.
 
 use std::collections::BTreeMap;
 
 use crate::ids::InstanceId;
 
-/// Longest alias in bytes, that of a DNS label (RFC 1035 section 2.3.4).
+/// The longest alias in bytes, as for a DNS label (RFC 1035 section 2.3.4).
 pub const LONGEST: usize = 63;
 
 /// A parsed alias template such as `{Environment}-{Name}`.
@@ -16,17 +16,17 @@ pub struct Template(Vec<Part>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Part {
-    /// `-`, `_`, `.` between two others; goes with the field beside it.
+    /// `-`, `_` or `.` between two parts; omitted together with an empty field next to it.
     Separator(String),
-    /// Letters and digits of the template itself, with what is between them; always stays.
+    /// Literal text of the template without the separators at its ends; never omitted.
     Word(String),
     Field(String),
 }
 
-/// What separates the parts of a name.
+/// Characters that separate the parts of a name.
 const SEPARATORS: [char; 3] = ['-', '_', '.'];
 
-/// What a template can name.
+/// The values for the fields of a template.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
     /// `{id}`
@@ -41,9 +41,9 @@ pub struct Subject<'a> {
     pub region: &'a str,
     /// `{account}`
     pub account: &'a str,
-    /// `{account_name}`, as Identity Center has it; empty for other sources.
+    /// `{account_name}`: the account name in IAM Identity Center; empty for other sources.
     pub account_name: &'a str,
-    /// Everything else.
+    /// `{KEY}`: any other field is the key of a tag.
     pub tags: &'a BTreeMap<String, String>,
 }
 
@@ -55,17 +55,17 @@ impl Default for Template {
 }
 
 impl Template {
-    /// Reads a template.
+    /// Parses a template.
     ///
     /// # Errors
     ///
-    /// Says in words what is wrong: an open brace, an empty field, a character that no alias may have.
+    /// A message about an unclosed brace, an empty field, an invalid character, or a template without a field.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut parts = Vec::new();
         let mut rest = text;
         while !rest.is_empty() {
             if let Some(field) = rest.strip_prefix('{') {
-                let (name, after) = field.split_once('}').ok_or("a '{' without its '}'")?;
+                let (name, after) = field.split_once('}').ok_or("a '{' without a '}'")?;
                 if name.is_empty() {
                     return Err("an empty field {}".to_owned());
                 }
@@ -75,7 +75,7 @@ impl Template {
                 let end = rest.find('{').unwrap_or(rest.len());
                 let literal = &rest[..end];
                 if let Some(bad) = literal.chars().find(|&c| !(c.is_ascii_alphanumeric() || "-_.".contains(c))) {
-                    return Err(format!("{bad:?} cannot stand in an alias; letters, digits, '-', '_' and '.' can"));
+                    return Err(format!("{bad:?} is not allowed in an alias; use letters, digits, '-', '_' and '.'"));
                 }
                 let word = literal.trim_matches(SEPARATORS);
                 let (before, after) = literal.split_once(word).filter(|_| !word.is_empty()).unwrap_or((literal, ""));
@@ -89,11 +89,11 @@ impl Template {
         if parts.iter().any(|part| matches!(part, Part::Field(_))) {
             Ok(Self(parts))
         } else {
-            Err("it names no field such as {Name}, so all instances would have one alias".to_owned())
+            Err("it has no field such as {Name}, so all instances would have the same alias".to_owned())
         }
     }
 
-    /// The wanted name of an instance in its own spelling, or none where the tags leave nothing.
+    /// The requested alias of an instance in the letter case of its tags, or `None` if every field is empty.
     #[must_use]
     pub fn expand(&self, subject: &Subject<'_>) -> Option<String> {
         let mut name = String::new();
@@ -139,32 +139,31 @@ fn field_value<'a>(field: &str, subject: &Subject<'a>) -> &'a str {
     }
 }
 
-/// Keeps `[A-Za-z0-9_-]`; every other run of characters becomes one `-`, none at either end.
+/// Keeps `[A-Za-z0-9_-]` and replaces each run of other characters by one `-`, without `-` at either end.
 #[must_use]
 pub fn sanitize(value: &str) -> String {
-    let mut kept = String::new();
+    let mut name = String::new();
     for c in value.chars() {
         if c.is_ascii_alphanumeric() || c == '_' || c == '-' {
-            kept.push(c);
-        } else if !kept.ends_with('-') {
-            kept.push('-');
+            name.push(c);
+        } else if !name.ends_with('-') {
+            name.push('-');
         }
     }
-    kept.trim_matches('-').to_owned()
+    name.trim_matches('-').to_owned()
 }
 
-/// The name in at most `longest` bytes, without a separator at its end. ASCII only.
+/// Truncates an ASCII name to `longest` bytes, without a separator at its end.
 #[must_use]
 pub fn cut(name: &str, longest: usize) -> &str {
-    // ASCII only, so that every index is a boundary.
     name[..name.len().min(longest)].trim_end_matches(['-', '.'])
 }
 
-/// Whether ssh or we would read the name as an address, an id or this machine.
+/// Whether ssh or ssh-eic would interpret the name as an IP address, an instance id or localhost.
 #[must_use]
 pub fn reads_as_something_else(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
-    // inet_aton(3) takes "10.1", "2130706433" and "0x7f000001" as addresses.
+    // inet_aton(3) accepts "10.1", "2130706433" and "0x7f000001" as addresses.
     let number = |part: &str| match part.strip_prefix("0x") {
         Some(hex) => hex.bytes().all(|b| b.is_ascii_hexdigit()),
         None => !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()),
@@ -218,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_template_is_refused_in_words() {
+    fn invalid_templates_are_rejected() {
         for bad in ["{Name", "{}", "prod", "{Name} x", "a*{Name}", ""] {
             assert!(Template::parse(bad).is_err(), "{bad}");
         }
@@ -226,7 +225,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_alias_holds_nothing_but_the_allowed_bytes(value in any::<String>(), other in any::<String>()) {
+        fn an_alias_has_only_allowed_characters(value in any::<String>(), other in any::<String>()) {
             if let Some(name) = expand("{Env}-{Name}", &[("Name", &value), ("Env", &other)]) {
                 prop_assert!(name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'), "{:?}", name);
                 prop_assert!(!name.starts_with('-') && name.len() <= LONGEST && !name.is_empty());

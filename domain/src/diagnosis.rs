@@ -125,7 +125,27 @@ causes! {
     SecurityGroupUnread "security-group-unread": "the security groups could not be read";
         "allow ec2:DescribeSecurityGroups"
     EndpointAvailable "endpoint-available": "an EC2 Instance Connect Endpoint in the VPC could carry the connection";
-        "aws ec2-instance-connect ssh --connection-type eice"
+        "set route = \"endpoint\" or \"auto\" in config.toml"
+    EndpointPort "endpoint-port": "the route uses an EC2 Instance Connect Endpoint, which reaches port 22 only";
+        "set another route in config.toml, or let sshd listen on port 22"
+    EndpointMissing "endpoint-missing": "the VPC has no EC2 Instance Connect Endpoint";
+        "create one in the VPC, or set another route in config.toml"
+    EndpointState "endpoint-state": "the VPC's EC2 Instance Connect Endpoints are being created or deleted, or failed";
+        "wait until one is complete, or create another one"
+    EndpointAddressType "endpoint-address-type":
+        "the EC2 Instance Connect Endpoint does not reach the instance's type of address";
+        "set address in config.toml to the other type, or create a dualstack endpoint"
+    EndpointSecurityGroup "endpoint-security-group":
+        "no inbound rule of the instance's security groups allows port 22 from the endpoint";
+        "add a rule for port 22 from the endpoint's security group"
+    NoInstanceProfile "no-instance-profile":
+        "the Systems Manager agent is not connected, and the instance has no instance profile";
+        "attach an instance profile with AmazonSSMManagedInstanceCore"
+    AgentNotConnected "agent-not-connected": "the Systems Manager agent of the instance is not connected";
+        "check amazon-ssm-agent, the policy of the instance profile, and the network path to ssmmessages"
+    JumpLoop "jump-loop": "the jump host is reached through the host itself"; "set another route in config.toml"
+    JumpHostUnreachable "jump-host-unreachable": "the jump host cannot be resolved, or does not answer with SSH";
+        "check its HostName in your ssh config, and your network"
     AddressSilent "address-silent": "nothing answers at the instance's address";
         "are you on the VPN, and is there a route to its subnet?"
     AddressRefused "address-refused": "the instance's address refuses the connection";
@@ -146,6 +166,18 @@ causes! {
         "check the package ec2-instance-connect, AuthorizedKeysCommand in its sshd_config, the user, and its clock"
     HostKeyChanged "host-key-changed": "the host key of the instance is not the known one";
         "ssh-keygen -R ID -f ~/.ssh/eic/known_hosts, if it was replaced"
+    ConsoleNoOutput "console-no-output": "the instance has no console output yet, so its host key cannot be verified";
+        "wait some minutes after the instance has started"
+    ConsoleNoBlock "console-no-block": "the console output has no host keys: the image prints none, or they were lost after a reboot";
+        "list the host key in a file named in known_hosts in config.toml"
+    ConsoleEmptyBlock "console-empty-block": "the host key block in the console output is empty";
+        "list the host key in a file named in known_hosts in config.toml"
+    ConsoleTruncatedKey "console-truncated-key": "the host keys in the console output are truncated";
+        "list the host key in a file named in known_hosts in config.toml"
+    ConsoleUnclosedBlock "console-unclosed-block": "the host key block in the console output is incomplete";
+        "wait some minutes after the instance has started"
+    ConsoleDenied "console-denied": "the console output could not be read, so the host key cannot be verified";
+        "allow ec2:GetConsoleOutput (ssh-eic policy)"
     HostKeyUnknown "host-key-unknown": "the host key is unknown, and your ssh config forbids adding it";
         "remove StrictHostKeyChecking from your ssh config for managed hosts"
     TooManyKeys "too-many-keys": "ssh offers so many keys that the server disconnects before the right one (MaxAuthTries)";

@@ -1,10 +1,10 @@
-//! Digests that tell whether something is what it was. SHA-256, since some of it is written by people who would profit.
+//! Digests for change detection. SHA-256, because some of the content comes from people who could try to cause collisions.
 
 use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 
-/// The digest of all parts, each with its length, in 32 hexadecimal digits.
+/// The first 128 bits of a SHA-256 digest over all parts and their lengths, as 32 hexadecimal digits.
 #[must_use]
 pub fn of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
     let mut digest = Sha256::new();
@@ -23,7 +23,7 @@ mod tests {
     use super::of;
 
     #[test]
-    fn parts_count_and_not_only_their_bytes() {
+    fn the_boundaries_between_parts_count() {
         assert_eq!(of([b"ab".as_slice(), b"c"]).len(), 32);
         assert_ne!(of([b"ab".as_slice(), b"c"]), of([b"a".as_slice(), b"bc"]));
     }

@@ -1,16 +1,16 @@
-//! Which ssh config an editor reads: the setting of VS Code's Remote-SSH and its relatives.
+//! The ssh config file that VS Code Remote-SSH and its derivatives use.
 
 use serde_json::Value;
 
-/// The value of `remote.SSH.configFile` in a settings file (JSON with comments and commas too many).
+/// The value of `remote.SSH.configFile` in a settings file (JSON with comments and trailing commas).
 #[must_use]
 pub fn config_file(settings: &str) -> Option<String> {
-    let settings: Value = serde_json::from_str(&plain_json(settings)).ok()?;
+    let settings: Value = serde_json::from_str(&strict_json(settings)).ok()?;
     settings.get("remote.SSH.configFile")?.as_str().filter(|path| !path.is_empty()).map(str::to_owned)
 }
 
-/// Takes comments out, and commas before a closing bracket.
-fn plain_json(text: &str) -> String {
+/// Removes comments and trailing commas.
+fn strict_json(text: &str) -> String {
     let mut out = String::new();
     let mut letters = text.chars().peekable();
     let mut in_string = false;
@@ -36,8 +36,8 @@ fn plain_json(text: &str) -> String {
                 }
             }
             ('}' | ']', false) => {
-                let kept = out.trim_end();
-                out.truncate(kept.strip_suffix(',').unwrap_or(kept).len());
+                let trimmed = out.trim_end();
+                out.truncate(trimmed.strip_suffix(',').unwrap_or(trimmed).len());
                 out.push(c);
             }
             _ => out.push(c),
@@ -51,7 +51,7 @@ mod tests {
     use super::config_file;
 
     #[test]
-    fn settings_are_read_as_the_editor_reads_them() {
+    fn comments_and_trailing_commas_are_ignored() {
         let settings = "{\n  // \"remote.SSH.configFile\": \"/no\",\n  \"a\": [1, 2,], /* x */\n  \"url\": \"http://x\",\n  \"remote.SSH.configFile\": \"C:\\\\s\\\"sh\",\n}\n";
         assert_eq!(config_file(settings).as_deref(), Some("C:\\s\"sh"));
         for none in ["{}", "", "{\"remote.SSH.configFile\": \"\"}", "{\"remote.SSH.configFile\": 1}", "nonsense"] {

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::connection_options::LONGEST_TUNNEL;
 use crate::ids::{InstanceId, OsUser};
+use crate::source::{HostKeys, Route};
 
 /// The tag that names the OS user of an instance.
 pub const TAG_USER: &str = "ssh-eic:user";
@@ -36,6 +38,9 @@ pub struct Instance {
     pub az: String,
     /// The VPC.
     pub vpc: String,
+    /// The subnet of the primary network interface.
+    #[serde(default)]
+    pub subnet: String,
     /// The image.
     pub image: String,
     /// A Windows instance.
@@ -121,6 +126,18 @@ pub struct Host {
     /// The VPC.
     #[serde(default)]
     pub vpc: String,
+    /// The subnet of the primary network interface.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub subnet: String,
+    /// How the instance is reached.
+    #[serde(default, skip_serializing_if = "is_direct")]
+    pub route: Route,
+    /// The `maxTunnelDuration` requested from an endpoint, in seconds, 1 to 3600.
+    #[serde(default = "longest_tunnel", skip_serializing_if = "is_longest_tunnel")]
+    pub max_tunnel_duration: u16,
+    /// Which host keys are trusted.
+    #[serde(default, skip_serializing_if = "is_accept_new")]
+    pub host_keys: HostKeys,
     /// The image.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub image: String,
@@ -144,6 +161,24 @@ pub struct Host {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
 fn is_zero(number: &i64) -> bool {
     *number == 0
+}
+
+fn is_direct(route: &Route) -> bool {
+    *route == Route::Direct
+}
+
+const fn longest_tunnel() -> u16 {
+    LONGEST_TUNNEL
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+const fn is_longest_tunnel(seconds: &u16) -> bool {
+    *seconds == LONGEST_TUNNEL
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_accept_new(mode: &HostKeys) -> bool {
+    *mode == HostKeys::AcceptNew
 }
 
 impl Host {
@@ -194,6 +229,10 @@ pub mod samples {
             quiet: false,
             az: String::new(),
             vpc: String::new(),
+            subnet: String::new(),
+            route: super::Route::Direct,
+            max_tunnel_duration: super::LONGEST_TUNNEL,
+            host_keys: super::HostKeys::AcceptNew,
             image: String::new(),
             dns: String::new(),
             launched: 0,

@@ -1,62 +1,64 @@
-//! Whose credentials a source uses, as data that crosses processes and stands in the index.
+//! The AWS identity of a source, as stored in the index and passed between processes.
 
 use serde::{Deserialize, Serialize};
+
+use crate::text::shell_word;
 
 /// A role to assume.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 pub struct Role {
     /// Its ARN.
     pub arn: String,
-    /// What its trust policy may ask for.
+    /// The external id that the trust policy of the role may require.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_id: Option<String>,
-    /// Shown in CloudTrail.
+    /// The session name in CloudTrail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_name: Option<String>,
 }
 
-/// A role of Identity Center: what a person holds in an account.
+/// A role of IAM Identity Center in one account.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 pub struct SsoRole {
     /// The `[sso-session NAME]` of ~/.aws/config.
     pub session: String,
     /// The account, 12 digits.
     pub account: String,
-    /// The role's name, which is the permission set's.
+    /// The role name, which is the name of the permission set.
     pub role: String,
 }
 
-/// Whose credentials to use.
+/// Which credentials to use.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Identity {
-    /// The profile; none: the SSO role, or the ambient chain.
+    /// The profile; `None`: the SSO role, or the default credential chain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<String>,
-    /// A role of Identity Center, instead of a profile.
+    /// A role of IAM Identity Center, instead of a profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sso: Option<SsoRole>,
-    /// A role on top.
+    /// A role to assume with these credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<Role>,
-    /// The only account that is right.
+    /// The account that the credentials must belong to; `None`: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
 }
 
 impl Identity {
-    /// ` --profile NAME` for an AWS command to type, or nothing.
+    /// ` --profile NAME` with a leading space, for an AWS CLI command in a hint; empty without a profile.
     #[must_use]
     pub fn flag(&self) -> String {
         self.profile.as_deref().map(|profile| format!(" --profile {}", shell_word(profile))).unwrap_or_default()
     }
 
-    /// Without the account that it has to be.
+    /// The same identity for any account.
     #[must_use]
     pub fn unpinned(&self) -> Self {
         Self { account: None, ..self.clone() }
     }
 
-    /// The flags of `ssh-eic proxy` that name this identity without any file of ours.
+    /// The options of `ssh-eic proxy` for this identity, for use without config and index.
     #[must_use]
     pub fn arguments(&self) -> Vec<(&'static str, &str)> {
         let mut arguments = Vec::new();
@@ -76,16 +78,5 @@ impl Identity {
             arguments.extend(session_name.as_deref().map(|name| ("--role-session-name", name)));
         }
         arguments
-    }
-}
-
-/// A word of a command that somebody will type: quoted where a shell would take it apart.
-#[must_use]
-pub fn shell_word(text: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./:@%+,=".contains(&b);
-    if !text.is_empty() && text.bytes().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', "'\\''"))
     }
 }

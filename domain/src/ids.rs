@@ -1,7 +1,7 @@
-//! The names that cross a trust boundary: instance ids, OS users, ports.
+//! Validated identifiers from untrusted input: instance ids, OS users, accounts and regions.
 //!
-//! Each is parsed once, here, into a type that cannot hold anything else, so that no path, command line or terminal
-//! line elsewhere has to wonder what is in it. What EIC takes is stated in its API reference (SendSSHPublicKey).
+//! A value of these types is safe in paths, command lines and terminal output without further checks. The syntax of OS
+//! users is from the API reference of EC2 Instance Connect (SendSSHPublicKey).
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub struct InstanceId(String);
 
 impl InstanceId {
-    /// Takes `^i-[0-9a-f]{8}([0-9a-f]{9})?$` and nothing else.
+    /// Accepts `^i-[0-9a-f]{8}([0-9a-f]{9})?$`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let digits = text.strip_prefix("i-")?;
@@ -30,7 +30,7 @@ impl InstanceId {
         &self.0
     }
 
-    /// The digits behind `i-`, which alias suffixes are cut from.
+    /// The digits after `i-`, from which alias suffixes are taken.
     #[must_use]
     pub fn digits(&self) -> &str {
         &self.0[2..]
@@ -57,19 +57,19 @@ impl From<InstanceId> for String {
     }
 }
 
-/// Whether it is an AWS account's id: 12 digits.
+/// Whether the text is an AWS account id: 12 digits.
 #[must_use]
 pub fn is_account(text: &str) -> bool {
     text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// Whether it reads as a region's name. One goes into command lines.
+/// Whether the text has only characters of region names, so that it is safe in command lines.
 #[must_use]
 pub fn is_region(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
-/// A user name on the instance that EIC takes: 1–32 of `[A-Za-z0-9@._-]`, not starting with `@`, `.` or `-`, `$`
+/// An OS user name that EC2 Instance Connect accepts: 1–32 characters of `[A-Za-z0-9@._-]`, not starting with `@`, `.` or `-`, `$`
 /// allowed at the end, and not digits only.
 ///
 /// Safe as part of a file name and inside shell quotes.
@@ -78,7 +78,7 @@ pub fn is_region(text: &str) -> bool {
 pub struct OsUser(String);
 
 impl OsUser {
-    /// The user of most Linux images, and of one that nothing is known about.
+    /// The default user of most Linux images, also used for unknown images.
     #[must_use]
     pub fn ec2_user() -> Self {
         Self("ec2-user".to_owned())
@@ -116,7 +116,7 @@ impl TryFrom<String> for OsUser {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        Self::parse(&text).ok_or_else(|| format!("{text:?} is not a user name that EC2 Instance Connect takes"))
+        Self::parse(&text).ok_or_else(|| format!("{text:?} is not a user name that EC2 Instance Connect accepts"))
     }
 }
 
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn os_users_are_those_that_eic_takes() {
+    fn os_users_have_the_syntax_of_send_ssh_public_key() {
         for good in ["ec2-user", "_svc", "a", "first.last@corp", "machine$", "0day", &"u".repeat(32)] {
             assert!(OsUser::parse(good).is_some(), "{good}");
         }

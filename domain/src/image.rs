@@ -1,24 +1,23 @@
-//! The OS user of an image, told by its name and owner.
+//! The default OS user of an image, derived from its name and owner.
 //!
-//! The users are those of AWS's page "Manage system users on your EC2 Linux instance" and of the publishers' own pages.
-//! A name is whatever its owner wrote; what comes out is one of a few fixed users, so that it cannot do harm to
-//! command lines. It is a guess and grants nothing: what it says is `root` is in no IAM policy (`command::policy`).
+//! Sources: the AWS page "Manage system users on your EC2 Linux instance" and the documentation of the publishers. Image
+//! names are not trusted: the result is always one of a few fixed users, and an IAM policy never allows `root` because of
+//! it (`command::policy`).
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::OsUser;
 
-/// What DescribeImages says of an image.
+/// An image as returned by DescribeImages.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {
-    /// Its name.
+    /// The name that the owner chose.
     pub name: String,
-    /// The account that owns it, or the alias of one: `amazon`.
+    /// The account id of the owner, or an owner alias such as `amazon`.
     pub owner: String,
 }
 
-/// Words in names, most telling first: a Bitnami image names its distribution, too, and an image of a company often
-/// keeps the name of what it was made from.
+/// Words in image names with the OS user, most specific first: the name of a Bitnami image also has its distribution.
 const WORDS: [(&str, &str); 26] = [
     ("bitnami", "bitnami"),
     ("flatcar", "core"),
@@ -48,7 +47,7 @@ const WORDS: [(&str, &str); 26] = [
     ("ecs", "ec2-user"),
 ];
 
-/// Publishers whose images have one user whatever they are called.
+/// Accounts of publishers with the OS user of all their images.
 const OWNERS: [(&str, &str); 9] = [
     ("099720109477", "ubuntu"),
     ("136693071363", "admin"),
@@ -61,25 +60,25 @@ const OWNERS: [(&str, &str); 9] = [
     ("979382823631", "bitnami"),
 ];
 
-/// The user, or none where neither name nor owner tells.
+/// The default OS user, or `None` if name and owner are unknown.
 #[must_use]
 pub fn os_user(image: &Image) -> Option<OsUser> {
     let name = image.name.to_ascii_lowercase();
     let by_word = || {
         let words: Vec<&str> = name.split(|c: char| !c.is_ascii_alphanumeric()).collect();
         let is = |word: &str, found: &&str| {
-            // `amzn2`, `rhel-9`, `debian12`: a version may stand right behind the word.
+            // A version number can directly follow the word: `amzn2`, `debian12`.
             found.strip_prefix(word).is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit()))
         };
         WORDS.iter().find(|(word, _)| words.iter().any(|found| is(word, found))).map(|(_, user)| *user)
     };
-    // Fedora and CentOS publish from one account, and so may others: the name comes first.
+    // Fedora and CentOS share one account, so the name takes precedence.
     let by_owner = || OWNERS.iter().find(|(owner, _)| *owner == image.owner).map(|(_, user)| *user);
     by_word().or_else(by_owner).and_then(OsUser::parse)
 }
 
-/// Whether a publisher's image comes with EC2 Instance Connect, by AWS's page "Install EC2 Instance Connect on your EC2
-/// instances"; none where the name does not tell.
+/// Whether the image includes EC2 Instance Connect, according to the AWS page "Install EC2 Instance Connect on your EC2
+/// instances"; `None` if the name is unknown.
 #[must_use]
 pub fn has_instance_connect(image: &Image) -> Option<bool> {
     let name = image.name.to_ascii_lowercase();
@@ -95,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_as_publishers_write_them() {
+    fn os_users_of_published_image_names() {
         let table = [
             ("al2023-ami-2023.5.20240701.0-kernel-6.1-x86_64", "137112412989", Some("ec2-user")),
             ("amzn2-ami-kernel-5.10-hvm-2.0.20240620.0-x86_64-gp2", "amazon", Some("ec2-user")),

@@ -89,6 +89,13 @@ pub fn connect_timeout(argv: &[Vec<u8>]) -> Option<Duration> {
     config_option(argv, "connecttimeout").and_then(|value| duration::seconds(&value)).map(Duration::from_secs)
 }
 
+/// The configuration file that the calling ssh was given (`-F`), if it is text.
+#[must_use]
+pub fn config_file(argv: &[Vec<u8>]) -> Option<String> {
+    let given = options(argv).into_iter().rfind(|(flag, _)| *flag == b'F');
+    given.and_then(|(_, value)| String::from_utf8(value).ok()).filter(|file| !file.is_empty())
+}
+
 /// The `ConnectionAttempts` on the command line of the calling ssh, if it gives them.
 #[must_use]
 pub fn connection_attempts(argv: &[Vec<u8>]) -> Option<u32> {

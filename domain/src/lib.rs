@@ -3,13 +3,16 @@
 //! Nothing here touches a file, the network, a process, the environment or a clock; a test reads the `use` lines to
 //! keep it so.
 
+pub mod address;
 pub mod alias;
 pub mod config;
+pub mod connection_options;
 pub mod console;
 pub mod diagnosis;
 pub mod digest;
 pub mod duration;
 pub mod editor;
+pub mod endpoint;
 pub mod fleet;
 pub mod freshness;
 pub mod handshake;
@@ -39,6 +42,7 @@ pub mod splice;
 pub mod ssh_words;
 pub mod standalone;
 pub mod suggestion;
+pub mod text;
 pub mod upgrade;
 pub mod websocket;
 mod wire;

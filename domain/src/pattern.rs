@@ -1,11 +1,11 @@
-//! Patterns of names and tags: `*` for any run of characters, `?` for any one; case counts, as in EC2's filters.
+//! Patterns for names and tags: `*` matches any run of characters, `?` any one; case-sensitive, as in EC2 filters.
 
 use std::str::Chars;
 
-/// Whether the whole of `value` matches.
+/// Whether the pattern matches all of `value`.
 #[must_use]
 pub fn matches(pattern: &str, value: &str) -> bool {
-    // Greedy with one step back to the last star, so that no pattern takes exponential time.
+    // Backtracks only to the last star, so that the time is at most the product of both lengths.
     let (mut p, mut v) = (pattern.chars(), value.chars());
     let mut star: Option<(Chars<'_>, Chars<'_>)> = None;
     loop {
@@ -20,7 +20,7 @@ pub fn matches(pattern: &str, value: &str) -> bool {
             (_, None) => return at.as_str().is_empty(),
             _ => match &mut star {
                 Some((after, tried)) => {
-                    // The star takes one character more.
+                    // The star matches one more character.
                     let _ = tried.next();
                     (p, v) = (after.clone(), tried.clone());
                 }
@@ -30,8 +30,7 @@ pub fn matches(pattern: &str, value: &str) -> bool {
     }
 }
 
-/// Whether `value` matches a list of which some may be negated with `!`: one positive at least, no negated one
-/// (`ssh_config(5)`, PATTERNS).
+/// Whether at least one pattern matches `value` and no pattern negated with `!` does (`ssh_config(5)`, PATTERNS).
 #[must_use]
 pub fn matches_list<'a>(patterns: impl IntoIterator<Item = &'a str>, value: &str) -> bool {
     let mut matched = false;
@@ -50,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stars_and_marks() {
+    fn stars_and_question_marks() {
         for (pattern, value) in [("a*b*c", "aXbYbZc"), ("*", ""), ("web-?", "web-1"), ("*-fw", "edge-fw"), ("x", "x")] {
             assert!(matches(pattern, value), "{pattern} {value}");
         }

@@ -9,6 +9,9 @@ use crate::alias::Template;
 use crate::identity::{Identity, Role, SsoRole};
 use crate::ids::OsUser;
 
+/// Instance states that a source can list.
+pub const LISTED_STATES: [&str; 5] = ["pending", "running", "stopping", "stopped", "shutting-down"];
+
 /// Where instances come from.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -156,10 +159,11 @@ impl KeyType {
 }
 
 /// How an instance is reached.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum Route {
     /// TCP to the address.
+    #[default]
     Direct,
     /// The tunnel of an EC2 Instance Connect Endpoint.
     Endpoint,
@@ -225,7 +229,7 @@ impl TryFrom<String> for Route {
 }
 
 /// Which host keys are trusted.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HostKeys {
     /// Trust on first use.
@@ -235,4 +239,14 @@ pub enum HostKeys {
     Console,
     /// The keys of the console output, or no connection.
     RequireConsole,
+}
+
+impl fmt::Display for HostKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AcceptNew => "accept-new",
+            Self::Console => "console",
+            Self::RequireConsole => "require-console",
+        })
+    }
 }

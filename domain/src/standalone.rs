@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use crate::connection_options::ConnectionOptions;
 use crate::fleet::Host;
 use crate::ids::InstanceId;
 use crate::names::Shared;
@@ -81,10 +82,8 @@ fn block(out: &mut String, host: &Host, names: &[&str], settings: &Settings, fla
     render::address(out, host, names);
     render::options(out, &host.options, settings);
     render::login(out, host.user.as_str(), host.port);
-    let mut target = format!(" --in-band --region {}", render::word(&host.region));
-    for (flag, value) in flags {
-        let _ = write!(target, " {flag} {}", render::word(value));
-    }
-    let target = format!("{target} -- {} %h %p", host.id);
-    render::shared_as(out, settings, host.user.as_str(), host.id.as_str(), Some(&target));
+    let (region, source) = (render::word(&host.region), render::flags(flags));
+    let connection = render::flags(&ConnectionOptions::of_host(host).proxy_flags());
+    let target = format!(" --in-band --region {region}{source}{connection} -- {} %h %p", host.id);
+    render::shared_as(out, settings, host.user.as_str(), host.id.as_str(), Some(&target), host.host_keys);
 }

@@ -12,10 +12,11 @@ use crate::aws::pages::Pages;
 use crate::aws::profiles::Profiles;
 use crate::aws::{failure, sso};
 use crate::domain::diagnosis::Cause;
-use crate::domain::identity::{SsoRole, shell_word};
+use crate::domain::identity::SsoRole;
 use crate::domain::ids::is_account;
 use crate::domain::pattern;
 use crate::domain::source::Accounts;
+use crate::domain::text::shell_word;
 use crate::error::{Error, Kind, Result};
 
 /// Requests to the portal at once: it throttles sooner than EC2.

@@ -11,9 +11,9 @@ use crate::aws::limit;
 use crate::aws::session::{Session, described};
 use crate::domain::diagnosis::Cause;
 use crate::domain::handshake::one_line;
-use crate::domain::identity::shell_word;
 use crate::domain::ids::InstanceId;
 use crate::domain::suggestion::nearest_region;
+use crate::domain::text::shell_word;
 use crate::error::{Error, Kind};
 
 /// Whether a retry can help, and why.

@@ -116,6 +116,7 @@ fn read(described: Described) -> Option<Instance> {
         public_ip: described.public_ip_address,
         az: described.placement.and_then(|placement| placement.availability_zone).unwrap_or_default(),
         vpc: described.vpc_id.unwrap_or_default(),
+        subnet: described.subnet_id.unwrap_or_default(),
         image: described.image_id.unwrap_or_default(),
         windows,
         launched: described.launch_time.map_or(0, |time| time.secs()),

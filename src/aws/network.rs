@@ -1,10 +1,13 @@
 //! What stands between us and an instance: its security groups, and EC2 Instance Connect Endpoints in its VPC.
 
+use std::net::IpAddr;
+
 use aws_sdk_ec2::Client;
-use aws_sdk_ec2::types::{Filter, IpPermission};
+use aws_sdk_ec2::types::{Ec2InstanceConnectEndpoint, Filter, IpPermission};
 
 use crate::aws::credentials::Session;
 use crate::aws::failure;
+use crate::aws::pages::Pages;
 use crate::domain::ids::InstanceId;
 use crate::domain::ingress::Rule;
 use crate::error::Result;
@@ -18,6 +21,8 @@ pub struct Surroundings {
     pub vpc: String,
     /// Its subnet.
     pub subnet: String,
+    /// The ARN of its instance profile.
+    pub instance_profile: Option<String>,
 }
 
 /// Asks where an instance is.
@@ -40,6 +45,7 @@ pub async fn surroundings(session: &Session, id: &InstanceId) -> Result<Surround
         groups: groups.collect(),
         vpc: instance.vpc_id.unwrap_or_default(),
         subnet: instance.subnet_id.unwrap_or_default(),
+        instance_profile: instance.iam_instance_profile.and_then(|profile| profile.arn),
     })
 }
 
@@ -75,24 +81,76 @@ fn rule(permission: IpPermission) -> Rule {
     }
 }
 
-/// The ids of the endpoints in a VPC that carry connections.
+/// An EC2 Instance Connect Endpoint.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// `eice-…`
+    pub id: String,
+    /// `create-complete`, …
+    pub state: String,
+    /// Its subnet.
+    pub subnet: String,
+    /// `ipv4`, `dualstack` or `ipv6`.
+    pub address_type: String,
+    /// Its security groups.
+    pub groups: Vec<String>,
+    /// Instances see the address of the client.
+    pub preserves_client_ip: bool,
+}
+
+impl Endpoint {
+    /// Whether it opens tunnels in its state.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        ["create-complete", "update-in-progress", "update-failed", "update-complete"].contains(&self.state.as_str())
+    }
+
+    /// Whether its address type includes this address.
+    #[must_use]
+    pub fn reaches(&self, address: IpAddr) -> bool {
+        match self.address_type.as_str() {
+            "dualstack" => true,
+            "ipv6" => address.is_ipv6(),
+            _ => address.is_ipv4(),
+        }
+    }
+}
+
+/// The endpoints of a VPC, in any state.
 ///
 /// # Errors
 ///
 /// As [`surroundings`].
-pub async fn endpoints(session: &Session, vpc: &str) -> Result<Vec<String>> {
-    let working = ["create-complete", "update-in-progress", "update-failed", "update-complete"];
-    let filter = |name: &str, values: &[&str]| {
-        let values = values.iter().map(|value| (*value).to_owned()).collect();
-        Filter::builder().name(name).set_values(Some(values)).build()
-    };
-    let answer = Client::new(&session.config)
-        .describe_instance_connect_endpoints()
-        .filters(filter("vpc-id", &[vpc]))
-        .filters(filter("state", &working))
-        .send()
-        .await
-        .map_err(|error| failure::explain("ec2:DescribeInstanceConnectEndpoints", "*", session, &error).error)?;
-    let found = answer.instance_connect_endpoints.unwrap_or_default();
-    Ok(found.into_iter().filter_map(|endpoint| endpoint.instance_connect_endpoint_id).collect())
+pub async fn endpoints(session: &Session, vpc: &str) -> Result<Vec<Endpoint>> {
+    let client = Client::new(&session.config);
+    let filter = Filter::builder().name("vpc-id").values(vpc).build();
+    let mut endpoints = Vec::new();
+    let (mut pages, mut next) = (Pages::new(DESCRIBE_ENDPOINTS), None);
+    loop {
+        let page = client
+            .describe_instance_connect_endpoints()
+            .filters(filter.clone())
+            .set_next_token(next.take())
+            .send()
+            .await
+            .map_err(|error| failure::explain(DESCRIBE_ENDPOINTS, "*", session, &error).error)?;
+        endpoints.extend(page.instance_connect_endpoints.unwrap_or_default().into_iter().map(endpoint));
+        next = pages.next(page.next_token)?;
+        if next.is_none() {
+            return Ok(endpoints);
+        }
+    }
+}
+
+const DESCRIBE_ENDPOINTS: &str = "ec2:DescribeInstanceConnectEndpoints";
+
+fn endpoint(described: Ec2InstanceConnectEndpoint) -> Endpoint {
+    Endpoint {
+        id: described.instance_connect_endpoint_id.unwrap_or_default(),
+        state: described.state.map(|state| state.as_str().to_owned()).unwrap_or_default(),
+        subnet: described.subnet_id.unwrap_or_default(),
+        address_type: described.ip_address_type.map(|kind| kind.as_str().to_owned()).unwrap_or_default(),
+        groups: described.security_group_ids.unwrap_or_default(),
+        preserves_client_ip: described.preserve_client_ip.unwrap_or_default(),
+    }
 }

@@ -80,7 +80,7 @@ impl Helper {
 
     fn failed(&self, what: &str) -> Error {
         let profile = &self.profile;
-        let flag = crate::domain::identity::shell_word(profile);
+        let flag = crate::domain::text::shell_word(profile);
         Error::new(Kind::Credentials, format!("the credential_process of profile {profile:?} {what}"))
             .hint(format!("aws sts get-caller-identity --profile {flag} shows what it says"))
     }

@@ -9,8 +9,9 @@ use aws_types::os_shim_internal::{Env, Fs};
 
 use crate::domain::diagnosis::Cause;
 use crate::domain::digest;
-use crate::domain::identity::{Identity, shell_word};
+use crate::domain::identity::Identity;
 use crate::domain::suggestion::nearest;
+use crate::domain::text::shell_word;
 use crate::error::{Error, Kind, Result};
 use crate::sys::environment::variable;
 
@@ -238,7 +239,7 @@ const VARIABLES: [&str; 11] = [
 ];
 
 /// The `ca_bundle` of a profile; `None` is the selected one.
-pub(super) async fn ca_bundle(profile: Option<&str>) -> Option<PathBuf> {
+pub async fn ca_bundle(profile: Option<&str>) -> Option<PathBuf> {
     let [config, _] = files();
     // Few configs have one: search for the key before parsing the files.
     let bytes = std::fs::read(config).ok()?;

@@ -26,7 +26,7 @@ use crate::aws::client::{self, RequestLimits};
 use crate::aws::failure;
 use crate::aws::profiles::{Profiles, SsoSession};
 use crate::domain::diagnosis::Cause;
-use crate::domain::identity::shell_word;
+use crate::domain::text::shell_word;
 use crate::error::{Error, Kind, Result};
 use crate::store::files;
 use crate::sys::{clock, environment};

@@ -4,15 +4,17 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum, ValueHint};
 
-use crate::domain::source::{AddressKind, KeyType};
+use crate::domain::source::{AddressKind, HostKeys, KeyType, Route};
 
+mod column;
 mod hook;
 mod usage;
 mod values;
 
+pub use column::Column;
 pub use hook::hook_arguments;
 pub use usage::{explain, unknown_subcommand};
-use values::{account, age, endpoint, key_and_value, key_type, network, word};
+use values::{account, age, endpoint, key_and_value, key_type, network, route, state, tunnel_duration, word};
 
 /// The version, and which cryptographic module the build uses if it is not the default one.
 pub const VERSION: &str = if cfg!(feature = "fips") {
@@ -143,10 +145,23 @@ pub struct Sync {
 /// Arguments of `list`.
 #[derive(Debug, Args)]
 pub struct List {
-    /// Only hosts whose name, id, address or private DNS name matches; * and ? are wildcards
+    /// Part of a name, id, address, DNS name or tag value; with * or ?, a pattern for one of the first four; an exact one
+    /// shows one host in full
     #[arg(value_hint = ValueHint::Hostname)]
     pub pattern: Option<String>,
-    /// Ask AWS instead of the index; nothing is written
+    /// Only hosts in this state, such as running; may be given several times
+    #[arg(long = "instance-state", value_name = "STATE", value_parser = state)]
+    pub states: Vec<String>,
+    /// Only hosts with this tag; * and ? are wildcards in the value; may be given several times
+    #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = key_and_value)]
+    pub tags: Vec<(String, String)>,
+    /// Only hosts of this source; may be given several times
+    #[arg(long = "source", value_name = "NAME")]
+    pub sources: Vec<String>,
+    /// Columns of the table, separated by commas, such as host,state,tag:Team
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = Column::parse, conflicts_with_all = ["json", "names"])]
+    pub columns: Vec<Column>,
+    /// Query AWS instead of the index; nothing is written
     #[arg(long)]
     pub live: bool,
     /// Print JSON
@@ -342,6 +357,15 @@ pub struct Proxy {
     /// Which of the instance's addresses HOST is: private, ipv6 or public
     #[arg(long, value_name = "KIND", conflicts_with = "source", value_parser = word::<AddressKind>)]
     pub address: Option<AddressKind>,
+    /// How to reach the instance: direct, endpoint, ssm, auto or jump:HOST [default: direct]
+    #[arg(long, value_name = "ROUTE", value_parser = route)]
+    pub route: Option<Route>,
+    /// How long an endpoint may keep the tunnel, such as 30m [default: 1h]
+    #[arg(long, value_name = "TIME", value_parser = tunnel_duration)]
+    pub max_tunnel_duration: Option<u16>,
+    /// Which host keys to trust: accept-new, console or require-console [default: accept-new]
+    #[arg(long, value_name = "MODE", value_parser = word::<HostKeys>)]
+    pub host_keys: Option<HostKeys>,
     /// The type of the key: ed25519 or rsa
     #[arg(long, value_name = "TYPE", conflicts_with = "source", value_parser = key_type)]
     pub key_type: Option<KeyType>,

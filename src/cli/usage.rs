@@ -145,6 +145,15 @@ mod tests {
                 "--if-older-than \"x\": write it as 90s, 10m or 1h | ssh-eic sync --help",
             ),
             ("ssh-eic list -q -v", "--quiet and --verbose cannot be combined | ssh-eic list --help"),
+            (
+                "ssh-eic list --instance-state runing",
+                "--instance-state \"runing\": write one of pending, running, stopping, stopped, shutting-down | ssh-eic list --help",
+            ),
+            (
+                "ssh-eic list --columns host,nmae",
+                "--columns \"nmae\": write one or more of host, instance, address, user, state, source, account, region, \
+                 az, vpc, image, dns, launched, tag:KEY | ssh-eic list --help",
+            ),
             ("ssh-eic push", "push needs HOST | ssh-eic push --help"),
             ("ssh-eic inventory", "inventory needs --list or --host HOST | ssh-eic inventory --help"),
             ("ssh-eic init --sso-session corp", "init needs --role ROLE | ssh-eic init --help"),

@@ -3,8 +3,8 @@
 use serde::de::DeserializeOwned;
 use serde::de::value::StrDeserializer;
 
-use crate::domain::source::KeyType;
-use crate::domain::{duration, ids, policy};
+use crate::domain::source::{KeyType, LISTED_STATES, Route};
+use crate::domain::{connection_options, duration, ids, policy};
 
 pub(super) fn key_and_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
@@ -15,6 +15,12 @@ pub(super) fn key_and_value(text: &str) -> Result<(String, String), String> {
 
 pub(super) fn account(text: &str) -> Result<String, String> {
     ids::is_account(text).then(|| text.to_owned()).ok_or_else(|| "an account id has 12 digits".to_owned())
+}
+
+/// A state in which an instance can be listed.
+pub(super) fn state(text: &str) -> Result<String, String> {
+    let states = LISTED_STATES.join(", ");
+    LISTED_STATES.contains(&text).then(|| text.to_owned()).ok_or_else(|| format!("write one of {states}"))
 }
 
 pub(super) fn network(text: &str) -> Result<String, String> {
@@ -38,6 +44,15 @@ pub(super) fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
 pub(super) fn key_type(text: &str) -> Result<KeyType, String> {
     let key_type = word::<KeyType>(text)?;
     key_type.refused().map_or(Ok(key_type), |why| Err(why.to_owned()))
+}
+
+pub(super) fn route(text: &str) -> Result<Route, String> {
+    Route::parse(text)
+}
+
+/// The `maxTunnelDuration` in seconds.
+pub(super) fn tunnel_duration(text: &str) -> Result<u16, String> {
+    connection_options::parse_tunnel_duration(text).ok_or_else(|| "write a time from 1s to 1h, such as 30m".to_owned())
 }
 
 /// Seconds from `90`, `10m`, `1h30m`.

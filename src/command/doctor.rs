@@ -3,10 +3,10 @@
 use std::io;
 
 use crate::cli;
-use crate::command::{Context, Exit, print};
+use crate::command::{Context, Exit, print, print_json};
 use crate::doctor::CheckContext;
 use crate::domain::diagnosis::{Cause, Finding, Status};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Kind, Result};
 use crate::ui;
 
 /// Exits with 1 if a check failed, 4 if there is no such host.
@@ -30,9 +30,7 @@ pub fn run(context: &Context, args: &cli::Doctor) -> Result<Exit> {
     drop(activity);
     written?;
     if args.json {
-        let text = serde_json::to_string_pretty(&report.findings)
-            .map_err(|error| Error::new(Kind::Bug, "cannot write JSON").because(error))?;
-        print(&(text + "\n"))?;
+        print_json(&report.findings)?;
     } else if !report.not_run.is_empty() && !ui::is_quiet() {
         let status = paint(Status::Skipped, &format!("{:<8}", Status::Skipped.word()));
         print(&format!("{status} not checked: {}\n", report.not_run.join(", ")))?;

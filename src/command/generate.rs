@@ -1,7 +1,7 @@
 //! `ssh-eic generate`: man pages and completions.
 //!
-//! Commands, flags and exit codes come from their one definition; what no definition knows is written by hand in `man/`.
-//! Completions ask `ssh-eic list --names` for hosts wherever the definition says `ValueHint::Hostname`.
+//! Commands, options, exit codes and causes come from their definitions in the code; the other sections are files in
+//! `man/`. For an argument with `ValueHint::Hostname`, completions call `ssh-eic list --names`.
 
 use std::io::{self, Write};
 
@@ -13,12 +13,12 @@ use crate::command::{Exit, print_bytes};
 use crate::domain::diagnosis::Cause;
 use crate::error::{Error, Kind, Result};
 
-/// When what the man page says was last written anew.
+/// The date in the header of the man page: when its text last changed.
 const DATE: &str = "2026-11-23";
-/// Longest line of roff's text: mandoc's limit of style.
-const WIDEST: usize = 80;
+/// Longest line of roff text in bytes, the limit of `mandoc -Tlint`.
+const MAX_LINE: usize = 80;
 
-/// Sections that no definition knows, in their order.
+/// Sections from files, in their order.
 const SECTIONS: [&str; 5] = [
     include_str!("../../man/ssh-eic.1.d/environment"),
     include_str!("../../man/ssh-eic.1.d/files"),
@@ -27,7 +27,7 @@ const SECTIONS: [&str; 5] = [
     include_str!("../../man/ssh-eic.1.d/see-also"),
 ];
 
-/// Runs it.
+/// Prints the generated text.
 ///
 /// # Errors
 ///
@@ -38,11 +38,11 @@ pub fn run(args: &cli::Generate) -> Result<Exit> {
         cli::Generated::Man { page: Page::Config } => Ok(include_bytes!("../../man/ssh-eic-config.5").to_vec()),
         cli::Generated::Completions { shell } => Ok(completions(shell).into_bytes()),
     };
-    print_bytes(&text.map_err(|error| Error::new(Kind::Bug, "cannot write the page").because(error))?)?;
+    print_bytes(&text.map_err(|error| Error::new(Kind::Bug, "cannot render the man page").because(error))?)?;
     Ok(Exit::default())
 }
 
-/// ssh-eic(1): the program, then each command in the order of the definition, then what is written by hand.
+/// ssh-eic(1): the program, then each command in the order of its definition, then the sections from files.
 fn man() -> io::Result<Vec<u8>> {
     let mut command = Cli::command().disable_help_subcommand(true);
     command.build();
@@ -70,10 +70,10 @@ fn man() -> io::Result<Vec<u8>> {
     for section in SECTIONS {
         page.extend_from_slice(section.as_bytes());
     }
-    Ok(folded(&String::from_utf8_lossy(&page)).into_bytes())
+    Ok(wrapped(&String::from_utf8_lossy(&page)).into_bytes())
 }
 
-/// What `doctor` finds, from the one list of causes.
+/// The section on the causes that `doctor` reports.
 fn causes() -> io::Result<Vec<u8>> {
     let mut section = Roff::default();
     section.control("SH", ["CAUSES"]);
@@ -88,7 +88,7 @@ fn causes() -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// With a capital at its beginning, unless that is a command to type or a key of a file.
+/// Capitalizes the first word unless it is a command or a key of a config file.
 fn sentence(text: &str) -> String {
     let first = text.split(' ').next().unwrap_or_default();
     let is_word = first.bytes().all(|b| b.is_ascii_lowercase() || b == b',') && !COMMANDS.contains(&first);
@@ -99,7 +99,7 @@ fn sentence(text: &str) -> String {
     }
 }
 
-/// Words that are typed as they are.
+/// Commands at the start of a fix, which stay in lower case.
 const COMMANDS: [&str; 3] = ["aws", "ssh", "chown"];
 
 fn shown(command: &Command) -> impl Iterator<Item = &Command> {
@@ -128,21 +128,21 @@ fn arguments(command: &Command, page: &mut Vec<u8>) -> io::Result<()> {
     Ok(())
 }
 
-/// Breaks long lines of running text at spaces; requests and examples stay as they are.
-fn folded(page: &str) -> String {
+/// Wraps long text lines at spaces. Roff requests and no-fill blocks (`.nf` to `.fi`) stay unchanged.
+fn wrapped(page: &str) -> String {
     let mut text = String::with_capacity(page.len());
-    let mut as_it_is = false;
+    let mut is_no_fill = false;
     for line in page.lines() {
-        as_it_is = line == ".nf" || (as_it_is && line != ".fi");
-        if as_it_is || line.starts_with('.') || line.len() <= WIDEST {
+        is_no_fill = line == ".nf" || (is_no_fill && line != ".fi");
+        if is_no_fill || line.starts_with('.') || line.len() <= MAX_LINE {
             text.push_str(line);
             text.push('\n');
             continue;
         }
         let mut width = 0;
         for (at, word) in line.split(' ').enumerate() {
-            // At the start of a line these would make a request of it.
-            let breaks = at > 0 && width + 1 + word.len() > WIDEST && !word.starts_with(['.', '\'']);
+            // '.' or ' at the start of a line would make it a roff request.
+            let breaks = at > 0 && width + 1 + word.len() > MAX_LINE && !word.starts_with(['.', '\'']);
             if at > 0 {
                 text.push(if breaks { '\n' } else { ' ' });
                 width = if breaks { 0 } else { width + 1 };
@@ -172,31 +172,31 @@ fn completions(shell: Shell) -> String {
     }
 }
 
-/// The definition as a person sees it.
+/// The command without hidden arguments and subcommands.
 fn without_hidden(command: &Command) -> Command {
-    // Names live as long as the program: clap takes no others without a feature that all of it would pay for.
-    let kept = |text: &str| -> &'static str { text.to_owned().leak() };
+    // clap needs 'static names unless its feature "string" is on, which would make every start of the program slower.
+    let leaked = |text: &str| -> &'static str { text.to_owned().leak() };
     let arguments = command.get_arguments().filter(|argument| !argument.is_hide_set()).cloned();
-    let mut seen = Command::new(kept(command.get_name()))
+    let mut visible = Command::new(leaked(command.get_name()))
         .args(arguments)
         .subcommands(shown(command).map(without_hidden))
         .about(command.get_about().cloned().unwrap_or_default());
     if let Some(version) = command.get_version() {
-        seen = seen.version(kept(version));
+        visible = visible.version(leaked(version));
     }
-    seen
+    visible
 }
 
 fn is_host(argument: &Arg) -> bool {
     argument.get_value_hint() == ValueHint::Hostname
 }
 
-/// Names of commands that take a host for an argument.
+/// Names of the commands with a host argument.
 fn with_hosts(command: &Command) -> impl Iterator<Item = &str> {
     command.get_subcommands().filter(|sub| sub.get_positionals().any(is_host)).map(Command::get_name)
 }
 
-/// Reads line by line and matches without patterns, so that nothing that stands in a name is ever read by the shell.
+/// Compares line by line without patterns, so that the shell never evaluates a name.
 const BASH_HOSTS: &str = r#"_ssh__eic_hosts() {
     local name
     COMPREPLY=()
@@ -210,8 +210,8 @@ const BASH_HOSTS: &str = r#"_ssh__eic_hosts() {
 "#;
 
 fn bash(text: &str, command: &Command) -> String {
-    // clap_complete 4.6 writes the hyphen of a program's name in two ways into its bash functions, so that no branch is
-    // ever taken; a test completes with the real bash.
+    // clap_complete 4.6 escapes the hyphen of the program name in two different ways, so that no branch of its bash
+    // function matches; a test completes with the real bash.
     let mut text = text.replace("ssh__subcmd__eic", "ssh__eic");
     for sub in command.get_subcommands() {
         let label = format!("\n        ssh__eic__subcmd__{})\n", sub.get_name().replace('-', "__"));
@@ -223,7 +223,7 @@ fn bash(text: &str, command: &Command) -> String {
             branch = branch.replace(&files, &format!("--{option})\n                    _ssh__eic_hosts \"${{cur}}\""));
         }
         if sub.get_positionals().any(is_host) {
-            // A word that is no flag is a host; without this the first one would be offered the flags.
+            // A first word that does not start with '-' is a host; clap_complete would offer options for it.
             branch = branch.replace(" || ${COMP_CWORD} -eq 2 ]]", " ]]");
             if let Some((before, _)) = branch.rsplit_once("COMPREPLY=( $(compgen -W") {
                 branch = format!("{before}_ssh__eic_hosts \"${{cur}}\"\n            return 0");
@@ -264,21 +264,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_names_every_exit_code_once() {
+    fn the_man_page_lists_every_exit_code_once() {
         let codes: BTreeSet<u8> = Kind::ALL.iter().map(|kind| kind.exit_code()).collect();
         assert_eq!(codes.len(), Kind::ALL.len());
         let page = String::from_utf8(man().unwrap()).unwrap();
         let (_, section) = page.split_once(".SH EXIT STATUS\n").unwrap();
         let (section, _) = section.split_once(".SH ").unwrap();
-        let told: Vec<&str> = section.split(".TP\n").skip(1).filter_map(|entry| entry.lines().next()).collect();
-        let wanted: Vec<String> = [0].into_iter().chain(codes).map(|code| code.to_string()).collect();
-        assert_eq!(told, wanted);
+        let listed: Vec<&str> = section.split(".TP\n").skip(1).filter_map(|entry| entry.lines().next()).collect();
+        let expected: Vec<String> = [0].into_iter().chain(codes).map(|code| code.to_string()).collect();
+        assert_eq!(listed, expected);
     }
 
     #[test]
-    fn long_lines_are_broken_where_no_request_begins() {
+    fn wrapped_lines_never_start_a_roff_request() {
         let long = format!("{} .x 'y {}", "word ".repeat(15), "word ".repeat(20));
-        let text = folded(&format!(".TP\n{long}\n.nf\n{long}\n.fi\n"));
+        let text = wrapped(&format!(".TP\n{long}\n.nf\n{long}\n.fi\n"));
         assert!(text.contains(&format!(".nf\n{long}\n.fi")), "{text}");
         let lines: Vec<&str> = text.lines().take_while(|line| *line != ".nf").skip(1).collect();
         assert!(lines.len() > 1 && lines.iter().all(|line| !line.starts_with(['.', '\''])), "{text}");
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_hidden_is_not_offered() {
+    fn completions_do_not_offer_hidden_commands() {
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
             let text = completions(shell);
             assert!(!text.contains("detached") && !text.contains("worker"), "{shell:?}");

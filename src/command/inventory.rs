@@ -1,13 +1,13 @@
 //! `ssh-eic inventory`: the index as a dynamic inventory for Ansible.
 //!
-//! Nothing is asked of AWS and nothing is written. A host is called by the name that ssh knows it by, and ssh does the
-//! rest, unless `--self-contained` asks for all of it in variables.
+//! Reads the index only: no AWS requests, and no file is written. Ansible connects to each host by its alias, with the
+//! generated ssh config; with `--self-contained`, host variables hold all ssh options instead.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::cli;
-use crate::command::{Context, Exit, print};
+use crate::command::{Context, Exit, print_json};
 use crate::discover::sync;
 use crate::domain::fleet::Host;
 use crate::domain::inventory::{self, Inventory, Options};
@@ -18,22 +18,22 @@ use crate::store::config;
 use crate::store::index::Index;
 use crate::sys::environment;
 
-/// States in which a play can reach a host, or will by the time that it comes to it.
+/// States of the hosts in the inventory unless `--all-states` is given.
 const REACHABLE: [&str; 2] = ["running", "pending"];
 
-/// Runs it.
+/// Prints the inventory, or the variables of one host.
 ///
 /// # Errors
 ///
-/// [`Kind::NoHost`] if there is no index yet, or no such host in it; a config file that cannot be read.
+/// [`Kind::NoHost`] if there is no index or no such host in it; a config file that cannot be read.
 pub fn run(context: &Context, args: &cli::Inventory) -> Result<Exit> {
-    let index = Index::open(&context.paths.index())?
-        .ok_or_else(|| Error::new(Kind::NoHost, "there is no index of instances yet").hint("ssh-eic sync"))?;
+    let index = Index::open_existing(&context.paths.index())?;
     let config = config::load(&context.paths.config, &context.paths.machine_config)?;
     let settings = sync::settings(&context.paths, &config, &environment::own_binary()?, context.flags.clone())?;
     let hosts = match &args.host {
         Some(name) => vec![index.host(name)?.ok_or_else(|| {
-            Error::new(Kind::NoHost, format!("no managed host is called {name:?}")).hint("ssh-eic sync, if it is new")
+            Error::new(Kind::NoHost, format!("there is no managed host {name:?}"))
+                .hint("ssh-eic sync, if the instance is new")
         })?],
         None => index.hosts()?,
     };
@@ -44,20 +44,18 @@ pub fn run(context: &Context, args: &cli::Inventory) -> Result<Exit> {
         inventory::vars(&hosts[0], options(&hosts[0]).as_ref())
     } else {
         let listed = hosts.iter().filter(|host| args.all_states || REACHABLE.contains(&host.state.as_str()));
-        Inventory::of(listed, &|host| settings.names(host)).list(&options)
+        Inventory::new(listed, &|host| settings.names(host)).list(&options)
     };
-    let text = serde_json::to_string_pretty(&printed)
-        .map_err(|error| Error::new(Kind::Bug, "cannot write JSON").because(error))?;
-    print(&format!("{text}\n"))?;
+    print_json(&printed)?;
     Ok(Exit::default())
 }
 
-/// How a client without any config reaches hosts.
+/// The ssh options for a client that reads no config file.
 struct Connection {
     settings: Settings,
-    /// The folder as it is here and now.
+    /// The absolute path of the folder with keys and sockets.
     folder: String,
-    /// What the proxy has to know of each source.
+    /// Proxy flags by source name.
     sources: BTreeMap<String, Vec<(&'static str, String)>>,
 }
 
@@ -70,15 +68,15 @@ impl Connection {
                 sources.insert(host.source.clone(), flags);
             }
         }
-        let (folder, flags) = match by_variable(context) {
+        let (folder, flags) = match folder_by_variable(context) {
             Some(folder) => (folder, Vec::new()),
             None => {
                 (settings.folder.clone(), context.flags.iter().filter(|(flag, _)| flag == "--home").cloned().collect())
             }
         };
-        // Whether there are masters is in Ansible's hands.
-        let here = Settings { folder, flags, control_persist: None, ..settings.clone() };
-        Ok(Self { settings: here, folder: settings.folder.clone(), sources })
+        // Ansible sets ControlPersist itself.
+        let settings_without_persist = Settings { folder, flags, control_persist: None, ..settings.clone() };
+        Ok(Self { settings: settings_without_persist, folder: settings.folder.clone(), sources })
     }
 
     fn options(&self, host: &Host) -> Options {
@@ -88,9 +86,9 @@ impl Connection {
     }
 }
 
-/// Our folder by the variable that leads to it, which ssh looks at when it connects (since 8.5): an inventory that was
-/// made in one container is used in another. None if no variable does.
-fn by_variable(context: &Context) -> Option<String> {
+/// The folder with keys and sockets, written with an environment variable that ssh expands when it connects (OpenSSH 8.5
+/// or later), so that an inventory from one container works in another; `None` if no variable names the folder.
+fn folder_by_variable(context: &Context) -> Option<String> {
     let is = |name: &str, path: &Path| environment::variable(name).is_some_and(|value| Path::new(&value) == path);
     match &context.paths.home {
         None => is("SSH_EIC_HOME", &context.paths.eic).then(|| "${SSH_EIC_HOME}".to_owned()),

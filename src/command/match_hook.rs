@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::command::{Context, Exit};
+use crate::connect::console;
 use crate::connect::push;
 use crate::connect::target::{self, Known, Place};
 use crate::connect::worker::Request;
@@ -14,8 +15,9 @@ use crate::domain::config::PushMode;
 use crate::domain::fleet::Host;
 use crate::domain::ids::{InstanceId, OsUser};
 use crate::domain::intent::{self, Connection, Intent, Master};
-use crate::domain::source::KeyType;
-use crate::error::Result;
+use crate::domain::source::{HostKeys, KeyType};
+use crate::error::{Error, Kind, Result};
+use crate::store::host_keys;
 use crate::store::index::Index;
 use crate::store::keys;
 use crate::store::paths::Paths;
@@ -64,10 +66,11 @@ fn prepare(context: &Context, alias: &str, user: Option<&str>, make_key: Option<
     let done = match todo {
         Todo::Nothing => Ok(()),
         Todo::HandOut => keys::hand_out(paths, &id, clock::now()),
-        Todo::MakeKey(key_type) => lay_out(paths, &id, key_type),
-        Todo::Push => {
-            keys::hand_out(paths, &id, clock::now()).and_then(|()| push_now(context, start, host.as_ref(), &id, user))
-        }
+        Todo::MakeKey(key_type) => lay_out(paths, &id, key_type)
+            .and_then(|()| Consoles { context, start, host: host.as_ref(), id: &id }.read(user)),
+        Todo::Push => keys::hand_out(paths, &id, clock::now())
+            .and_then(|()| Consoles { context, start, host: host.as_ref(), id: &id }.read(user))
+            .and_then(|()| push_now(context, start, host.as_ref(), &id, user)),
     };
     if done.is_err() {
         target::follow_log_level(host.as_ref());
@@ -133,6 +136,43 @@ fn reuses_master(
         }
     };
     descriptors::has_listener(&path)
+}
+
+/// The console of a host that ssh reaches without the proxy, or whose client reads `known_hosts` before it starts the
+/// proxy.
+struct Consoles<'a> {
+    context: &'a Context,
+    start: Instant,
+    host: Option<&'a Host>,
+    id: &'a InstanceId,
+}
+
+impl Consoles<'_> {
+    /// Reads the console on first contact in a console mode. After an error nothing is pushed, so that there is no login
+    /// either: only the proxy can refuse a host key before ssh records it.
+    fn read(&self, user: Option<&str>) -> Result<()> {
+        let Some(host) = self.host else { return Ok(()) };
+        let paths = &self.context.paths;
+        if host.host_keys == HostKeys::AcceptNew
+            || !console::is_needed(host.host_keys, host_keys::load(paths, self.id)?.as_ref(), host.launched)
+        {
+            return Ok(());
+        }
+        let user = match user {
+            Some(user) => target::os_user(user)?,
+            None => host.user.clone(),
+        };
+        let known = Known::read(paths, self.id)?;
+        let program = self.context.program()?;
+        let left = || PATIENCE.saturating_sub(self.start.elapsed());
+        let (job, _) = target::job(paths, &known, &program, self.id, user, &Place::default(), left() / 2)?;
+        let name = job.name();
+        let limit = console::TIMEOUT.min(left());
+        program.ask(&Request::Console(Box::new(job)), limit)?.map(drop).ok_or_else(|| {
+            let words = format!("AWS did not return the console output of {name} within {} s", limit.as_secs());
+            Error::new(Kind::Unavailable, words).hint("try again; ssh-eic doctor shows what fails")
+        })
+    }
 }
 
 /// Pushes in a child that is ended when its time is over, whatever it waits for.

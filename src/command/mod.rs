@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use serde::Serialize;
+
 use crate::error::{Error, Kind, Result, reason};
 use crate::store::index::Index;
 
@@ -46,6 +48,17 @@ pub fn print_bytes(bytes: &[u8]) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Writes pretty JSON and a newline to stdout.
+///
+/// # Errors
+///
+/// As [`print`].
+pub fn print_json(value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| Error::new(Kind::Bug, "cannot write JSON").because(error))?;
+    print(&(text + "\n"))
 }
 
 /// Whether the index has this alias or instance id.

@@ -4,19 +4,24 @@ use std::time::{Duration, Instant};
 
 use crate::cli;
 use crate::command::{Context, Exit};
-use crate::connect::dial::Attempt;
-use crate::connect::last_words::{self, Failed, Heard};
-use crate::connect::opening::{self, Early, Opened, Target};
-use crate::connect::push;
+use crate::connect::disconnect::{self, ClientState, OpeningFailure};
+use crate::connect::early_dial;
+use crate::connect::host_key_check::Setting;
+use crate::connect::opening::{self, Outcome, Session, Speculative, Target};
+use crate::connect::push::{self, Job};
+use crate::connect::queue::Queue;
 use crate::connect::relay::Relay;
+use crate::connect::stream_relay::StreamRelay;
 use crate::connect::target::{self, Known, Place};
 use crate::connect::worker::{Program, Request};
+use crate::domain::connection_options::Flags;
 use crate::domain::freshness;
 use crate::domain::identity::{Identity, Role, SsoRole};
 use crate::domain::ids::{InstanceId, OsUser};
 use crate::domain::intent;
-use crate::domain::source::AddressKind;
+use crate::domain::source::{AddressKind, HostKeys, Route};
 use crate::error::{Error, Kind, Result};
+use crate::store::endpoints::Network;
 use crate::store::files;
 use crate::store::index::{Index, UntoldMove};
 use crate::store::{keys, refresh};
@@ -25,14 +30,12 @@ use crate::sys::{caller, clock, detach, signals};
 use crate::ui;
 
 /// A name that has moved to another instance is looked up within this time, for the words of an error only.
-const SUCCESSOR_PATIENCE: Duration = Duration::from_secs(4);
+const SUCCESSOR_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Runs it.
-///
 /// # Errors
 ///
-/// None that has not been told already: ssh hangs up on us as soon as it has read the in-band words, so that the ones
-/// on stderr have to be out before them.
+/// Only errors that have not been printed: ssh ends the proxy as soon as it has read the in-band message, so that the one
+/// on stderr comes first.
 pub fn run(context: &Context, args: &cli::Proxy) -> Result<Exit> {
     signals::survive_the_keyboard()
         .map_err(|error| Error::new(Kind::Bug, "cannot set signal handlers").because(error))?;
@@ -43,56 +46,62 @@ pub fn run(context: &Context, args: &cli::Proxy) -> Result<Exit> {
     target::follow_log_level(None);
     let _stdout = NonBlockingStdout::new();
     let program = context.program()?;
-    let early = begin_early(context, args, &program);
-    let failed = match prepare(context, args, &program, start) {
-        Ok((target, known)) => match opening::open(&target, early, &context.paths, &program) {
-            Ok(Opened::Gone) => return Ok(Exit::default()),
-            Ok(Opened::Session { stream, to_client, to_server, moved }) => {
+    let speculative = start_speculatively(context, args, &program);
+    let failure = match prepare(context, args, &program, start) {
+        Ok((target, known)) => match opening::open(&target, speculative, &context.paths, &program) {
+            Ok(Outcome::Closed) => return Ok(Exit::default()),
+            Ok(Outcome::Session { session, to_client, moved }) => {
                 refresh(context, &program, &known, moved);
                 drop((known, program));
-                return carry(context, Relay::new(stream, to_client, to_server), &target.job.id);
+                return carry(context, session, to_client, &target.job.id);
             }
-            Err(failed) => {
-                // Once a server has spoken, ssh's own time limit is over; until then our words have to come before it.
+            Err(failure) => {
+                // Behind the version line ssh's own time limit is over; until then the message has to precede it.
                 let left = target.time_left();
-                let patience =
-                    if failed.heard == Heard::Nothing { left.min(SUCCESSOR_PATIENCE) } else { SUCCESSOR_PATIENCE };
-                Failed { error: with_successor(context, &program, &known, failed.error, patience), ..*failed }
+                let is_limited = failure.client == ClientState::NoVersion;
+                let timeout = if is_limited { left.min(SUCCESSOR_TIMEOUT) } else { SUCCESSOR_TIMEOUT };
+                let error = with_successor(context, &program, &known, failure.error, timeout);
+                OpeningFailure { error, ..*failure }
             }
         },
         Err(error) => return Ok(refuse(error)),
     };
-    Ok(end(&failed))
+    Ok(report(&failure))
 }
 
-/// Knocks at the address that ssh was given, and lets a push get ready where one will be needed, so that sshd and the
-/// other process wake up while we read our files.
-fn begin_early(context: &Context, args: &cli::Proxy, program: &Program) -> Early {
-    let Some(id) = InstanceId::parse(&args.instance) else { return Early::default() };
+/// Connects to the address that ssh gave, if it is to be reached directly, and starts a worker if a push may be needed,
+/// so that sshd and the worker start while the config is read.
+fn start_speculatively(context: &Context, args: &cli::Proxy, program: &Program) -> Speculative {
+    let Some(id) = InstanceId::parse(&args.instance) else { return Speculative::default() };
     let user = match &args.user {
         Some(user) => OsUser::parse(user),
-        None => return Early::default(),
+        None => return Speculative::default(),
     };
-    let Some(user) = user.filter(|_| args.address != Some(AddressKind::Public)) else { return Early::default() };
-    let dialled = Attempt::early(&args.host, args.port);
+    let Some(user) = user.filter(|_| args.address != Some(AddressKind::Public)) else { return Speculative::default() };
+    // Sync writes the flag for every route but this one; an id has no flags in the generated config.
+    let is_direct = match &args.route {
+        Some(route) => *route == Route::Direct,
+        None => args.region.is_some() || args.source.is_some(),
+    };
+    let connection = if is_direct { early_dial::start(&args.host, args.port) } else { None };
     let now = clock::now();
-    let is_there = push::stamp(&context.paths, &id, &user)
+    let is_pushed = push::stamp(&context.paths, &id, &user)
         .is_some_and(|stamp| stamp.is_fresh(&stamp.key, &user, now, clock::push_window()));
-    let worker = if is_there { None } else { program.prepare().ok() };
-    Early { dialled, worker }
+    let worker = if is_pushed { None } else { program.prepare().ok() };
+    Speculative { connection, worker }
 }
 
-/// Reports, on stderr and in-band, why the proxy cannot even begin.
+/// Reports, on stderr and in-band, why the proxy cannot start.
 #[must_use]
 pub fn refuse(error: Error) -> Exit {
     target::follow_log_level(None);
-    end(&Failed { error, heard: Heard::Nothing, pending: Vec::new() })
+    report(&OpeningFailure { error, client: ClientState::NoVersion, pending: Vec::new() })
 }
 
-fn end(failed: &Failed) -> Exit {
-    ui::error(&failed.error);
-    last_words::tell(failed);
-    Exit::code(failed.error.kind.exit_code())
+fn report(failure: &OpeningFailure) -> Exit {
+    ui::error(&failure.error);
+    disconnect::send(failure);
+    Exit::code(failure.error.kind.exit_code())
 }
 
 /// Reads what ssh handed over into what a connection needs.
@@ -131,13 +140,31 @@ fn prepare(context: &Context, args: &cli::Proxy, program: &Program, start: Insta
         identity: identity(args),
         address: args.address,
         key_type: args.key_type,
+        connection: Flags {
+            route: args.route.clone(),
+            max_tunnel_duration: args.max_tunnel_duration,
+            host_keys: args.host_keys,
+        },
     };
-    let Timeouts { patience, limit, attempts } = timeouts(&known);
-    let (job, address) = target::job(&context.paths, &known, program, &id, user, &place, patience)?;
+    let Timeouts { timeout, limit, attempts } = timeouts(&known);
+    let (job, address) = target::job(&context.paths, &known, program, &id, user, &place, timeout)?;
     // An id typed instead of an alias: the index knows where it is.
     let indexed = known.host.as_ref().and_then(|host| host.address.clone()).filter(|_| args.host == args.instance);
     let host = indexed.unwrap_or_else(|| args.host.clone());
-    Ok((Target { host, port: args.port, address, job, start, patience, limit, attempts }, known))
+    let network = known.host.as_ref().filter(|host| !host.vpc.is_empty() && !host.subnet.is_empty());
+    let network = network.map(|host| Network { vpc: host.vpc.clone(), subnet: host.subnet.clone() });
+    let ssh_config = caller::argv().as_deref().and_then(intent::config_file);
+    let host_keys = host_keys(&job, &known);
+    let target =
+        Target { host, port: args.port, address, network, ssh_config, job, host_keys, start, timeout, limit, attempts };
+    Ok((target, known))
+}
+
+/// How the host key is checked before it is relayed; none: ssh alone checks it.
+fn host_keys(job: &Job, known: &Known) -> Option<Setting> {
+    let mode = job.connection.host_keys;
+    let launched = known.host.as_ref().map_or(0, |host| host.launched);
+    (mode != HostKeys::AcceptNew).then(|| Setting { mode, launched, known_hosts: known.config.known_hosts.clone() })
 }
 
 /// A name that has moved to this instance while nobody was reading.
@@ -174,7 +201,7 @@ fn identity(args: &cli::Proxy) -> Identity {
 /// How long and how often to try to connect.
 struct Timeouts {
     /// For one attempt.
-    patience: Duration,
+    timeout: Duration,
     /// For all attempts together.
     limit: Option<Duration>,
     attempts: u32,
@@ -191,23 +218,35 @@ fn timeouts(known: &Known) -> Timeouts {
     let configured = || host.and_then(|host| host.connect_timeout).map(|seconds| Duration::from_secs(seconds.into()));
     let of_ssh = argv.and_then(intent::connect_timeout).or_else(configured).filter(|limit| !limit.is_zero());
     let limit = of_ssh.map(|limit| limit.saturating_sub(Duration::from_secs(1)).max(limit / 2));
-    let patience = known.config.connect_timeout;
+    let timeout = known.config.connect_timeout;
     let attempts =
         argv.and_then(intent::connection_attempts).or_else(|| host.and_then(|host| host.connection_attempts));
-    Timeouts { patience: limit.map_or(patience, |limit| limit.min(patience)), limit, attempts: attempts.unwrap_or(1) }
+    Timeouts { timeout: limit.map_or(timeout, |limit| limit.min(timeout)), limit, attempts: attempts.unwrap_or(1) }
 }
 
-fn carry(context: &Context, relay: Relay, id: &InstanceId) -> Result<Exit> {
+fn carry(context: &Context, session: Session, to_client: Queue, id: &InstanceId) -> Result<Exit> {
     // A program that captures ssh's stderr waits for its last writer, and a session in the background (ssh -f) may last
     // for days. asyncssh, in contrast, takes the end of the proxy's stderr for the end of the connection.
     if caller::argv().as_deref().is_some_and(intent::is_ssh) {
-        let _ = descriptors::give_up_stderr();
+        // A terminal and a file have no such reader: there the end of a tunnel can be reported.
+        let keeps_stderr = matches!(session, Session::Stream(_)) && !descriptors::stderr_has_reader();
+        if !keeps_stderr {
+            let _ = descriptors::give_up_stderr();
+        }
     }
     let retire = || keys::retire(&context.paths, id, clock::now()).ok().flatten().map(Duration::from_millis);
-    relay
-        .run(retire)
-        .map(|()| Exit::default())
-        .map_err(|error| Error::new(Kind::Bug, "the connection could not be carried on").because(error))
+    let failed = |error| Error::new(Kind::Bug, "the connection could not be carried on").because(error);
+    let ended = match session {
+        Session::Tcp(stream, to_server) => Relay::new(stream, to_client, to_server).run(retire).map(|()| None),
+        Session::Stream(session) => StreamRelay::new(*session, to_client).run(retire),
+    };
+    Ok(match ended.map_err(failed)? {
+        None => Exit::default(),
+        Some(error) => {
+            ui::error(&error);
+            Exit::code(error.kind.exit_code())
+        }
+    })
 }
 
 /// Starts a sync in the background if the index is old, or has just turned out to be wrong.
@@ -233,10 +272,10 @@ fn refresh(context: &Context, program: &Program, known: &Known, moved: bool) {
 const AT_MOST_EVERY: u64 = 60_000;
 
 /// For an instance that is gone: syncs, and says which one has its name now.
-fn with_successor(context: &Context, program: &Program, known: &Known, error: Error, patience: Duration) -> Error {
+fn with_successor(context: &Context, program: &Program, known: &Known, error: Error, timeout: Duration) -> Error {
     let Some(host) = known.host.as_ref().filter(|_| error.gone.is_some()) else { return error };
     let Some(alias) = &host.alias else { return error };
-    if !matches!(program.ask(&Request::Sync, patience), Ok(Some(_))) {
+    if !matches!(program.ask(&Request::Sync, timeout), Ok(Some(_))) {
         return error;
     }
     let successor =

@@ -1,14 +1,14 @@
-//! `ssh-eic push`: a key on an instance by hand, for scripts and for clients that are not OpenSSH.
+//! `ssh-eic push`: pushes a key to an instance, for scripts and for clients other than OpenSSH.
 //!
-//! Without `--public-key` it is the key that connections use, under the same rules: one that was pushed a moment ago is
-//! not pushed again. A person's own key is sent at every call.
+//! Without `--public-key` it pushes the key that connections use, unless a recent push is still valid. With
+//! `--public-key` it sends a request at every call.
 
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use crate::cli;
-use crate::command::{Context, Exit, print};
+use crate::command::{Context, Exit, print, print_json};
 use crate::connect::push::{self, Job};
 use crate::connect::target::{self, Known, Place};
 use crate::domain::freshness::KEY_LIVES;
@@ -17,35 +17,34 @@ use crate::error::{Error, Kind, Result};
 use crate::store::{keys, public_key};
 use crate::sys::clock;
 
-/// The most that a push may take, its queue included.
-const PATIENCE: Duration = Duration::from_secs(100);
+/// Limit for the push, including the time in the local queue.
+const TIMEOUT: Duration = Duration::from_secs(100);
 
-/// What `--json` prints.
+/// The output of `--json`.
 #[derive(Serialize)]
-struct Pushed<'a> {
-    /// The alias, where it has one.
+struct PushedKey<'a> {
     alias: Option<&'a str>,
     instance: &'a str,
     address: Option<&'a str>,
     port: u16,
     user: &'a str,
-    /// `SHA256:…`
+    /// The fingerprint, `SHA256:…`.
     key: &'a str,
-    /// The file of the private half, if it is ours.
+    /// The path of the private key; `None` with `--public-key`.
     identity_file: Option<String>,
-    /// RFC 3339.
+    /// When the instance stops accepting the key, as RFC 3339.
     expires: String,
 }
 
-/// Runs it.
+/// Pushes the key and prints until when it is valid.
 ///
 /// # Errors
 ///
-/// [`Kind::NoHost`] for a host that is not known or not the only one, [`Kind::Usage`] for a key or user that EC2 Instance
-/// Connect does not take, and what AWS says.
+/// [`Kind::NoHost`] for an unknown or ambiguous host, [`Kind::Usage`] for a key or user that EC2 Instance Connect does not
+/// accept, and errors from AWS.
 pub fn run(context: &Context, args: &cli::Push) -> Result<Exit> {
     let paths = &context.paths;
-    let own = args.public_key.as_deref().map(public_key::read).transpose()?;
+    let given_key = args.public_key.as_deref().map(public_key::read).transpose()?;
     let id = target::find(paths, &args.host)?;
     let known = Known::read(paths, &id)?;
     let user = match (&args.user, &known.host) {
@@ -53,30 +52,33 @@ pub fn run(context: &Context, args: &cli::Push) -> Result<Exit> {
         (None, Some(host)) => host.user.clone(),
         (None, None) => OsUser::ec2_user(),
     };
-    let (job, _) = target::job(paths, &known, &context.program()?, &id, user, &Place::default(), PATIENCE / 2)?;
-    let deadline = Instant::now() + PATIENCE;
-    let (sent, key, file) = if let Some(key) = own {
+    let (job, _) = target::job(paths, &known, &context.program()?, &id, user, &Place::default(), TIMEOUT / 2)?;
+    let deadline = Instant::now() + TIMEOUT;
+    let (sent, key, file) = if let Some(key) = given_key {
         (push::send_now(paths, &job, &key, deadline)?, key, None)
     } else {
         let sent = push::ensure(paths, &job, deadline)?;
-        let key = keys::present(paths, &id)?
-            .ok_or_else(|| Error::new(Kind::File, "the key was removed meanwhile").hint("run it again"))?;
+        let key = keys::present(paths, &id)?.ok_or_else(|| {
+            Error::new(Kind::File, "the key was removed during the push").hint("run the command again")
+        })?;
         (sent, key, Some(paths.key(&id).display().to_string()))
     };
-    print(&told(args.json, &known, &job, &key.fingerprint, file, sent)?)?;
+    report(args.json, &known, &job, &key.fingerprint, file, sent)?;
     Ok(Exit::default())
 }
 
-fn told(json: bool, known: &Known, job: &Job, key: &str, file: Option<String>, sent: u64) -> Result<String> {
+/// Prints the result; `sent` is when the push request was sent, in milliseconds since 1970.
+fn report(json: bool, known: &Known, job: &Job, key: &str, file: Option<String>, sent: u64) -> Result<()> {
     let end = sent + KEY_LIVES;
     let expires = clock::rfc3339(end - end % 1000);
     let left = end.saturating_sub(clock::now()) / 1000;
     if !json {
         let with = file.map(|file| format!(", ssh -i {file}")).unwrap_or_default();
-        return Ok(format!("{} takes {key} for {} until {expires} ({left} s){with}\n", job.name(), job.user));
+        let instance = job.name();
+        return print(&format!("{instance} accepts {key} for {} until {expires} ({left} s){with}\n", job.user));
     }
     let host = known.host.as_ref();
-    let pushed = Pushed {
+    print_json(&PushedKey {
         alias: host.and_then(|host| host.alias.as_deref()),
         instance: job.id.as_str(),
         address: host.and_then(|host| host.address.as_deref()),
@@ -85,8 +87,5 @@ fn told(json: bool, known: &Known, job: &Job, key: &str, file: Option<String>, s
         key,
         identity_file: file,
         expires,
-    };
-    let text =
-        serde_json::to_string_pretty(&pushed).map_err(|e| Error::new(Kind::Bug, "cannot write JSON").because(e))?;
-    Ok(text + "\n")
+    })
 }

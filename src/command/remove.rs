@@ -11,7 +11,7 @@ use crate::domain::ids::InstanceId;
 use crate::domain::render::FILES;
 use crate::error::{Result, reason};
 use crate::store::paths::Paths;
-use crate::store::{credentials, ssh_config, writers};
+use crate::store::{credentials, host_keys, ssh_config, writers};
 use crate::sys::descriptors;
 use crate::ui;
 
@@ -80,6 +80,7 @@ fn remove_generated(paths: &Paths) {
         }
     }
     remove_in(&paths.keys(), &|name| InstanceId::parse(name.split('.').next().unwrap_or_default()).is_some());
+    remove_in(&paths.host_keys(), &|name| host_keys::id_of_file(name).is_some());
     let credential_folders = credentials::all_folders(paths);
     for folder in &credential_folders {
         remove_in(folder, &|name| {
@@ -92,7 +93,8 @@ fn remove_generated(paths: &Paths) {
         // The locks of refreshes; the tokens are not ours.
         remove_in(&tokens, &|name| name.ends_with(".ssh-eic.lock"));
     }
-    remove_in(&paths.cache, &|name| name == "images.json");
+    remove_in(&paths.cache, &|name| matches!(name, "images.json" | "routes.json" | "console-sample"));
+    remove_in(&paths.endpoints(), &|name| name.split_once('.').is_some_and(|(_, extension)| extension == "json"));
     remove_in(&paths.tunnel_slots(), &|name| name.starts_with("eice-"));
     // With the lock held, no temporary is anybody's.
     writers::sweep_temporaries(paths, true);
@@ -100,7 +102,8 @@ fn remove_generated(paths: &Paths) {
         remove_if_empty(&folder);
         folder.parent().inspect(|cache| remove_if_empty(cache));
     }
-    for folder in [paths.keys(), paths.tunnel_slots(), paths.cache.clone(), paths.eic.clone()] {
+    let folders = [paths.keys(), paths.host_keys(), paths.tunnel_slots(), paths.endpoints(), paths.cache.clone()];
+    for folder in folders.into_iter().chain([paths.eic.clone()]) {
         remove_if_empty(&folder);
     }
 }

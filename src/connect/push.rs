@@ -13,6 +13,7 @@ use crate::aws::client::{self, RequestLimits};
 use crate::aws::credentials::{self, Session, described};
 use crate::aws::failure::{Failure, Retry};
 use crate::aws::{instances, push};
+use crate::domain::connection_options::ConnectionOptions;
 use crate::domain::diagnosis::Cause;
 use crate::domain::fleet::Instance;
 use crate::domain::freshness::{self, Stamp};
@@ -47,6 +48,8 @@ pub struct Job {
     pub identity: Identity,
     /// The region; none: the profile's.
     pub region: Option<String>,
+    /// Route, tunnel duration and host key mode of the connection.
+    pub connection: ConnectionOptions,
     /// How a missing key is made.
     pub key_type: KeyType,
     /// Pushes a second over all processes of the user.
@@ -69,6 +72,7 @@ impl Job {
             user,
             identity,
             region,
+            connection: ConnectionOptions::default(),
             key_type: KeyType::default(),
             push_rate: 20.0,
             push_log: true,
@@ -317,7 +321,7 @@ fn log(paths: &Paths, job: &Job, key: &PublicKey, session: &Session, request_id:
         instance: &job.id,
         user: &job.user,
         key: &key.fingerprint,
-        route: "direct",
+        route: &job.connection.route.to_string(),
         request_id,
         outcome,
     };

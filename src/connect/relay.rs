@@ -15,7 +15,7 @@ use crate::connect::queue::Queue;
 use crate::domain::freshness::KEY_IN_USE;
 
 /// How long the remote may still send after stdin has ended.
-const AFTER_INPUT: Duration = Duration::from_secs(3);
+pub const AFTER_INPUT: Duration = Duration::from_secs(3);
 
 /// Reports that the other end of a socket has shut down its side, even where no input is asked for.
 #[cfg(target_os = "linux")]

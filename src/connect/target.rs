@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::connect::push::Job;
 use crate::connect::worker::{Answer, Program, Request};
 use crate::domain::config::Config;
+use crate::domain::connection_options::{ConnectionOptions, Flags};
 use crate::domain::diagnosis::Cause;
 use crate::domain::fleet::Host;
 use crate::domain::identity::Identity;
@@ -15,6 +16,7 @@ use crate::domain::ids::{InstanceId, OsUser};
 use crate::domain::intent;
 use crate::domain::names::Shared;
 use crate::domain::source::{AddressKind, KeyType};
+use crate::domain::text;
 use crate::error::{Error, Kind, Result};
 use crate::store::config;
 use crate::store::index::Index;
@@ -35,6 +37,8 @@ pub struct Place {
     pub address: Option<AddressKind>,
     /// `--key-type`
     pub key_type: Option<KeyType>,
+    /// `--route` and what belongs to it.
+    pub connection: Flags,
 }
 
 /// What is known before anything is asked.
@@ -87,7 +91,9 @@ pub fn job(
     let mut source_name = place.source.clone();
     let named = place.identity.unpinned() != Identity::default();
     let explicit = named || (region.is_some() && source_name.is_none());
-    if source_name.is_none() && !explicit {
+    // Sync writes these as flags wherever it writes a source; an id has no source in the generated config.
+    let by_index = source_name.is_none() && !explicit;
+    if by_index {
         if let Some(host) = &known.host {
             source_name = Some(host.source.clone());
             region = Some(host.region.clone());
@@ -97,7 +103,8 @@ pub fn job(
             region = Some(found_in);
         }
     }
-    let limits = |job: Job| Job {
+    let with_settings = |job: Job, connection: ConnectionOptions| Job {
+        connection: connection.overridden(&place.connection),
         push_rate: known.config.push_rate,
         push_log: known.config.push_log,
         cache: config::credentials_folder(&known.config, paths),
@@ -107,9 +114,9 @@ pub fn job(
         let identity = place.identity.clone();
         let job = Job::new(id.clone(), &label, user, region, identity);
         let job = Job { key_type: place.key_type.unwrap_or_default(), ..job };
-        return Ok((limits(job), place.address.unwrap_or(AddressKind::Private)));
+        return Ok((with_settings(job, ConnectionOptions::default()), place.address.unwrap_or(AddressKind::Private)));
     };
-    let Signer { identity, key_type, address } = signer(known, &name)?.ok_or_else(|| {
+    let Signer { identity, key_type, address, connection } = signer(known, &name)?.ok_or_else(|| {
         Error::new(
             Kind::Config,
             format!("{} has no source {name:?} any more, which {label} came from", paths.config.display()),
@@ -117,7 +124,12 @@ pub fn job(
         .hint("ssh-eic sync")
     })?;
     let job = Job { key_type, ..Job::new(id.clone(), &label, user, region, identity) };
-    Ok((limits(job), address))
+    let connection = match &known.host {
+        _ if !by_index => ConnectionOptions::default(),
+        Some(host) => ConnectionOptions::of_host(host),
+        None => connection,
+    };
+    Ok((with_settings(job, connection), address))
 }
 
 /// What a source means for one connection.
@@ -125,6 +137,7 @@ struct Signer {
     identity: Identity,
     key_type: KeyType,
     address: AddressKind,
+    connection: ConnectionOptions,
 }
 
 /// A source as the config has it now, or, where it is one of many that an entry stands for, as the last sync found it.
@@ -135,13 +148,15 @@ fn signer(known: &Known, name: &str) -> Result<Option<Signer>> {
     {
         let same = record.filter(|record| record.identity.unpinned() == identity.unpinned());
         identity.account = identity.account.or(same.and_then(|record| record.identity.account));
-        return Ok(Some(Signer { identity, key_type: source.key_type, address: source.address }));
+        let (key_type, address) = (source.key_type, source.address);
+        return Ok(Some(Signer { identity, key_type, address, connection: ConnectionOptions::of_source(source) }));
     }
-    let from_config = |record: &crate::store::index::SourceRecord| known.config.source(&record.of).is_some();
-    Ok(record.filter(from_config).map(|record| Signer {
+    let Some(record) = record else { return Ok(None) };
+    Ok(known.config.source(&record.of).map(|source| Signer {
         identity: record.identity,
         key_type: record.key_type,
         address: record.address,
+        connection: ConnectionOptions::of_source(source),
     }))
 }
 
@@ -230,14 +245,9 @@ pub fn waits(name: &str, was: &str, wants: &str) -> Error {
 /// That a name is several instances'.
 #[must_use]
 pub fn shared_by<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Error {
-    let mut names: Vec<String> = names.map(str::to_owned).collect();
+    let names: Vec<&str> = names.collect();
     let whose = if names.len() == 1 { "the name of a group" } else { "the name of several instances" };
-    let more = names.len().saturating_sub(CANDIDATES);
-    names.truncate(CANDIDATES);
-    if more > 0 {
-        names.push(format!("and {more} more"));
-    }
-    Error::new(Kind::NoHost, format!("{name} is {whose}: {}", names.join(", ")))
+    Error::new(Kind::NoHost, format!("{name} is {whose}: {}", text::first_names(names, CANDIDATES)))
         .hint("name one of them, or set duplicates = \"newest\" in config.toml")
 }
 

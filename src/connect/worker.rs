@@ -21,14 +21,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::aws::client::{self, RequestLimits};
 use crate::aws::{credentials, instances};
+use crate::connect::console;
 use crate::connect::push::{self, Job};
 use crate::connect::relay::until;
+use crate::connect::session_worker::{self, SessionRequest};
+use crate::connect::tunnel::{self, TunnelAnswer, TunnelRequest};
 use crate::discover::locate;
 use crate::discover::sync::{self, Occasion};
 use crate::domain::fleet::Instance;
 use crate::domain::ids::InstanceId;
 use crate::error::{Error, Kind, Result};
 use crate::store::config;
+use crate::store::host_keys::ConsoleRecord;
 use crate::store::index::{Content, Index, Known};
 use crate::store::paths::Paths;
 use crate::ui;
@@ -41,8 +45,14 @@ pub enum Request {
     Push(Box<Job>, u64),
     /// What AWS says of the instance now.
     Describe(Box<Job>),
+    /// A request of Session Manager.
+    Session(SessionRequest),
+    /// Prepare a tunnel through an EC2 Instance Connect Endpoint.
+    Tunnel(Box<TunnelRequest>),
     /// The addresses of a name.
     Resolve(String),
+    /// The host keys in the console output of the instance, which are stored.
+    Console(Box<Job>),
     /// Which source and region has an instance of this id.
     Locate(InstanceId),
     /// A sync, since what the index says has turned out wrong.
@@ -57,6 +67,10 @@ pub enum Answer {
     Pushed(u64),
     /// The instance, if there is one of that id.
     Instance(Option<Box<Instance>>),
+    /// What the console output had.
+    Console(Box<ConsoleRecord>),
+    /// The tunnel, or why there can be none.
+    Tunnel(TunnelAnswer),
     /// The addresses, in the resolver's order.
     Addresses(Vec<IpAddr>),
     /// Where the instance is.
@@ -127,20 +141,25 @@ impl Program {
     /// [`Kind::File`] if it cannot be started.
     pub fn prepare(&self) -> Result<Waiting> {
         let fail = |error: io::Error| Error::file("start", &self.binary, &error);
-        let mut command = Command::new(&self.binary);
-        for (flag, value) in &self.flags {
-            command.arg(flag).arg(value);
-        }
-        // A group of its own: the keyboard's Ctrl-C is not for it.
-        command.arg("worker").stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
-        if ui::is_silent() {
-            command.stderr(Stdio::null());
-        }
-        let mut child = command.spawn().map_err(fail)?;
+        let mut child = self.worker().spawn().map_err(fail)?;
         match (child.stdin.take(), child.stdout.take()) {
             (Some(stdin), Some(stdout)) => Ok(Waiting(Worker { child, stdin, stdout, answer: Vec::new() })),
             _ => Err(Error::new(Kind::Bug, "a child without pipes")),
         }
+    }
+
+    /// The command of a worker, with pipes to its stdin and stdout.
+    pub(super) fn worker(&self) -> Command {
+        let mut command = Command::new(&self.binary);
+        for (flag, value) in &self.flags {
+            command.arg(flag).arg(value);
+        }
+        // A process group of its own, so that Ctrl-C does not reach it.
+        command.arg("worker").stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
+        if ui::is_silent() {
+            command.stderr(Stdio::null());
+        }
+        command
     }
 
     /// Asks a worker and waits for its answer; none if it takes too long, or if whoever reads our output has gone.
@@ -224,6 +243,11 @@ pub fn serve(paths: &Paths, program: Program) -> Result<()> {
             return sender
                 .send((!line.is_empty()).then(|| Err(Error::new(Kind::Usage, "worker is for ssh-eic itself"))));
         };
+        if let Request::Session(request) = request {
+            // A panic closes stdout, which the caller sees.
+            let _ = panic::catch_unwind(AssertUnwindSafe(|| session_worker::serve(request, input)));
+            return sender.send(None);
+        }
         let end = sender.clone();
         thread::spawn(move || {
             let _ = io::copy(&mut input, &mut io::sink());
@@ -259,6 +283,9 @@ fn answer(paths: &Paths, program: Program, request: Request) -> Result<Answer> {
                 Err(failure) => Err(failure.error),
             }
         }),
+        Request::Session(_) => Err(Error::new(Kind::Bug, "a request of Session Manager has its own process")),
+        Request::Console(job) => console::read(paths, &job).map(Box::new).map(Answer::Console),
+        Request::Tunnel(request) => tunnel::prepare(paths, &request).map(Answer::Tunnel),
         Request::Locate(id) => locate(paths, &id),
         Request::Sync => {
             // The proxy tells what matters; the rest would stand between ssh's own lines.

@@ -8,6 +8,7 @@ use crate::aws::profiles::Profiles;
 use crate::domain::alias;
 use crate::domain::pattern;
 use crate::domain::source::{Source, Who};
+use crate::domain::text;
 use crate::error::{Error, Kind, Result};
 use crate::store::index::SourceRecord;
 
@@ -141,8 +142,7 @@ pub fn restored(source: &Source, record: &SourceRecord) -> Source {
 fn some(names: &[String]) -> String {
     match names {
         [] => "none".to_owned(),
-        few if few.len() <= 8 => few.join(", "),
-        many => format!("{} and {} more", many[..8].join(", "), many.len() - 8),
+        names => text::first_names(names, 8),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What failed, told once: many sources often fail for one cause, and one command mends them all.
 
+use crate::domain::text;
 use crate::error::Error;
 
 /// A source, or a region of it, that could not be asked.
@@ -41,8 +42,7 @@ pub fn by_cause(failed: Vec<Failed>) -> Vec<Error> {
 fn also(others: &[String]) -> String {
     match others {
         [] => String::new(),
-        few if few.len() <= 6 => format!(" (the same for {})", few.join(", ")),
-        many => format!(" (the same for {} and {} more sources)", many[..5].join(", "), many.len() - 5),
+        others => format!(" (the same for {})", text::first_names(others, 5)),
     }
 }
 
@@ -65,7 +65,7 @@ mod tests {
         };
         let told = by_cause((0..40).map(expired).chain([denied("a"), denied("b")]).collect());
         let words: Vec<&str> = told.iter().map(|error| error.message.as_str()).collect();
-        let first = "source \"corp/0\": the SSO session has expired (the same for corp/1, corp/2, corp/3, corp/4, corp/5 and 34 more sources)";
+        let first = "source \"corp/0\": the SSO session has expired (the same for corp/1, corp/2, corp/3, corp/4, corp/5 and 34 more)";
         assert_eq!(words, [first, "source \"x\" in a, b: no"]);
     }
 }

@@ -116,8 +116,15 @@ pub fn build(plan: &Plan<'_>, sightings: Vec<Sighting>, kept: Vec<Host>) -> Flee
     for host in kept {
         let Some(&at) = position.get(host.source.as_str()) else { continue };
         if seen.insert(host.id.clone()) {
-            wishes.push(wish(&plan.sources[at], at, &host, true));
-            hosts.push(host);
+            let source = &plan.sources[at];
+            wishes.push(wish(source, at, &host, true));
+            // As configured now: these do not depend on an answer of AWS.
+            hosts.push(Host {
+                route: source.route.clone(),
+                max_tunnel_duration: source.max_tunnel_duration,
+                host_keys: source.host_keys,
+                ..host
+            });
         }
     }
     give_names(plan, &mut fleet, &wishes, &mut hosts);
@@ -183,6 +190,8 @@ fn apply_rules(rules: &[HostRule], host: &mut Host) {
     if let Some(rule) = rules.iter().find(is_meant) {
         host.user = rule.user.clone().unwrap_or_else(|| host.user.clone());
         host.port = rule.port.unwrap_or(host.port);
+        host.route = rule.route.clone().unwrap_or_else(|| host.route.clone());
+        host.host_keys = rule.host_keys.unwrap_or(host.host_keys);
         host.options.clone_from(&rule.options);
     }
 }
@@ -246,6 +255,10 @@ fn host(plan: &Plan<'_>, source: &Source, sighting: Sighting, before: Option<&Kn
         quiet: false,
         az: instance.az,
         vpc: instance.vpc,
+        subnet: instance.subnet,
+        route: source.route.clone(),
+        max_tunnel_duration: source.max_tunnel_duration,
+        host_keys: source.host_keys,
         image: instance.image,
         dns: instance.dns,
         launched: instance.launched,
@@ -275,6 +288,7 @@ mod tests {
     use super::*;
     use crate::domain::config::Config;
     use crate::domain::image::Image;
+    use crate::domain::source::HostKeys;
     use crate::store::config;
 
     fn config(text: &str) -> Config {
@@ -291,6 +305,7 @@ mod tests {
             public_ip: None,
             az: String::new(),
             vpc: String::new(),
+            subnet: String::new(),
             image: "ami-1".to_owned(),
             windows: false,
             launched: 0,
@@ -381,6 +396,21 @@ mod tests {
         let fleet = fleet(text, seen, Vec::new());
         let told: Vec<_> = fleet.hosts.iter().map(|h| (h.user.as_str(), h.port, h.options.len())).collect();
         assert_eq!(told, [("deploy", 22, 1), ("ec2-user", 2222, 0), ("ec2-user", 22, 0)]);
+    }
+
+    #[test]
+    fn route_and_host_keys_are_those_of_the_source_unless_a_rule_overrides_them() {
+        let source = "[[source]]\nroute = \"endpoint\"\nmax_tunnel_duration = \"30m\"\n";
+        let rule = "[[host]]\nmatch = \"db\"\nroute = \"jump:bastion\"\nhost_keys = \"console\"\n";
+        let options = |fleet: &Fleet| -> Vec<(String, u16, HostKeys)> {
+            fleet.hosts.iter().map(|h| (h.route.to_string(), h.max_tunnel_duration, h.host_keys)).collect()
+        };
+        let seen = vec![sighting(0, "i-00000001", &[("Name", "db")]), sighting(0, "i-00000002", &[("Name", "web")])];
+        let first = fleet(&(source.to_owned() + rule), seen, Vec::new());
+        let tunnel = || ("endpoint".to_owned(), 1800, HostKeys::AcceptNew);
+        assert_eq!(options(&first), [("jump:bastion".to_owned(), 1800, HostKeys::Console), tunnel()]);
+        let kept = fleet(source, Vec::new(), first.hosts.clone());
+        assert_eq!(options(&kept), [tunnel(), tunnel()], "without an answer of AWS");
     }
 
     #[test]

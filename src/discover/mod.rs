@@ -2,6 +2,7 @@
 //!
 //! Between the commands and the floors of single effects: `sync`, `init` and the refresh of a connection share it.
 
+mod consoles;
 pub mod expand;
 pub mod failures;
 pub mod fleet;

@@ -59,6 +59,8 @@ pub struct Found {
     pub old: Vec<Known>,
     /// Instances of the last index that were terminated since.
     pub terminated: HashSet<InstanceId>,
+    /// Hosts that are unchanged from the last index, because AWS was not or could not be queried for them.
+    pub not_seen: HashSet<InstanceId>,
 }
 
 /// Looks.
@@ -104,10 +106,21 @@ pub fn look(look: &Look<'_>) -> Result<Found> {
         accept_moves: look.accept_moves,
         now,
     };
+    let not_seen = kept.iter().map(|host| host.id.clone()).collect();
     let fleet = fleet::build(&plan, sightings, kept);
     ui::trace(|| format!("named {} hosts", fleet.hosts.len()));
     let records = records(survey, &old.sources);
-    Ok(Found { fleet, records, failed, notes, proven: old.proven, untold: old.untold, old: old.hosts, terminated })
+    Ok(Found {
+        fleet,
+        records,
+        failed,
+        notes,
+        proven: old.proven,
+        untold: old.untold,
+        old: old.hosts,
+        terminated,
+        not_seen,
+    })
 }
 
 fn ask(look: &Look<'_>, records: &[SourceRecord], images: &Images, now: u64) -> Result<Survey> {

@@ -2,10 +2,11 @@
 //!
 //! Two runs at once never interleave (a lock), and nothing is written unless the real client has read it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::discover::consoles;
 use crate::discover::failures::{self, Failed};
 use crate::discover::proof::{self, Claim, Remarks};
 use crate::discover::query::record;
@@ -121,6 +122,7 @@ pub fn run(run: &Run<'_>) -> Result<Report> {
     work.write()?;
     ui::trace(|| "written".to_owned());
     work.sweep();
+    work.read_consoles();
     let shift = work.shift();
     tell::fleet(&work.found, &work.reach, shift);
     tell::ssh_config(&work.reach, &work.found.fleet.hosts, &remarks, shift);
@@ -292,15 +294,17 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    /// The sources that failed at this sync, and of the other ones those that failed at the last sync.
+    /// Sources that this sync could not query, and those of the last sync that were not selected now.
     fn failed_sources(&self) -> Vec<String> {
-        let mut failed: Vec<String> = self.found.failed.iter().map(|failed| failed.source.clone()).collect();
+        let is_selected = |name: &str, only: &[String]| {
+            let of = record(&self.found.records, name).map(|record| record.of.as_str());
+            only.iter().any(|selected| selected == name || Some(selected.as_str()) == of)
+        };
+        let mut failed: BTreeSet<String> = self.found.failed.iter().map(|failed| failed.source.clone()).collect();
         if let (Some(only), Some(old)) = (&self.run.only, &self.old) {
-            failed.extend(old.failed.iter().filter(|name| !only.contains(name)).cloned());
+            failed.extend(old.failed.iter().filter(|name| !is_selected(name, only)).cloned());
         }
-        failed.sort();
-        failed.dedup();
-        failed
+        failed.into_iter().collect()
     }
 
     /// Moves that nobody has read of yet, by the instance that has the name now.
@@ -338,6 +342,13 @@ impl<'a> Work<'a> {
             changes.push(Change { path, before, after });
         }
         Ok(changes)
+    }
+
+    fn read_consoles(&self) {
+        let Found { fleet, records, old, terminated, .. } = &self.found;
+        let before: HashSet<&InstanceId> = old.iter().map(|known| &known.id).collect();
+        let old = self.old.as_ref().map(|_| &before);
+        consoles::after_sync(self.run, &consoles::Fleet { hosts: &fleet.hosts, records, old, terminated });
     }
 
     /// Removes what nobody will come back for; that it could not be is no failure of a sync.

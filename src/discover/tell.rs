@@ -12,6 +12,7 @@ use crate::discover::survey::Found;
 use crate::domain::fleet::Host;
 use crate::domain::names::Shared;
 use crate::domain::render;
+use crate::domain::text;
 use crate::store::paths::Paths;
 use crate::store::reach::{Block, Reach};
 use crate::sys::ssh_client;
@@ -65,7 +66,7 @@ fn names(found: &Found, reach: &Reach, shift: i64) {
         let verb = if wanted.len() == 1 { "has" } else { "have" };
         let block = reach.blocks.iter().find(|block| block.place() == why);
         let why = block.map_or_else(|| why.to_owned(), |block| reach.place_after(block, shift));
-        ui::note(&format!("{} {verb} an id suffix: {why} leads there already", some(wanted)));
+        ui::note(&format!("{} {verb} an id suffix: {why} leads there already", text::first_names(wanted, SHOWN)));
     }
     for (name, holder, newcomer) in &names.stayed {
         ui::note(&format!("{name} stays with {holder}, although {newcomer} of an earlier source is called so, too"));
@@ -87,7 +88,7 @@ fn names(found: &Found, reach: &Reach, shift: i64) {
         }
     }
     if !shared.is_empty() {
-        ui::note(&format!("shared by several instances, each with an id suffix: {}", some(shared)));
+        ui::note(&format!("shared by several instances, each with an id suffix: {}", text::first_names(shared, SHOWN)));
     }
     if waits || !names.stayed.is_empty() {
         ui::hint("ssh-eic sync --accept-moves gives the names to them");
@@ -97,7 +98,7 @@ fn names(found: &Found, reach: &Reach, shift: i64) {
 /// About the user's own config, where it is new to us.
 pub fn ssh_config(reach: &Reach, hosts: &[Host], remarks: &Remarks, shift: i64) {
     if !remarks.overridden.is_empty() {
-        let names = some(remarks.overridden.iter().map(String::as_str).collect());
+        let names = text::first_names(&remarks.overridden, SHOWN);
         ui::warning(&format!(
             "another ProxyCommand or ProxyJump in your ssh config wins for {names} and their like; the hook pushes for them"
         ));
@@ -118,7 +119,10 @@ pub fn ssh_config(reach: &Reach, hosts: &[Host], remarks: &Remarks, shift: i64) 
             .map(|(keyword, value)| format!("{} {value}", spelled(keyword)))
             .collect();
         if !without_effect.is_empty() {
-            let names = some(about.iter().filter_map(|host| host.alias.as_deref()).collect());
+            let names = text::first_names(
+                about.iter().filter_map(|host| host.alias.as_deref()).collect::<BTreeSet<_>>(),
+                SHOWN,
+            );
             let verb = if without_effect.len() == 1 { "has" } else { "have" };
             let place = reach.place_after(block, shift);
             ui::warning(&format!("{place}: {} {verb} no effect for {names}", without_effect.join(", ")));
@@ -197,10 +201,4 @@ pub fn unified(path: &Path, before: Option<&[u8]>, after: Option<&[u8]>) -> Vec<
 
 fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
-}
-
-fn some(names: BTreeSet<&str>) -> String {
-    let more = names.len().saturating_sub(SHOWN);
-    let shown: Vec<&str> = names.into_iter().take(SHOWN).collect();
-    if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }
 }

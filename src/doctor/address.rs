@@ -8,13 +8,14 @@ use super::CheckContext;
 use super::context::Target;
 use super::instance::address_of;
 use crate::aws::client::{self, RequestLimits};
-use crate::aws::credentials::{self, Session};
+use crate::aws::credentials;
 use crate::aws::network::{self, Surroundings};
 use crate::domain::diagnosis::{Cause, Finding};
 use crate::domain::handshake::OUR_VERSION;
 use crate::domain::ingress;
-use crate::domain::source::AddressKind;
+use crate::domain::source::{AddressKind, Route};
 use crate::domain::ssh_words::{self, Greeting, LONGEST_GREETING, Refusal};
+use crate::domain::text;
 use crate::error::{Error, Kind, Result, reason};
 
 /// How long somebody else's address is listened to.
@@ -23,7 +24,7 @@ const STALE_ADDRESS_TIMEOUT: Duration = Duration::from_secs(2);
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What an address does.
-enum Probe {
+pub(super) enum Probe {
     Ssh(String),
     Other(String),
     /// Its sshd refuses the client: its line and the cause.
@@ -37,14 +38,6 @@ enum Probe {
 
 /// It answers, with SSH.
 pub(super) fn reachable(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
-    let jump = context.effective("proxyjump")?;
-    let command = context.effective("proxycommand")?;
-    let is_direct = matches!(jump, "" | "none");
-    // Any message may stand in somebody's own ProxyCommand.
-    if !is_direct || command != context.meant("proxycommand")? {
-        let way = if is_direct { ssh_words::program(command) } else { jump };
-        return Ok(vec![Finding::skipped("address", format!("the connection goes by {way}"))]);
-    }
     let Target { job, address, .. } = context.target()?;
     let port: u16 = context.effective("port")?.parse().unwrap_or(22);
     let known = context.effective("hostname")?.parse::<IpAddr>().ok();
@@ -97,7 +90,7 @@ pub(super) fn reachable(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
 }
 
 /// Connects, says hello as ssh does, and listens.
-fn listen(ip: IpAddr, port: u16, timeout: Duration) -> Probe {
+pub(super) fn listen(ip: IpAddr, port: u16, timeout: Duration) -> Probe {
     let deadline = Instant::now() + timeout;
     let left = || deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
     let too_late = || Probe::Silent(format!("no answer within {} s", timeout.as_secs_f32()));
@@ -163,7 +156,7 @@ fn in_between(context: &CheckContext<'_>, port: u16, message: &str) -> Vec<Findi
         let around = network::surroundings(&session, &job.id).await?;
         let rules = network::inbound(&session, &around.groups).await;
         let endpoints = network::endpoints(&session, &around.vpc).await.unwrap_or_default();
-        Ok((session, around, rules, endpoints))
+        Ok((around, rules, endpoints))
     });
     let mut findings = Vec::new();
     let unknown = |error: &Error| {
@@ -174,27 +167,30 @@ fn in_between(context: &CheckContext<'_>, port: u16, message: &str) -> Vec<Findi
         )
     };
     let silent = |allowed: &str| {
-        let subnet = found.as_ref().map(|(_, around, ..)| format!(" {}", around.subnet)).unwrap_or_default();
+        let subnet = found.as_ref().map(|(around, ..)| format!(" {}", around.subnet)).unwrap_or_default();
         Finding::problem("address", Cause::AddressSilent, format!("{message}{allowed}")).fix(format!(
             "are you on the VPN? Else a route or a network ACL of its subnet{subnet}, or a firewall in between"
         ))
     };
     match &found {
         Err(error) => findings.extend([unknown(error), silent("")]),
-        Ok((session, around, rules, endpoints)) => {
-            if let Some(endpoint) = endpoints.first() {
-                findings.push(by_endpoint(session, context, endpoint));
+        Ok((around, rules, endpoints)) => {
+            if let Some(endpoint) = endpoints.iter().find(|endpoint| endpoint.is_usable())
+                && job.connection.route == Route::Direct
+            {
+                let message = format!("{} in its VPC could carry the connection", endpoint.id);
+                findings.push(Finding::note("address", Cause::EndpointAvailable, message));
             }
             match rules {
                 Err(error) => findings.extend([unknown(error), silent("")]),
                 Ok(_) if around.groups.is_empty() => findings.push(silent("")),
                 Ok(rules) => {
-                    let who = ingress::who_may(rules, port);
+                    let who = ingress::allowed_sources(rules, port);
                     let groups = around.groups.join(", ");
                     findings.push(if who.is_empty() {
                         closed(around, message, port, &groups)
                     } else {
-                        silent(&format!("; {groups} allows port {port} from {}", some(&who)))
+                        silent(&format!("; {groups} allows port {port} from {}", text::first_names(&who, 5)))
                     });
                 }
             }
@@ -213,22 +209,4 @@ fn closed(around: &Surroundings, message: &str, port: u16, groups: &str) -> Find
     .fix(format!(
         "aws ec2 authorize-security-group-ingress --group-id {group} --protocol tcp --port {port} --cidr YOUR-NETWORK"
     ))
-}
-
-fn by_endpoint(session: &Session, context: &CheckContext<'_>, endpoint: &str) -> Finding {
-    let id = context.target().map_or("ID", |target| target.job.id.as_str());
-    let message = format!("the EC2 Instance Connect Endpoint {endpoint} in its VPC could carry a connection");
-    Finding::note("address", Cause::EndpointAvailable, message).fix(format!(
-        "aws ec2-instance-connect ssh --instance-id {id} --connection-type eice --region {}{}",
-        session.region,
-        session.identity.flag()
-    ))
-}
-
-/// Who may, as far as one line has room.
-fn some(who: &[&str]) -> String {
-    const SHOWN: usize = 5;
-    let more = who.len().saturating_sub(SHOWN);
-    let shown = who[..who.len() - more].join(", ");
-    if more == 0 { shown } else { format!("{shown} and {more} more") }
 }

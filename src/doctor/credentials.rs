@@ -6,7 +6,6 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::CheckContext;
-use super::state::passed;
 use crate::aws::caller_identity::{self, CallerIdentity, Lifetime};
 use crate::aws::client::{self, RequestLimits};
 use crate::aws::credentials::{self, described};
@@ -14,6 +13,7 @@ use crate::discover::expand;
 use crate::discover::failures::{self, Failed};
 use crate::discover::query::record;
 use crate::domain::diagnosis::{Cause, Finding};
+use crate::domain::duration::rounded;
 use crate::domain::identity::Identity;
 use crate::domain::source::{Regions, Source};
 use crate::error::{Error, Kind, Result};
@@ -121,13 +121,13 @@ fn validity(valid_for: Option<u64>, source: &SourceCheck, caller: &CallerIdentit
     let who = format!("{} signs for account {}", described(&source.identity), caller.account);
     let until = |end: u64| {
         let time = i64::try_from(end).ok().and_then(|end| jiff::Timestamp::from_second(end).ok()).unwrap_or_default();
-        format!("until {time} (for {})", passed(end.saturating_sub(now)))
+        format!("until {time} (for {})", rounded(end.saturating_sub(now)))
     };
     let is_limited = valid_for.is_some();
     match caller.lifetime {
         Lifetime::Endless => Finding::ok("credentials", format!("{who}, and does not expire")),
         Lifetime::Until(end) if end < wanted => {
-            let message = format!("{who} {}, and not for {}", until(end), passed(wanted - now));
+            let message = format!("{who} {}, and not for {}", until(end), rounded(wanted - now));
             let login = source.identity.sso.as_ref().map(|role| format!(" --sso-session {}", role.session));
             let fix = format!("aws sso login{}", login.unwrap_or_else(|| source.identity.flag()));
             Finding::problem("credentials", Cause::CredentialsShort, message).fix(fix)

@@ -9,7 +9,7 @@ use crate::connect::push;
 use crate::connect::worker::{Answer, Request};
 use crate::domain::diagnosis::{Cause, Finding};
 use crate::domain::fleet::Instance;
-use crate::domain::source::AddressKind;
+use crate::domain::source::{AddressKind, Route};
 use crate::error::{Error, Kind, Result};
 
 /// In a child that can be ended whatever it waits for.
@@ -43,7 +43,8 @@ pub(super) fn state(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
     if instance.state != "running" {
         return Err(push::not_running(&instance, &job.label, region, &job.identity));
     }
-    if address_of(&instance, *address).is_none() {
+    // Session Manager connects to the agent, by the instance's id.
+    if job.connection.route != Route::Ssm && address_of(&instance, *address).is_none() {
         let kind = match address {
             AddressKind::Private => "private",
             AddressKind::Ipv6 => "IPv6",

@@ -11,15 +11,20 @@ use crate::error::{Error, Kind, Result};
 use crate::ui;
 
 mod address;
+mod agent;
 mod client;
 mod context;
 mod credentials;
+mod endpoint;
 mod files;
+mod host_key;
 mod include;
 mod instance;
+mod jump;
 mod login;
 mod options;
 mod push;
+mod route;
 mod sources;
 mod state;
 
@@ -52,7 +57,7 @@ const fn check(name: &'static str, scope: Scope, run: CheckFn) -> Check {
 }
 
 /// All checks in order. The login is last: it finds what no other check can.
-const CHECKS: [Check; 19] = [
+const CHECKS: [Check; 20] = [
     check("client", Scope::Machine, client::version),
     check("shell", Scope::Machine, |context| Ok(client::shell(context))),
     check("config", Scope::Machine, state::config),
@@ -69,7 +74,8 @@ const CHECKS: [Check; 19] = [
     check("credentials", Scope::BeforeSetUp, credentials::valid),
     check("source", Scope::Sources, sources::hosts),
     check("instance", Scope::Host, instance::state),
-    check("address", Scope::Host, address::reachable),
+    check("host-key", Scope::Host, host_key::trust),
+    check("address", Scope::Host, route::usable),
     check("push", Scope::Host, push::key),
     check("login", Scope::Host, login::real),
 ];

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::CheckContext;
 use crate::cli;
 use crate::domain::diagnosis::{Cause, Finding};
+use crate::domain::duration::rounded;
 use crate::domain::render;
 use crate::error::Result;
 use crate::store::files;
@@ -46,7 +47,7 @@ pub(super) fn index(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
         let message = format!("{} hosts, the last complete sync has a time in the future", indexed.hosts.len());
         return Ok(vec![Finding::note("index", Cause::IndexOld, message)]);
     }
-    let message = format!("{} hosts, the last complete sync is {} ago", indexed.hosts.len(), passed(age / 1000));
+    let message = format!("{} hosts, the last complete sync is {} ago", indexed.hosts.len(), rounded(age / 1000));
     Ok(vec![if age >= OLD {
         Finding::note("index", Cause::IndexOld, message)
     } else if index.header.made_from != context.config()?.digest {
@@ -54,16 +55,6 @@ pub(super) fn index(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
     } else {
         Finding::ok("index", message)
     }])
-}
-
-/// A duration in seconds as text.
-pub(super) fn passed(seconds: u64) -> String {
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds / 60),
-        7200..172_800 => format!("{} h", seconds / 3600),
-        _ => format!("{} days", seconds / 86_400),
-    }
 }
 
 /// How long another program may take to say its version.

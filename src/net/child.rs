@@ -25,6 +25,9 @@ const EXIT_CHECK: Duration = Duration::from_millis(10);
 /// How long a process may take to exit on SIGTERM: it restores the terminal's echo if it was prompting.
 const TERMINATE_TIMEOUT: Duration = Duration::from_millis(200);
 
+/// How lines of ssh begin that say no more than that it ends.
+const CONSEQUENCES: [&str; 2] = ["Disconnected from ", "stdio forwarding failed"];
+
 /// Starts the program with the keyboard's signals ignored, which survives an exec.
 const IGNORE_KEYBOARD: &str = "trap '' INT QUIT TSTP; exec \"$@\"";
 
@@ -73,7 +76,7 @@ impl Child {
         })
     }
 
-    /// The last complete line on stderr that is not empty.
+    /// The last complete line on stderr that is not empty and has a reason.
     #[must_use]
     pub fn last_line(&self) -> Option<&str> {
         self.last_line.as_deref()
@@ -158,7 +161,9 @@ impl Child {
     fn end_line(&mut self) {
         let text = String::from_utf8_lossy(&self.line).trim().to_owned();
         self.line.clear();
-        if !text.is_empty() {
+        // Such a line follows the one with the reason.
+        let is_consequence = CONSEQUENCES.iter().any(|start| text.starts_with(start)) && self.last_line.is_some();
+        if !text.is_empty() && !is_consequence {
             self.last_line = Some(text);
         }
     }

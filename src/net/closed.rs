@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use crate::domain::upgrade::Refusal;
 use crate::domain::websocket::Violation;
-use crate::error::reason;
+use crate::error::{Error, reason};
 
 /// How far a connection has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +95,8 @@ pub enum Closed {
         /// The last line that it wrote to stderr.
         last_line: Option<String>,
     },
+    /// The route reports its own error.
+    Failed(Box<Error>),
 }
 
 impl fmt::Display for Closed {
@@ -133,6 +135,7 @@ impl fmt::Display for Closed {
             Self::Exited { last_line: Some(line), .. } => f.write_str(line),
             Self::Exited { code: Some(code), .. } => write!(f, "exited with {code}"),
             Self::Exited { code: None, .. } => f.write_str("was killed"),
+            Self::Failed(error) => f.write_str(&error.message),
         }
     }
 }

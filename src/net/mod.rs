@@ -23,7 +23,7 @@ mod tests;
 pub use child::Child;
 pub use closed::{Closed, Stage};
 pub use queue::Queue;
-pub use stream::{State, Stream};
+pub use stream::{State, Stream, Transport};
 pub use tcp::Tcp;
 pub use tls::{Config, config};
 pub use tunnel::{Destination, KeepAlive, Message, Mode, Timeouts, Tunnel};

@@ -1,5 +1,6 @@
 //! A route's byte stream, whatever carries it.
 
+use std::fmt;
 use std::time::Instant;
 
 use rustix::event::PollFd;
@@ -30,6 +31,24 @@ pub enum Stream {
     Tunnel(Box<Tunnel>),
     /// A child process.
     Child(Child),
+    /// A Session Manager session.
+    Session(Box<dyn Transport>),
+}
+
+/// A byte stream of a layer above, with the meaning of the methods of [`Stream`]: a Session Manager session, which asks
+/// AWS for a new connection while it is open.
+#[expect(missing_docs, reason = "as in Stream")]
+pub trait Transport: fmt::Debug {
+    fn watch<'a>(&'a self, fds: &mut Vec<PollFd<'a>>);
+    fn deadline(&self) -> Option<Instant>;
+    fn advance(&mut self, now: Instant);
+    fn state(&self) -> &State;
+    fn received(&self) -> &[u8];
+    fn consume(&mut self, count: usize);
+    fn room(&self) -> usize;
+    fn send(&mut self, bytes: &[u8]) -> usize;
+    fn is_sending(&self) -> bool;
+    fn finish(&mut self);
 }
 
 impl Stream {
@@ -39,6 +58,7 @@ impl Stream {
             Self::Tcp(tcp) => tcp.watch(fds),
             Self::Tunnel(tunnel) => tunnel.watch(fds),
             Self::Child(child) => child.watch(fds),
+            Self::Session(session) => session.watch(fds),
         }
     }
 
@@ -49,6 +69,7 @@ impl Stream {
             Self::Tcp(tcp) => tcp.deadline(),
             Self::Tunnel(tunnel) => tunnel.deadline(),
             Self::Child(child) => child.deadline(),
+            Self::Session(session) => session.deadline(),
         }
     }
 
@@ -58,6 +79,7 @@ impl Stream {
             Self::Tcp(tcp) => tcp.advance(now),
             Self::Tunnel(tunnel) => tunnel.advance(now),
             Self::Child(child) => child.advance(now),
+            Self::Session(session) => session.advance(now),
         }
     }
 
@@ -68,6 +90,7 @@ impl Stream {
             Self::Tcp(tcp) => tcp.state(),
             Self::Tunnel(tunnel) => tunnel.state(),
             Self::Child(child) => child.state(),
+            Self::Session(session) => session.state(),
         }
     }
 
@@ -78,6 +101,7 @@ impl Stream {
             Self::Tcp(tcp) => tcp.half().incoming.as_slice(),
             Self::Tunnel(tunnel) => tunnel.received(),
             Self::Child(child) => child.half().incoming.as_slice(),
+            Self::Session(session) => session.received(),
         }
     }
 
@@ -87,6 +111,7 @@ impl Stream {
             Self::Tcp(tcp) => tcp.half_mut().incoming.consume(count),
             Self::Tunnel(tunnel) => tunnel.consume(count),
             Self::Child(child) => child.half_mut().incoming.consume(count),
+            Self::Session(session) => session.consume(count),
         }
     }
 
@@ -97,6 +122,7 @@ impl Stream {
             Self::Tcp(tcp) => tcp.half().room(),
             Self::Tunnel(tunnel) => tunnel.room(),
             Self::Child(child) => child.half().room(),
+            Self::Session(session) => session.room(),
         }
     }
 
@@ -108,6 +134,7 @@ impl Stream {
             Self::Tcp(tcp) => tcp.half_mut().outgoing.push(bytes),
             Self::Tunnel(tunnel) => tunnel.send(bytes),
             Self::Child(child) => child.half_mut().outgoing.push(bytes),
+            Self::Session(session) => session.send(bytes),
         }
     }
 
@@ -118,6 +145,7 @@ impl Stream {
             Self::Tcp(tcp) => tcp.half().wants_write(),
             Self::Tunnel(tunnel) => tunnel.is_sending(),
             Self::Child(child) => child.half().wants_write(),
+            Self::Session(session) => session.is_sending(),
         }
     }
 
@@ -128,6 +156,7 @@ impl Stream {
             Self::Tcp(tcp) => tcp.half_mut().finish(),
             Self::Tunnel(tunnel) => tunnel.finish(),
             Self::Child(child) => child.half_mut().finish(),
+            Self::Session(session) => session.finish(),
         }
     }
 }

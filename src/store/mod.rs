@@ -2,7 +2,9 @@
 
 pub mod config;
 pub mod credentials;
+pub mod endpoints;
 pub mod files;
+pub mod host_keys;
 pub mod images;
 pub mod index;
 pub mod keys;
@@ -12,6 +14,7 @@ pub mod public_key;
 pub mod pushes;
 pub mod reach;
 pub mod refresh;
+pub mod routes;
 pub mod ssh_config;
 pub mod trusted;
 pub mod tunnel_slots;

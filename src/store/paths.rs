@@ -134,6 +134,12 @@ impl Paths {
         self.cache.join("images.json")
     }
 
+    /// Exists once consoles have been read for a suggestion.
+    #[must_use]
+    pub fn console_sample(&self) -> PathBuf {
+        self.cache.join("console-sample")
+    }
+
     /// The folder of SSO tokens, which belongs to the AWS CLI and the SDKs, if these paths are below a home.
     #[must_use]
     pub fn sso_tokens(&self) -> Option<PathBuf> {
@@ -164,6 +170,18 @@ impl Paths {
         self.cache.join("tunnels")
     }
 
+    /// The folder of known endpoints of VPCs and networks of instances.
+    #[must_use]
+    pub fn endpoints(&self) -> PathBuf {
+        self.cache.join("endpoints")
+    }
+
+    /// Routes that worked, by VPC and local network.
+    #[must_use]
+    pub fn routes(&self) -> PathBuf {
+        self.cache.join("routes.json")
+    }
+
     /// When the next push of this user may go out.
     #[must_use]
     pub fn push_rate(&self) -> PathBuf {
@@ -174,6 +192,12 @@ impl Paths {
     #[must_use]
     pub fn known_hosts(&self) -> [PathBuf; 2] {
         ["known_hosts", "known_hosts.console"].map(|name| self.eic.join(name))
+    }
+
+    /// The folder of records of host keys: what console outputs had, and what was accepted.
+    #[must_use]
+    pub fn host_keys(&self) -> PathBuf {
+        self.eic.join("host-keys")
     }
 
     /// The folder of keys.

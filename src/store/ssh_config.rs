@@ -207,7 +207,7 @@ pub fn check_own_folder(paths: &Paths) -> Result<()> {
     if paths.home.is_some() || paths.index().exists() {
         return Ok(());
     }
-    let ours = ["config.toml", "ssh_config", "state", "cache", "keys", "cm"];
+    let ours = ["config.toml", "ssh_config", "state", "cache", "keys", "cm", "host-keys"];
     let strangers: Vec<String> = fs::read_dir(&paths.eic)
         .into_iter()
         .flatten()

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-use rustix::stdio::{dup2_stderr, stdout};
+use rustix::stdio::{dup2_stderr, stderr, stdout};
 
 /// stdout without blocking writes, for as long as the value lives.
 ///
@@ -51,6 +51,13 @@ impl Drop for NonBlockingStdout {
 pub fn give_up_stderr() -> io::Result<()> {
     let null = rustix::fs::open("/dev/null", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
     Ok(dup2_stderr(&null)?)
+}
+
+/// Whether a program may wait for the end of what is written to stderr: where that is a pipe or a socket.
+#[must_use]
+pub fn stderr_has_reader() -> bool {
+    let kind = rustix::fs::fstat(stderr()).map(|stat| FileType::from_raw_mode(stat.st_mode));
+    matches!(kind, Ok(FileType::Fifo | FileType::Socket))
 }
 
 /// Whether a process listens on a Unix socket, without waiting until it accepts.

@@ -7,6 +7,7 @@ pub mod detach;
 pub mod environment;
 pub mod limited;
 pub mod limits;
+pub mod local_network;
 pub mod signals;
 pub mod ssh_client;
 pub mod supervise;

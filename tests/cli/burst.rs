@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use sandbox::{Instance, Switches, Throttle};
+use sandbox::{Instance, needs_namespaces};
 
-use crate::world::{World, can_have_namespaces, finish, spawn, wait_until};
+use crate::world::{World, finish, spawn, wait_until};
 
 #[test]
 fn a_first_connection_pushes_once_and_a_burst_pushes_no_more() {
@@ -36,14 +36,8 @@ fn sixty_at_once_push_once() {
 #[serial_test::file_serial(many_processes)]
 fn a_refusal_is_shared_by_those_who_waited_for_it() {
     let world = World::new();
-    world
-        .sandbox
-        .switches(Switches {
-            deny: Some(vec!["SendSSHPublicKey".to_owned()]),
-            hold: Some(vec!["SendSSHPublicKey".to_owned()]),
-            ..Switches::default()
-        })
-        .unwrap();
+    world.deny("SendSSHPublicKey");
+    world.hold("SendSSHPublicKey");
     let start = Instant::now();
     let children: Vec<_> = (0..10).map(|_| spawn(&mut world.ssh_command(&["prod-web-1", "true"]))).collect();
     // Refused only when all of them wait for the one that pushes.
@@ -54,7 +48,7 @@ fn a_refusal_is_shared_by_those_who_waited_for_it() {
     wait_until("not all of them came as far as the push", || {
         world.processes().iter().filter(|(process, _)| wait_for_push(process)).count() == 10
     });
-    world.sandbox.switches(Switches { hold: Some(Vec::new()), ..Switches::default() }).unwrap();
+    world.release_held();
     for child in children {
         finish(child, "ssh prod-web-1 true".to_owned(), start)
             .fails_with(255)
@@ -66,11 +60,7 @@ fn a_refusal_is_shared_by_those_who_waited_for_it() {
 #[test]
 fn throttling_slows_a_burst_down_and_kills_none_of_it() {
     let world = World::new();
-    let throttle = Throttle { times: 3, ..Throttle::default() };
-    world
-        .sandbox
-        .switches(Switches { throttle: [("SendSSHPublicKey".to_owned(), throttle)].into(), ..Switches::default() })
-        .unwrap();
+    world.throttle("SendSSHPublicKey", 3);
     let start = Instant::now();
     let children: Vec<_> =
         ["prod-web-1", "prod-web-2"].iter().map(|host| spawn(&mut world.ssh_command(&[host, "true"]))).collect();
@@ -85,10 +75,7 @@ fn throttling_slows_a_burst_down_and_kills_none_of_it() {
 #[test]
 fn a_push_that_takes_long_is_waited_for() {
     let world = World::new();
-    world
-        .sandbox
-        .switches(Switches { latency_ms: [("SendSSHPublicKey".to_owned(), 6000)].into(), ..Switches::default() })
-        .unwrap();
+    world.latency("SendSSHPublicKey", Duration::from_secs(6));
     let output = world.ssh(&["-o", "ConnectTimeout=5", "prod-web-1", "true"]);
     output.ok();
     assert!(output.took >= Duration::from_secs(6), "{output}");
@@ -100,9 +87,9 @@ fn twenty_more(times: u32) -> World {
     let many = (0..20).map(|n| Instance::new(&format!("many-{n}")).address(format!("10.0.8.{n}"))).collect();
     let ids = world.sandbox.add_many(many).unwrap();
     world.without_hurry();
-    let limit = |id: String| (format!("SendSSHPublicKey@{id}"), Throttle { times, ..Throttle::default() });
-    let throttle = ids.into_iter().map(limit).collect();
-    world.sandbox.switches(Switches { throttle, ..Switches::default() }).unwrap();
+    for id in ids {
+        world.throttle(&format!("SendSSHPublicKey@{id}"), times);
+    }
     world
 }
 
@@ -120,23 +107,19 @@ fn all_at_once(world: &World, times: usize) -> (usize, usize) {
     (well, pushes.len() - well)
 }
 
+#[needs_namespaces]
 #[test]
 #[serial_test::file_serial(many_processes)]
 fn more_first_connections_than_aws_allows_all_get_in() {
-    if !can_have_namespaces() {
-        return;
-    }
     // Each is refused twice, so that the rate has to come down, and none may give up.
     let world = twenty_more(2);
     assert_eq!(all_at_once(&world, 1), (20, 40));
 }
 
+#[needs_namespaces]
 #[test]
 #[serial_test::file_serial(many_processes)]
 fn two_connections_to_each_of_twenty_at_once_push_twenty_times() {
-    if !can_have_namespaces() {
-        return;
-    }
     assert_eq!(all_at_once(&twenty_more(0), 2), (20, 0));
     assert_eq!(all_at_once(&twenty_more(1), 2), (20, 20), "throttled as well");
 }

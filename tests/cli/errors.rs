@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use sandbox::{Change, Instance, Network, State, Switches};
+use sandbox::{Change, Instance, Network, State, Switches, needs_namespaces};
 
 use crate::sources::configure;
-use crate::world::{CommandOutput, World, can_have_namespaces, wait_until};
+use crate::world::{CommandOutput, World, wait_until};
 
 /// Plainly, and as a persisting master.
 fn both_ways(world: &World, host: &str, check: impl Fn(&CommandOutput)) {
@@ -33,10 +33,7 @@ fn a_stopped_instance_is_said_to_be_so_with_since_when() {
 #[test]
 fn a_refused_permission_names_action_resource_and_what_to_do() {
     let world = World::new();
-    world
-        .sandbox
-        .switches(Switches { deny: Some(vec!["SendSSHPublicKey".to_owned()]), ..Switches::default() })
-        .unwrap();
+    world.deny("SendSSHPublicKey");
     both_ways(&world, "prod-web-1", |output| {
         output.fails_with(255).within(Duration::from_secs(5));
         output.says("AWS denies ec2-instance-connect:SendSSHPublicKey on prod-web-1 (i-").says("are you on the VPN?");
@@ -80,7 +77,7 @@ fn credentials_of_another_account_are_told_at_a_push() {
 #[test]
 fn credentials_that_have_expired_or_are_unknown_are_told() {
     let world = World::new();
-    world.sandbox.switches(Switches { expired: Some(vec![world.access_key("prod")]), ..Switches::default() }).unwrap();
+    world.expire(&world.access_key("prod"));
     world
         .ssh(&["prod-web-1", "true"])
         .fails_with(255)
@@ -97,8 +94,7 @@ fn an_instance_that_aws_cannot_reach_just_now_points_to_the_doctor() {
     let world = World::new();
     let code = "EC2InstanceUnavailableException".to_owned();
     let fail = sandbox::Fail { status: 400, code, message: String::new(), times: None };
-    let fail = [("SendSSHPublicKey".to_owned(), fail)].into();
-    world.sandbox.switches(Switches { fail, ..Switches::default() }).unwrap();
+    world.fail("SendSSHPublicKey", fail);
     let output = world.ssh(&["prod-web-1", "true"]);
     output.fails_with(255).says("EC2 Instance Connect cannot reach prod-web-1").says("ssh-eic doctor prod-web-1");
 }
@@ -119,7 +115,7 @@ fn an_expired_sso_session_names_the_command_for_it() {
 #[test]
 fn a_clock_that_is_off_is_told_by_how_much() {
     let world = World::new();
-    world.sandbox.switches(Switches { clock_skew_s: Some(-1200), ..Switches::default() }).unwrap();
+    world.switch(Switches { clock_skew_s: Some(-1200), ..Switches::default() });
     world.ssh(&["prod-web-1", "true"]).fails_with(255).says("clock is 20 min ahead of AWS's");
 }
 
@@ -134,11 +130,9 @@ impl Of for Change {
     }
 }
 
+#[needs_namespaces]
 #[test]
 fn a_changed_address_is_found_and_used_and_stored() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = World::new();
     let moved = |id: &str, to: &str| Change { address: Some(to.to_owned()), ..Change::default() }.of(&world, id);
     // Nobody at the old address: AWS is asked at once.
@@ -156,11 +150,9 @@ fn a_changed_address_is_found_and_used_and_stored() {
     wait_until("the new address is not stored", is_stored);
 }
 
+#[needs_namespaces]
 #[test]
 fn an_address_that_does_not_answer_ends_within_the_limit() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = World::new();
     world.add(Instance::new("lost").address("10.0.7.1").network(Network::Blackhole));
     world.add(Instance::new("mute").address("10.0.7.2").network(Network::Silent));
@@ -182,11 +174,9 @@ fn an_address_that_does_not_answer_ends_within_the_limit() {
     });
 }
 
+#[needs_namespaces]
 #[test]
 fn our_words_come_before_ssh_s_own_connect_timeout() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = World::new();
     world.add(Instance::new("lost").address("10.0.7.1").network(Network::Blackhole));
     let output = world.ssh(&["-o", "ConnectTimeout=3", "lost", "true"]);
@@ -237,10 +227,7 @@ fn what_aws_says_cannot_write_on_the_terminal() {
     let world = World::new();
     let message = "bad\u{1b}]0;title\u{7}\nssh-eic: error: forged".to_owned();
     let fail = sandbox::Fail { status: 400, code: "InvalidArgsException".to_owned(), message, times: None };
-    world
-        .sandbox
-        .switches(Switches { fail: [("SendSSHPublicKey".to_owned(), fail)].into(), ..Switches::default() })
-        .unwrap();
+    world.fail("SendSSHPublicKey", fail);
     let output = world.ssh(&["prod-web-1", "true"]);
     output.fails_with(255).says("refuses the OS user or the key");
     assert!(!output.stderr.contains('\u{1b}') && !output.stderr.contains("\nssh-eic: error: forged"), "{output}");
@@ -264,11 +251,9 @@ fn aws_out_of_reach_ends_with_words() {
     output.fails_with(255).says("AWS could not be reached in eu-west-1").within(Duration::from_secs(20));
 }
 
+#[needs_namespaces]
 #[test]
 fn a_mistyped_profile_and_a_mistyped_region_come_with_the_nearest_one() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = World::bare();
     configure(&world, "[[source]]\nprofile = \"prdo\"\n");
     let output = world.eic(&["sync"]);

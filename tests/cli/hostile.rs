@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use sandbox::Instance;
+use sandbox::{Instance, needs_namespaces};
 
-use crate::world::{World, can_have_namespaces, run};
+use crate::world::{World, run};
 
 #[test]
 fn no_user_or_host_name_reaches_a_shell() {
@@ -153,11 +153,9 @@ fn a_user_name_of_the_wrong_kind_is_refused_in_words_for_managed_hosts_only() {
     }
 }
 
+#[needs_namespaces]
 #[test]
 fn a_local_user_with_a_backslash_logs_in_and_is_noticed_by_the_next_sync() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = World::new();
     world.own_etc();
     world.sh("sed 's/^root:/CORP\\\\alice:/;q' /etc/passwd >/etc/first && cat /etc/passwd >>/etc/first && cp /etc/first /etc/passwd").ok();
@@ -234,11 +232,9 @@ fn what_eic_would_refuse_as_a_user_is_told_without_asking() {
     assert!(world.pushes().is_empty());
 }
 
+#[needs_namespaces]
 #[test]
 fn a_folder_of_somebody_else_pushes_nothing() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = World::new();
     // What a user name such as `--home=…` would lead to, if it were ever read as a flag.
     world.sh("cp -r .ssh/eic evil && mkdir -p evil/state && cp .local/state/ssh-eic/index evil/state/ && chown -R deploy evil").ok();

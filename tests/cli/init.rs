@@ -1,6 +1,8 @@
 //! `ssh-eic init`.
 
-use crate::world::{World, can_have_namespaces};
+use sandbox::needs_namespaces;
+
+use crate::world::World;
 
 #[test]
 fn init_writes_a_config_adds_the_include_and_syncs() {
@@ -20,16 +22,16 @@ fn init_writes_a_config_adds_the_include_and_syncs() {
 }
 
 #[test]
-fn a_config_that_is_there_stays() {
+fn an_existing_config_is_not_changed() {
     let world = World::new();
     let before = world.read(".config/ssh-eic/config.toml");
     world.eic(&["init"]).ok();
-    world.eic(&["init", "--profile", "other"]).fails_with(2).says("hint: edit it, then run ssh-eic sync");
+    world.eic(&["init", "--profile", "other"]).fails_with(2).says("hint: edit that file, then run ssh-eic sync");
     assert_eq!(world.read(".config/ssh-eic/config.toml"), before);
 }
 
 #[test]
-fn what_cannot_be_written_into_ssh_config_is_refused_before_anything_is() {
+fn a_value_that_ssh_config_cannot_hold_is_rejected_before_anything_is_written() {
     let world = World::bare();
     world.eic(&["init", "--profile", "pr'od"]).fails_with(3).says("cannot be written into ssh_config");
     assert!(!world.home().join(".config/ssh-eic/config.toml").exists());
@@ -38,16 +40,14 @@ fn what_cannot_be_written_into_ssh_config_is_refused_before_anything_is() {
 }
 
 #[test]
-fn no_flag_at_all_uses_the_ambient_profile() {
+fn without_options_the_default_profile_is_used() {
     let world = World::bare();
     world.eic(&["init"]).says("2 hosts from default").ok();
 }
 
+#[needs_namespaces]
 #[test]
-fn a_home_of_somebody_else_is_refused_before_anything_is_written() {
-    if !can_have_namespaces() {
-        return;
-    }
+fn the_home_of_another_user_is_rejected_before_anything_is_written() {
     let world = World::bare();
     let output = world
         .sh("mkdir -p other/.ssh && chown -R deploy other && HOME=$PWD/other ssh-eic init --profile prod; echo $?");
@@ -57,14 +57,14 @@ fn a_home_of_somebody_else_is_refused_before_anything_is_written() {
 }
 
 #[test]
-fn everything_can_live_in_one_folder() {
+fn all_files_can_be_in_one_folder() {
     let world = World::bare();
     let mut command = world.sandbox.command("ssh-eic");
     let own = world.home().join("own");
     command.args(["init", "--profile", "prod"]).env("SSH_EIC_HOME", &own);
     crate::world::run(command).says("hint: ssh -F").ok();
     assert!(!world.home().join(".ssh").exists() && !world.home().join(".config").exists());
-    // The hook and the proxy find it without the variable.
+    // The hook and the proxy need no SSH_EIC_HOME.
     let config = own.join("ssh_config");
     let output = world.run("ssh", &["-F", config.to_str().unwrap(), "prod-web-1", "echo $SSH_EIC_INSTANCE"]);
     assert_eq!(output.ok(), format!("{}\n", world.web1));

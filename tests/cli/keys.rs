@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use sandbox::Switches;
+use sandbox::{Switches, needs_namespaces};
 
 use crate::world::{World, can_have_namespaces, finish, spawn, wait_until};
 
@@ -58,11 +58,9 @@ fn a_key_pushed_for_another_instance_does_not_let_in() {
     assert_eq!(world.pushes().len(), 1, "the forged record was believed, so that the judge is the instance");
 }
 
+#[needs_namespaces]
 #[test]
 fn a_key_pushed_for_another_user_does_not_let_in() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = World::new();
     world.ssh(&["prod-web-1", "true"]).ok();
     let record = |user: &str| format!(".ssh/eic/keys/{}.{user}.push", world.web1);
@@ -122,14 +120,11 @@ fn who_takes_longer_at_the_host_key_prompt_than_a_key_lives_still_gets_in() {
 #[test]
 fn a_push_that_fails_while_the_prompt_is_open_is_told_when_it_is_answered() {
     let world = World::new();
-    world
-        .sandbox
-        .switches(Switches {
-            deny: Some(vec!["SendSSHPublicKey".to_owned()]),
-            latency_ms: [("SendSSHPublicKey".to_owned(), 1000)].into(),
-            ..Switches::default()
-        })
-        .unwrap();
+    world.switch(Switches {
+        deny: Some(vec!["SendSSHPublicKey".to_owned()]),
+        latency_ms: [("SendSSHPublicKey".to_owned(), 1000)].into(),
+        ..Switches::default()
+    });
     world.write("answer", "#!/bin/sh\nsleep 4\necho yes\n");
     world.sh("chmod +x answer").ok();
     let mut command = world.ssh_command(&[

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
-use sandbox::{Instance, Network, Switches};
+use sandbox::{Instance, Network, needs_namespaces};
 
 use crate::world::{World, can_have_namespaces, spawn};
 
@@ -64,8 +64,7 @@ fn wait_for_push(world: &World) {
 }
 
 fn slow_push(world: &World) {
-    let latency_ms = [("SendSSHPublicKey".to_owned(), 60_000)].into();
-    world.sandbox.switches(Switches { latency_ms, ..Switches::default() }).unwrap();
+    world.latency("SendSSHPublicKey", Duration::from_mins(1));
 }
 
 #[test]
@@ -173,14 +172,12 @@ fn ssh_in_the_background_gives_up_the_caller_s_stderr() {
     exit.ok();
 }
 
+#[needs_namespaces]
 #[test]
 #[cfg(not(feature = "fips"))]
 fn a_proxy_with_a_session_keeps_no_private_key_in_memory() {
     use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 
-    if !can_have_namespaces() {
-        return;
-    }
     let world = World::new();
     world.ssh(&["prod-web-1", "true"]).ok();
     let mut child = spawn(world.ssh_command(&["prod-web-1", "echo in; sleep 60"]).stdin(Stdio::piped()));

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use sandbox::{Instance, Network, Switches};
+use sandbox::{Instance, Network, needs_namespaces};
 
 use crate::world::{World, can_have_namespaces, finish, spawn, wait_until};
 
@@ -40,8 +40,7 @@ fn whoever_captures_stderr_is_not_kept_waiting() {
     world.write(".config/ssh-eic/config.toml", &config);
     world.eic(&["sync"]).ok();
     std::thread::sleep(Duration::from_millis(1100));
-    let hold = Some(vec!["DescribeInstances".to_owned()]);
-    world.sandbox.switches(Switches { hold, ..Switches::default() }).unwrap();
+    world.hold("DescribeInstances");
     world.sandbox.clear_calls().unwrap();
     let ssh = if can_have_namespaces() { "ssh" } else { "ssh -F ~/.ssh/config" };
     let output = world.sh(&format!("x=$({ssh} prod-web-1 true 2>&1); echo done"));
@@ -67,10 +66,7 @@ fn after_ssh_was_killed_nothing_is_left() {
 #[test]
 fn after_ssh_was_killed_in_the_midst_of_a_push_or_a_connect_nothing_is_left() {
     let world = World::new();
-    world
-        .sandbox
-        .switches(Switches { latency_ms: [("SendSSHPublicKey".to_owned(), 60_000)].into(), ..Switches::default() })
-        .unwrap();
+    world.latency("SendSSHPublicKey", Duration::from_mins(1));
     if can_have_namespaces() {
         world.add(Instance::new("lost").address("10.0.7.1").network(Network::Blackhole));
     }
@@ -114,11 +110,9 @@ fn a_long_wait_for_the_client_costs_no_processor_time() {
     finish(child, "ssh-eic proxy".to_owned(), Instant::now()).within(SOON);
 }
 
+#[needs_namespaces]
 #[test]
 fn a_ctrl_c_ends_the_command_and_not_the_shared_master() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = World::new();
     // A terminal's foreground group: the first ssh becomes the master and leaves its proxy in this group.
     let script = "set -m

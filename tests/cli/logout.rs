@@ -46,7 +46,7 @@ fn keys_and_credentials_are_gone_and_an_open_session_goes_on() {
 #[test]
 fn with_nothing_to_remove_it_reports_that() {
     let world = World::new();
-    world.eic(&["logout"]).says("ssh-eic: nothing to remove: no keys, no temporary credentials\n").ok();
+    world.eic(&["logout"]).says("ssh-eic: nothing to remove: no temporary credentials and no keys\n").ok();
     World::bare().eic(&["logout"]).ok();
 }
 

@@ -1,7 +1,7 @@
 //! The form of the sandbox that needs no rights: 127.0.0.1, a port for each instance, `ssh -F`, and a real
 //! unprivileged user where the tests themselves run as root.
 
-use sandbox::Form;
+use sandbox::{Form, needs_namespaces};
 
 use crate::world::{World, binary, can_have_namespaces};
 
@@ -43,11 +43,9 @@ fn programs_for_everybody() -> tempfile::TempDir {
     folder
 }
 
+#[needs_namespaces]
 #[test]
 fn the_demo_works_in_namespaces() {
-    if !can_have_namespaces() {
-        return;
-    }
     let programs = binary();
     let programs = programs.parent().expect("a folder");
     demo(std::process::Command::new(programs.join("sandbox")).arg("demo").arg("--bin").arg(programs));

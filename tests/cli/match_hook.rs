@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use sandbox::{Instance, Switches};
+use sandbox::{Instance, needs_namespaces};
 
 use crate::world::{OTHER_PROXY, World, binary, can_have_namespaces};
 
@@ -53,7 +53,7 @@ fn reading_the_config_pushes_nothing_and_touches_no_key() {
 #[test]
 fn exit_codes_say_what_is_managed_and_stdout_stays_empty() {
     let world = World::new();
-    world.sandbox.switches(Switches { deny: Some(vec!["*".to_owned()]), ..Switches::default() }).unwrap();
+    world.deny("*");
     for (args, code) in [
         (vec!["match", "github.com", "u"], 1),
         (vec!["match", "%n", "u"], 1),
@@ -78,11 +78,9 @@ fn an_unknown_caller_gets_its_push_from_the_hook() {
     assert_eq!(world.sandbox.keys(&world.web1, "ec2-user").unwrap().len(), 1);
 }
 
+#[needs_namespaces]
 #[test]
 fn a_connection_with_another_proxy_command_gets_its_push_from_the_hook() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = World::new();
     // As mosh does it: a ProxyCommand of its own replaces ours.
     let other = format!("ProxyCommand={OTHER_PROXY}");
@@ -94,11 +92,9 @@ fn a_connection_with_another_proxy_command_gets_its_push_from_the_hook() {
     );
 }
 
+#[needs_namespaces]
 #[test]
 fn a_proxy_of_the_user_s_own_config_is_noticed_by_sync() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = World::new();
     // Ahead of our Include, in a file of its own: what comes first wins.
     let own =
@@ -138,10 +134,7 @@ fn modes_hook_and_proxy_push_where_they_say() {
 #[test]
 fn a_hook_whose_push_fails_says_why_and_exits_zero_in_time() {
     let world = World::new();
-    world
-        .sandbox
-        .switches(Switches { deny: Some(vec!["SendSSHPublicKey".to_owned()]), ..Switches::default() })
-        .unwrap();
+    world.deny("SendSSHPublicKey");
     world.eic(&["match", "prod-web-1", "ec2-user"]).says("AWS denies").within(Duration::from_secs(5)).ok();
 }
 

@@ -200,6 +200,7 @@ fn described(id: &str, name: &str, environment: &str, user: &str, port: &str, oc
         public_ip: None,
         az: name.to_owned(),
         vpc: environment.to_owned(),
+        subnet: String::new(),
         image: name.to_owned(),
         windows: false,
         launched: 0,

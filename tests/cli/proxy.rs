@@ -2,13 +2,13 @@
 
 use std::fs;
 
-use crate::world::{World, can_have_namespaces, wait_until};
+use sandbox::needs_namespaces;
 
+use crate::world::{World, wait_until};
+
+#[needs_namespaces]
 #[test]
 fn it_works_with_no_index_and_no_config() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = World::bare();
     fs::create_dir_all(world.eic_folder().join("keys")).unwrap();
     let proxy = format!("ProxyCommand=ssh-eic proxy {} 10.0.3.7 22 %r --region eu-west-1 --profile prod", world.web1);
@@ -30,21 +30,17 @@ fn it_works_with_no_index_and_no_config() {
     assert_eq!(output.ok(), format!("{}\n", world.web1));
 }
 
+#[needs_namespaces]
 #[test]
 fn a_stream_of_many_megabytes_arrives_whole_in_both_directions() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = World::new();
     let script = "head -c 60000000 /dev/urandom > blob; ssh prod-web-1 cat < blob | cmp - blob && echo same";
     assert_eq!(world.sh(script).ok(), "same\n");
 }
 
+#[needs_namespaces]
 #[test]
 fn what_does_not_speak_ssh_passes_only_after_the_push() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = World::new();
     // A server of another protocol on the instance's address: its bytes come, but not before the key is there.
     let port = 2345;

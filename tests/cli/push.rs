@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use sandbox::Instance;
+use sandbox::{Instance, needs_namespaces};
 
 use crate::world::{World, can_have_namespaces};
 
@@ -10,11 +10,9 @@ fn json(text: &str) -> serde_json::Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
+#[needs_namespaces]
 #[test]
 fn the_key_of_connections_lets_a_plain_ssh_in() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = World::new();
     let pushed = json(world.eic(&["push", "prod-web-1", "--json"]).ok());
     assert_eq!(pushed["instance"], world.web1);
@@ -44,7 +42,7 @@ fn a_person_s_own_key_is_pushed_for_the_user_that_they_name() {
     for _ in 0..2 {
         let output = world.eic(&["push", "prod-web-1", "--user", "deploy", "--public-key", &own]);
         let text = output.ok();
-        assert!(text.starts_with(&format!("prod-web-1 ({}) takes SHA256:", world.web1)), "{text}");
+        assert!(text.starts_with(&format!("prod-web-1 ({}) accepts SHA256:", world.web1)), "{text}");
         assert!(text.contains(" for deploy until ") && !text.contains("ssh -i"), "{text}");
     }
     assert_eq!(world.pushes().len(), 2, "a key that is not ours is sent at every call");
@@ -92,8 +90,7 @@ fn a_host_is_an_alias_an_id_an_address_or_a_dns_name_and_only_one() {
 #[test]
 fn what_aws_says_of_it_is_told_in_its_words() {
     let world = World::new();
-    let deny = Some(vec!["SendSSHPublicKey".to_owned()]);
-    world.sandbox.switches(sandbox::Switches { deny, ..Default::default() }).unwrap();
+    world.deny("SendSSHPublicKey");
     let output = world.eic(&["push", "prod-web-1"]);
     output.fails_with(6).says("AWS denies ec2-instance-connect:SendSSHPublicKey");
     output.within(Duration::from_secs(10));

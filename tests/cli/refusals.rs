@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sandbox::{Instance, Network};
+use sandbox::{Instance, Network, needs_namespaces};
 
 use crate::world::{World, can_have_namespaces};
 
@@ -46,11 +46,9 @@ fn a_refused_connection_is_tried_again_as_often_as_the_command_line_says() {
     assert!(output.took >= Duration::from_secs(2), "OpenSSH waits a second between two attempts\n{output}");
 }
 
+#[needs_namespaces]
 #[test]
 fn a_closed_port_is_tried_again_as_often_as_the_configuration_says() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = World::new();
     world.write(".ssh/config", &format!("{}Host *\n    ConnectionAttempts 3\n", world.read(".ssh/config")));
     world.eic(&["sync"]).ok();
@@ -60,11 +58,9 @@ fn a_closed_port_is_tried_again_as_often_as_the_configuration_says() {
     output.fails_with(255).says("10.0.3.7 port 2999: connection refused\n");
 }
 
+#[needs_namespaces]
 #[test]
 fn attempts_end_before_the_connect_timeout_of_ssh() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = World::new();
     let options = ["-o", "ConnectionAttempts=100", "-o", "ConnectTimeout=4", "-p", "2999"];
     let output = world.ssh(&[&options[..], &["prod-web-1", "true"]].concat());

@@ -54,7 +54,7 @@ fn a_source_that_fails_keeps_its_hosts_and_does_not_stop_the_others() {
     world.eic(&["sync"]).ok();
     world.sandbox.add(Instance::new("prod-new").address("10.0.9.9")).unwrap();
     let deny = vec![format!("DescribeInstances@{}", sandbox::STAGING_ACCOUNT)];
-    world.sandbox.switches(Switches { deny: Some(deny), ..Switches::default() }).unwrap();
+    world.switch(Switches { deny: Some(deny), ..Switches::default() });
     let output = world.eic(&["sync"]);
     output.fails_with(6).says("source \"staging\": AWS denies ec2:DescribeInstances").says("stay as they were");
     assert_eq!(world.eic(&["list", "--names"]).ok(), "prod-new\nprod-web-1\nprod-web-2\nstage-web\n");
@@ -163,15 +163,9 @@ fn the_config_follows_the_fleet() {
 fn a_fault_of_aws_is_retried_and_then_told() {
     let world = World::bare();
     let fail = |times| Fail { status: 503, code: "Unavailable".to_owned(), message: String::new(), times };
-    world
-        .sandbox
-        .switches(Switches { fail: [("DescribeInstances".to_owned(), fail(Some(2)))].into(), ..Switches::default() })
-        .unwrap();
+    world.fail("DescribeInstances", fail(Some(2)));
     world.eic(&["init", "--profile", "prod"]).ok();
-    world
-        .sandbox
-        .switches(Switches { fail: [("DescribeInstances".to_owned(), fail(None))].into(), ..Switches::default() })
-        .unwrap();
+    world.fail("DescribeInstances", fail(None));
     world.eic(&["sync"]).fails_with(7).says("AWS failed in eu-west-1 (503 Unavailable)");
 }
 
@@ -183,13 +177,6 @@ fn an_ssh_that_is_too_old_is_refused_in_plain_words() {
     fs::set_permissions(bin.join("ssh"), fs::Permissions::from_mode(0o755)).unwrap();
     world.sandbox.path_with(&bin);
     world.eic(&["init", "--profile", "prod"]).fails_with(3).says("OpenSSH 8.2; ssh-eic needs 8.7 or newer");
-}
-
-#[test]
-fn a_promise_that_is_not_built_yet_is_refused() {
-    let world = World::bare();
-    world.write(".config/ssh-eic/config.toml", "[[source]]\nprofile = \"prod\"\nroute = \"endpoint\"\n");
-    world.eic(&["sync"]).fails_with(3).says("config.toml:3: route = \"endpoint\" is not supported by this version");
 }
 
 #[test]
@@ -221,7 +208,7 @@ fn a_sync_that_is_killed_at_any_moment_leaves_whole_files() {
 #[test]
 fn a_sync_that_failed_does_not_count_as_young() {
     let world = World::new();
-    world.sandbox.switches(Switches { deny: Some(vec!["*".to_owned()]), ..Switches::default() }).unwrap();
+    world.deny("*");
     world.age(".local/state/ssh-eic/index", 0);
     world.eic(&["sync"]).fails_with(6);
     world.sandbox.reset_switches().unwrap();
@@ -355,10 +342,7 @@ fn entries_of_terminated_instances_are_removed_from_known_hosts_and_no_others() 
     world.sandbox.update(&world.web1, state(State::Stopped)).unwrap();
     world.eic(&["sync"]).ok();
     world.sandbox.update(&world.web1, state(State::Terminated)).unwrap();
-    world
-        .sandbox
-        .switches(Switches { deny: Some(vec!["DescribeInstances".to_owned()]), ..Switches::default() })
-        .unwrap();
+    world.deny("DescribeInstances");
     world.eic(&["sync"]);
     assert_eq!(world.read(".ssh/eic/known_hosts"), before);
     world.sandbox.reset_switches().unwrap();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use sandbox::{Call, Form, Instance, Options, Sandbox};
+use sandbox::{Call, Fail, Form, Instance, Options, Sandbox, Switches, Throttle};
 
 /// Where the binary under test lies.
 pub(crate) fn binary() -> PathBuf {
@@ -114,6 +114,57 @@ impl World {
     pub(crate) fn own_etc(&self) {
         let script = "set -e; mount -t tmpfs tmpfs /mnt; cp -a /etc/. /mnt/; mount --bind /mnt /etc";
         self.sh(&format!("mountpoint -q /etc || {{ {script}; }}")).ok();
+    }
+
+    /// Merges switches into those that are set. In these and the following methods an action is `ACTION` or
+    /// `ACTION@SCOPE`, see [`Switches`]. `sandbox.reset_switches()` ends all of them.
+    #[track_caller]
+    pub(crate) fn switch(&self, switches: Switches) {
+        self.sandbox.switches(switches).expect("the sandbox's switches");
+    }
+
+    /// IAM denies an action, and no other one.
+    #[track_caller]
+    pub(crate) fn deny(&self, action: &str) {
+        self.switch(Switches { deny: Some(vec![action.to_owned()]), ..Switches::default() });
+    }
+
+    /// Responses to an action take this long.
+    #[track_caller]
+    pub(crate) fn latency(&self, action: &str, time: Duration) {
+        let milliseconds = u64::try_from(time.as_millis()).expect("a latency");
+        self.switch(Switches { latency_ms: [(action.to_owned(), milliseconds)].into(), ..Switches::default() });
+    }
+
+    /// Requests for an action are not answered before [`World::release_held`].
+    #[track_caller]
+    pub(crate) fn hold(&self, action: &str) {
+        self.switch(Switches { hold: Some(vec![action.to_owned()]), ..Switches::default() });
+    }
+
+    /// Answers the requests that [`World::hold`] delays.
+    #[track_caller]
+    pub(crate) fn release_held(&self) {
+        self.switch(Switches { hold: Some(Vec::new()), ..Switches::default() });
+    }
+
+    /// The next `times` calls of an action are throttled.
+    #[track_caller]
+    pub(crate) fn throttle(&self, action: &str, times: u32) {
+        let throttle = Throttle { times, ..Throttle::default() };
+        self.switch(Switches { throttle: [(action.to_owned(), throttle)].into(), ..Switches::default() });
+    }
+
+    /// An action fails.
+    #[track_caller]
+    pub(crate) fn fail(&self, action: &str, fail: Fail) {
+        self.switch(Switches { fail: [(action.to_owned(), fail)].into(), ..Switches::default() });
+    }
+
+    /// An access key or SSO token has expired.
+    #[track_caller]
+    pub(crate) fn expire(&self, credential: &str) {
+        self.switch(Switches { expired: Some(vec![credential.to_owned()]), ..Switches::default() });
     }
 
     pub(crate) fn pushes(&self) -> Vec<Call> {

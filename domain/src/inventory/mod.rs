@@ -1,9 +1,8 @@
 //! The Ansible inventory: groups and variables of hosts.
 //!
-//! Whoever may tag an instance is not trusted: no tag makes a name that Ansible reads otherwise than as a group or a
-//! host of ours, and none is ever evaluated as a template: values are marked as unsafe, which keys cannot be, so that a tag
-//! whose key is not plain is no variable (its group is there all the same). Addresses are variables and never where Ansible connects to:
-//! that is ssh's matter, by the name of the host.
+//! Users who can tag instances are not trusted. A tag only ever creates a group with a prefix, and Ansible never evaluates
+//! a tag as a template: values are marked as unsafe. Keys cannot be marked, so a tag with special characters in its key has
+//! a group but no variable. Ansible connects to host names, which ssh resolves; addresses are only variables.
 //!
 //! Formats: "Developing dynamic inventory" of Ansible's documentation for `--list` and `_meta`; `AnsibleJSONDecoder`
 //! (parsing/ajson.py) for `__ansible_unsafe`; `constants.INVALID_VARIABLE_NAMES` and the `constructed` plugin for what
@@ -15,13 +14,13 @@ use std::fmt::Display;
 use serde_json::{Map, Value, json};
 
 use crate::fleet::Host;
-use crate::identity;
+use crate::text::shell_word;
 
-/// What the names of all variables begin with, so that none is one of Ansible's or of a playbook's.
+/// Prefix of all variables, so that none collides with a variable of Ansible or of a playbook.
 const PREFIX: &str = "ssh_eic_";
-/// Names with a meaning of their own: Ansible's groups, what its scripts put beside groups, the machine that it runs on.
+/// Names with a special meaning in an inventory.
 const RESERVED: [&str; 4] = ["all", "ungrouped", "_meta", "localhost"];
-/// Keys that begin so are Ansible's own encoding and would stand for the whole of what they are in.
+/// Prefix of the keys of Ansible's JSON encoding; such a key would replace the object that contains it.
 const ENCODING: &str = "__ansible";
 
 /// A host and its groups.
@@ -31,7 +30,7 @@ struct Entry<'a> {
     groups: BTreeSet<String>,
 }
 
-/// Hosts by the names that Ansible calls them by.
+/// Hosts by their names in the inventory.
 #[derive(Debug)]
 pub struct Inventory<'a>(BTreeMap<&'a str, Entry<'a>>);
 
@@ -39,21 +38,21 @@ pub struct Inventory<'a>(BTreeMap<&'a str, Entry<'a>>);
 pub type Options = Vec<(String, String)>;
 
 impl<'a> Inventory<'a> {
-    /// Of these hosts. `named` says which ones ssh knows by their alias; it knows every one by its id.
+    /// Builds the inventory. `named` returns whether the ssh config has the alias of a host; it always has the id.
     #[must_use]
-    pub fn of(hosts: impl Iterator<Item = &'a Host>, named: &dyn Fn(&Host) -> bool) -> Self {
+    pub fn new(hosts: impl Iterator<Item = &'a Host>, named: &dyn Fn(&Host) -> bool) -> Self {
         let entries: Vec<Entry<'_>> = hosts.map(|host| Entry { host, groups: groups(host) }).collect();
         let taken: BTreeSet<String> = entries.iter().flat_map(|entry| entry.groups.iter().cloned()).collect();
         let name = |host: &'a Host| match &host.alias {
-            // Ansible would mean the group. Playbooks name groups, so that it is the host that gives way: an id has a
-            // dash, which no group has.
+            // With an alias equal to a group name, Ansible would use the group. The host then has its id as its name,
+            // which cannot be a group name because of the dash.
             Some(alias) if named(host) && !taken.contains(alias) && !RESERVED.contains(&alias.as_str()) => alias,
             _ => host.id.as_str(),
         };
         Self(entries.into_iter().map(|entry| (name(entry.host), entry)).collect())
     }
 
-    /// What `--list` prints. `connection` has the options for a client without any config, if they are wanted.
+    /// The output of `--list`. `connection` returns the ssh options of a host for a client without a config, if required.
     #[must_use]
     pub fn list(&self, connection: &dyn Fn(&Host) -> Option<Options>) -> Value {
         let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
@@ -89,13 +88,13 @@ fn groups(host: &Host) -> BTreeSet<String> {
     facts.chain(host.tags.iter().map(|(key, value)| group("tag", format!("{key}_{value}")))).collect()
 }
 
-/// The name of a group: letters and digits of ASCII, and an underscore for each other character. `kind` is one of ours,
-/// so that the first is a letter and no tag makes a group of another kind.
+/// A group name with `_` for every character other than ASCII letters and digits. It starts with `kind`, so that a tag
+/// cannot create a group of another kind.
 fn group(kind: &str, text: impl Display) -> String {
     format!("{kind}_{text}").chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
 }
 
-/// The variables of a host, with the options for a client without any config if there are any.
+/// The variables of a host. `connection` has the ssh options for a client without a config.
 #[must_use]
 pub fn vars(host: &Host, connection: Option<&Options>) -> Value {
     let mut vars = Map::new();
@@ -125,16 +124,16 @@ pub fn vars(host: &Host, connection: Option<&Options>) -> Value {
     put("port", host.port.into());
     put("launched", host.launched.into());
     put("names", host.names.iter().map(|name| text(name)).collect());
-    // No key can be marked, and `item.key` of a loop over the tags is a template if it looks like one.
+    // Keys cannot be marked as unsafe, and Ansible would evaluate a key such as "{{ x }}" in a loop over the tags.
     let tags = host.tags.iter().filter(|(key, _)| is_plain(key) && !key.starts_with(ENCODING));
     put("tags", tags.map(|(key, value)| (key.clone(), text(value))).collect::<Map<_, _>>().into());
     if let Some(options) = connection {
-        let of_ansible: [(&str, Value); 3] = [
+        let ansible_variables: [(&str, Value); 3] = [
             ("ansible_user", text(host.user.as_str())),
             ("ansible_port", host.port.into()),
             ("ansible_ssh_common_args", text(&arguments(options))),
         ];
-        vars.extend(of_ansible.map(|(name, value)| (name.to_owned(), value)));
+        vars.extend(ansible_variables.map(|(name, value)| (name.to_owned(), value)));
     }
     Value::Object(vars)
 }
@@ -143,27 +142,27 @@ fn written(address: Option<impl Display>) -> String {
     address.map(|address| address.to_string()).unwrap_or_default()
 }
 
-/// A text that Ansible takes as it is: marked as unsafe unless it is plain.
+/// A string that Ansible does not evaluate: marked as unsafe unless it is plain.
 fn text(value: &str) -> Value {
     if is_plain(value) { value.into() } else { json!({ "__ansible_unsafe": value }) }
 }
 
-/// Whether it has nothing that any version of Ansible could evaluate.
+/// Whether the text has no character that any version of Ansible could evaluate.
 fn is_plain(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_alphanumeric() || b" -_./:@+=,".contains(&b))
 }
 
-/// Options as arguments of a command, for a client that shall read no config.
+/// Options as command-line arguments for a client that reads no config file.
 ///
-/// Ansible takes them apart with Python's shlex; rsync, to which `synchronize` hands them, with rules of its own. Both
-/// agree on quotes of one kind around what has only the other kind in it, and on nothing else.
+/// Ansible splits them with Python's shlex, and rsync (module `synchronize`) with its own rules. The only quoting that both
+/// read alike is one kind of quote around text that contains only the other kind.
 fn arguments(options: &Options) -> String {
     let mut arguments = "-F /dev/null".to_owned();
     for (keyword, value) in options {
         let option = format!("{keyword}={value}");
         let word = match (option.contains('\''), option.contains(['"', '\\'])) {
             (true, false) => format!("\"{option}\""),
-            _ => identity::shell_word(&option),
+            _ => shell_word(&option),
         };
         arguments.push_str(" -o ");
         arguments.push_str(&word);
@@ -171,16 +170,17 @@ fn arguments(options: &Options) -> String {
     arguments
 }
 
-/// What is left to Ansible of the options of a host's block: it names user and port itself, and a `synchronize` as another
-/// user must not find ours on its command line. Where ssh could bind no socket, Ansible has a shorter path of its own.
+/// The options of a host for Ansible, without those that Ansible sets itself: user and port (a `synchronize` as another
+/// user must not have the user of the host on its command line), and ControlPath if the path would be too long for a
+/// socket, because Ansible then has a shorter default.
 #[must_use]
 pub fn for_ansible(block: Options, has_room_for_sockets: bool) -> Options {
-    let is_ours = |keyword: &str| match keyword {
+    let is_needed = |keyword: &str| match keyword {
         "User" | "Port" => false,
         "ControlPath" => has_room_for_sockets,
         _ => true,
     };
-    block.into_iter().filter(|(keyword, _)| is_ours(keyword)).collect()
+    block.into_iter().filter(|(keyword, _)| is_needed(keyword)).collect()
 }
 
 #[cfg(test)]

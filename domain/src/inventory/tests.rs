@@ -11,7 +11,7 @@ fn host(alias: &str, tags: &[(&str, &str)]) -> Host {
 }
 
 fn list(hosts: &[Host]) -> Value {
-    Inventory::of(hosts.iter(), &|_| true).list(&|_| None)
+    Inventory::new(hosts.iter(), &|_| true).list(&|_| None)
 }
 
 /// Each group and its hosts.
@@ -26,7 +26,7 @@ fn names_of(list: &Value) -> Vec<String> {
 }
 
 #[test]
-fn groups_are_those_that_aws_ec2_makes_of_the_same_tags() {
+fn groups_match_those_of_the_aws_ec2_plugin() {
     let tags = [("Role", "web"), ("cost center", "4711/a"), ("1st", ""), ("Köln", "x"), ("aws:x:y", "z")];
     let host = Host {
         az: "eu-west-1a".to_owned(),
@@ -52,7 +52,7 @@ fn groups_are_those_that_aws_ec2_makes_of_the_same_tags() {
 }
 
 #[test]
-fn values_that_become_one_name_share_the_group() {
+fn values_with_the_same_group_name_share_the_group() {
     let other = Host {
         id: crate::ids::InstanceId::parse("i-0abc12de").unwrap(),
         ..host("b", &[("Role", "web.1"), ("Role_web", "1")])
@@ -62,32 +62,32 @@ fn values_that_become_one_name_share_the_group() {
 }
 
 #[test]
-fn a_host_that_would_be_taken_for_something_else_goes_by_its_id() {
+fn a_host_with_a_reserved_name_is_listed_by_its_id() {
     for alias in ["all", "ungrouped", "_meta", "localhost", "state_running", "tag_role_db"] {
         let list = list(&[host(alias, &[("role", "db")])]);
         assert_eq!(names_of(&list), [ID], "{alias}");
         assert!(groups_of(&list).values().all(|hosts| hosts == &[ID]));
         assert_eq!(list["_meta"]["hostvars"][ID]["ssh_eic_alias"], alias);
     }
-    let unnamed = Inventory::of([host("web", &[])].iter(), &|_| false).list(&|_| None);
+    let unnamed = Inventory::new([host("web", &[])].iter(), &|_| false).list(&|_| None);
     assert_eq!(names_of(&unnamed), [ID], "ssh does not know the alias");
 }
 
 #[test]
-fn a_tag_never_stands_for_the_variables_around_it() {
+fn a_tag_cannot_replace_the_variables_of_its_host() {
     let vars = vars(&host("a", &[("__ansible_unsafe", "x"), ("__ansible_vault", "y"), ("Name", "{{ 7 * 6 }}")]), None);
     assert_eq!(vars["ssh_eic_tags"], json!({ "Name": { "__ansible_unsafe": "{{ 7 * 6 }}" } }));
 }
 
 #[test]
-fn a_tag_whose_key_could_be_a_template_is_no_variable() {
+fn a_tag_with_special_characters_in_its_key_is_not_a_variable() {
     let tags = [("{{ 7 * 6 }}", "x"), ("{% raw %}", "x"), ("Köln", "x"), ("aws:x/y.z=a+b@c-d e_1", "kept")];
     let vars = vars(&host("a", &tags), None);
     assert_eq!(vars["ssh_eic_tags"], json!({ "aws:x/y.z=a+b@c-d e_1": "kept" }));
 }
 
 #[test]
-fn arguments_have_quotes_that_shlex_and_rsync_read_alike() {
+fn arguments_are_quoted_for_shlex_and_rsync() {
     let option = |keyword: &str, value: &str| (keyword.to_owned(), value.to_owned());
     let options = vec![
         option("HostName", "10.0.3.7"),
@@ -101,7 +101,7 @@ fn arguments_have_quotes_that_shlex_and_rsync_read_alike() {
 }
 
 #[test]
-fn user_and_port_are_ansible_s() {
+fn user_and_port_are_left_to_ansible() {
     let options: Options = [("HostName", "x"), ("User", "u"), ("Port", "22"), ("ControlPath", "/x/%p")]
         .map(|(keyword, value)| (keyword.to_owned(), value.to_owned()))
         .into();
@@ -110,7 +110,7 @@ fn user_and_port_are_ansible_s() {
     assert_eq!(keywords(for_ansible(options, false)), ["HostName"]);
 }
 
-/// Every text of a value, with whether it is marked; objects of Ansible's encoding are only those marks.
+/// Every string of a value, and whether it is marked as unsafe.
 fn texts(value: &Value, found: &mut Vec<(String, bool)>) {
     match value {
         Value::String(text) => found.push((text.clone(), false)),
@@ -131,7 +131,7 @@ fn texts(value: &Value, found: &mut Vec<(String, bool)>) {
 
 proptest! {
     #[test]
-    fn whatever_tags_and_names_there_are_ansible_reads_groups_and_hosts_of_ours(
+    fn no_tag_or_name_changes_the_structure_of_the_inventory(
         alias in "[a-z_][a-z0-9_-]{0,20}|tag_[a-c]_[a-c]|all|localhost",
         tags in prop::collection::btree_map("\\PC{0,8}|[a-c]|__ansible[a-z_]{0,8}", "\\PC{0,12}|[a-c]", 0..6),
         source in "\\PC{1,10}",

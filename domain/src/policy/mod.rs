@@ -1,8 +1,8 @@
-//! The least-privilege IAM policy for what a config asks for, as a JSON document that IAM takes.
+//! The least-privilege IAM policy for the access that sources need, as a JSON document that IAM accepts.
 //!
-//! The invariant: it allows what was asked for and nothing else, in at most [`LIMIT`] characters. Where IAM has no words
-//! for something, or no room, the policy is wider, and a note says by what. Which sources ask for what is the command's
-//! to find out; nothing here knows the config.
+//! Invariant: the policy allows the requested access and nothing else, in at most [`LIMIT`] characters. If IAM cannot
+//! express a filter, or the limit leaves no room for it, the policy is wider and a note names the difference. The command
+//! decides which access each source needs; this module does not read the config.
 //!
 //! Sources: the service authorization reference of Amazon EC2 Instance Connect and of Amazon EC2 (resources, condition
 //! keys); IAM User Guide, "IAM and AWS STS quotas", "IAM JSON policy elements: Sid", "AWS global condition context keys".
@@ -14,6 +14,7 @@ use serde::Serialize;
 use crate::fleet::TAG_USER;
 
 mod origin;
+mod routes;
 mod terms;
 #[cfg(test)]
 mod tests;
@@ -21,58 +22,60 @@ mod tests;
 pub use origin::{Origin, is_endpoint, is_network};
 use terms::Scope;
 
-/// Characters that a managed policy may have; white space does not count.
+/// The limit of IAM for the characters of a managed policy, without white space.
 pub const LIMIT: usize = 6144;
 
-/// What one source asks for in one account.
+/// The access that one source needs in one account.
 #[derive(Debug, Clone, Default)]
-pub struct Ask {
+pub struct Access {
     /// 12 digits.
     pub account: String,
-    /// Where it looks for instances; these tell the partition, too.
+    /// The regions that it queries; they also determine the partition.
     pub regions: BTreeSet<String>,
-    /// It looks in every region that there is.
+    /// It queries every enabled region.
     pub every_region: bool,
-    /// OS users on all of its instances.
+    /// OS users allowed on all of its instances.
     pub users: BTreeSet<String>,
-    /// OS users on those instances only whose tag `ssh-eic:user` names them: whoever may tag one instance shall not
-    /// open the others to root.
+    /// OS users allowed only on instances with a matching tag `ssh-eic:user`, so that a person who can tag one instance
+    /// does not gain access to the others.
     pub tagged_users: BTreeSet<String>,
     /// Tag filters: AND over keys, OR over values, as EC2 reads them.
     pub tags: BTreeMap<String, Vec<String>>,
-    /// Instances that are left out: those that match all of it.
+    /// Excludes the instances that match all of these filters.
     pub exclude: BTreeMap<String, Vec<String>>,
-    /// Routes lead through an EC2 Instance Connect Endpoint to these ports.
-    pub tunnel_ports: BTreeSet<u16>,
+    /// The longest tunnel through an EC2 Instance Connect Endpoint, in seconds; none: no host has such a route.
+    pub tunnel_duration: Option<u16>,
+    /// Hosts are reached through Session Manager.
+    pub session_manager: bool,
     /// Host keys are read from the console output.
     pub console: bool,
 }
 
-/// A policy, and what it allows more than was asked for.
+/// A policy, and where it is wider than the requested access.
 #[derive(Debug)]
 pub struct Document {
     /// The policy.
     pub policy: Policy,
-    /// In words.
+    /// One sentence for each permission that is wider than requested.
     pub notes: Vec<String>,
 }
 
-/// Why there is no policy that would not allow far more than was asked for.
+/// Why there is no policy for the requested access.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// It does not fit into [`LIMIT`] characters.
+pub enum PolicyError {
+    /// The policy does not fit into [`LIMIT`] characters.
     TooLong {
-        /// The characters of the shortest one.
+        /// Characters of the shortest version.
         length: usize,
     },
-    /// A source has tag filters, and IAM has no words for any of them: all instances of the account would be allowed.
+    /// IAM cannot express any tag filter of a source, so the policy would allow all instances of the account.
     Unfiltered {
-        /// Which filters, and why.
-        why: String,
+        /// The filters, each with the reason.
+        reason: String,
     },
 }
 
-/// A policy document in the order in which people write one.
+/// A policy document; the field order is the order in the JSON.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Policy {
@@ -94,35 +97,35 @@ struct Statement {
 /// `Condition` of a statement: operator, key, values.
 type Condition = BTreeMap<&'static str, BTreeMap<String, BTreeSet<String>>>;
 
-/// Where instances are.
+/// The partition, account and regions of instances.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
     partition: &'static str,
     account: String,
-    /// None: every one.
+    /// `None`: every region.
     regions: Option<BTreeSet<String>>,
 }
 
-/// Who may be on which instances.
+/// OS users that are allowed on a set of instances.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Grant {
     scope: Scope,
-    /// Of users that a tag of the instance names: the only one here.
+    /// Whether the tag `ssh-eic:user` of the instance has to match; `users` then has one element.
     by_tag: bool,
     users: BTreeSet<String>,
     place: Place,
 }
 
-/// The policy that lets its holder do what is asked for.
+/// The policy that allows this access.
 ///
 /// # Errors
 ///
-/// [`Refusal::TooLong`] if there are too many accounts, filters or users for one policy, [`Refusal::Unfiltered`] if
-/// nothing would be left of a source's filters.
-pub fn document(asks: &[Ask], origin: &Origin) -> Result<Document, Refusal> {
+/// [`PolicyError::TooLong`] if there are too many accounts, filters or users for one policy, [`PolicyError::Unfiltered`] if
+/// IAM cannot express any filter of a source.
+pub fn document(accesses: &[Access], origin: &Origin) -> Result<Document, PolicyError> {
     let mut notes = Vec::new();
-    let mut grants = grants(asks, &mut notes)?;
-    let others = others(asks, &mut notes)?;
+    let mut grants = grants(accesses, &mut notes)?;
+    let others = other_permissions(accesses, &mut notes)?;
     notes.sort();
     notes.dedup();
     let mut length = 0;
@@ -134,24 +137,24 @@ pub fn document(asks: &[Ask], origin: &Origin) -> Result<Document, Refusal> {
         }
     }
     let mut others = others;
-    for (widen, what) in WIDER {
+    for (widen, effect) in WIDENINGS {
         let mut wider = (grants.clone(), others.clone());
         widen(&mut wider.0, &mut wider.1);
         if wider == (grants.clone(), others.clone()) {
             continue;
         }
         (grants, others) = wider;
-        notes.push(format!("there is no room for all of it in {LIMIT} characters: {what}"));
+        notes.push(format!("the limit is {LIMIT} characters, so {effect}"));
         let policy = render(&grants, &others, origin, Form::Factored);
         length = self::length(&policy);
         if length <= LIMIT {
             return Ok(Document { policy, notes });
         }
     }
-    Err(Refusal::TooLong { length })
+    Err(PolicyError::TooLong { length })
 }
 
-/// Characters as IAM counts them, or a few more: spaces inside of texts are counted here.
+/// Characters as IAM counts them, or slightly more, because spaces inside strings count here.
 #[must_use]
 pub fn length(policy: &Policy) -> usize {
     serde_json::to_string(policy).map_or(usize::MAX, |text| text.chars().count())
@@ -172,29 +175,29 @@ pub fn partition(region: &str) -> &'static str {
     BY_PREFIX.iter().find(|(prefix, _)| region.starts_with(prefix)).map_or("aws", |(_, partition)| partition)
 }
 
-fn places(ask: &Ask) -> Vec<Place> {
+fn places(access: &Access) -> Vec<Place> {
     let mut by_partition: BTreeMap<&'static str, BTreeSet<String>> = BTreeMap::new();
-    for region in &ask.regions {
+    for region in &access.regions {
         by_partition.entry(partition(region)).or_default().insert(region.clone());
     }
     let place = |(partition, regions)| Place {
         partition,
-        account: ask.account.clone(),
-        regions: (!ask.every_region).then_some(regions),
+        account: access.account.clone(),
+        regions: (!access.every_region).then_some(regions),
     };
     by_partition.into_iter().map(place).collect()
 }
 
-fn grants(asks: &[Ask], notes: &mut Vec<String>) -> Result<Vec<Grant>, Refusal> {
+fn grants(accesses: &[Access], notes: &mut Vec<String>) -> Result<Vec<Grant>, PolicyError> {
     let mut grants = Vec::new();
-    for ask in asks {
-        for scope in terms::scopes(&ask.tags, &ask.exclude, notes)? {
-            for place in places(ask) {
+    for access in accesses {
+        for scope in terms::scopes(&access.tags, &access.exclude, notes)? {
+            for place in places(access) {
                 let grant = |by_tag, users| Grant { scope: scope.clone(), by_tag, users, place: place.clone() };
-                if !ask.users.is_empty() {
-                    grants.push(grant(false, ask.users.clone()));
+                if !access.users.is_empty() {
+                    grants.push(grant(false, access.users.clone()));
                 }
-                let tagged = ask.tagged_users.difference(&ask.users);
+                let tagged = access.tagged_users.difference(&access.users);
                 grants.extend(tagged.map(|user| grant(true, BTreeSet::from([user.clone()]))));
             }
         }
@@ -202,41 +205,39 @@ fn grants(asks: &[Ask], notes: &mut Vec<String>) -> Result<Vec<Grant>, Refusal> 
     Ok(grants)
 }
 
-/// A statement without its place and its origin.
+/// A statement without its place and origin.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Kind {
+struct Permission {
     sid: &'static str,
     action: &'static str,
+    /// Type of the resource, in ARNs of EC2.
     resource: &'static str,
     condition: Condition,
 }
 
-/// What is asked for besides pushes.
-fn others(asks: &[Ask], notes: &mut Vec<String>) -> Result<Vec<(Kind, Place)>, Refusal> {
+/// Permissions other than pushes.
+fn other_permissions(accesses: &[Access], notes: &mut Vec<String>) -> Result<Vec<(Permission, Place)>, PolicyError> {
     let mut others = Vec::new();
-    for ask in asks {
-        let scopes = if ask.console { terms::scopes(&ask.tags, &ask.exclude, notes)? } else { Vec::new() };
-        for place in places(ask) {
+    for access in accesses {
+        let needs_scopes = access.console || access.session_manager;
+        let scopes = if needs_scopes { terms::scopes(&access.tags, &access.exclude, notes)? } else { Vec::new() };
+        for place in places(access) {
             for scope in &scopes {
-                let kind = Kind {
-                    sid: "ReadHostKeys",
-                    action: "ec2:GetConsoleOutput",
-                    resource: "instance",
-                    condition: scope.clone(),
-                };
-                others.push((kind, place.clone()));
+                if access.console {
+                    let permission = Permission {
+                        sid: "ReadHostKeys",
+                        action: "ec2:GetConsoleOutput",
+                        resource: "instance",
+                        condition: scope.clone(),
+                    };
+                    others.push((permission, place.clone()));
+                }
+                if access.session_manager {
+                    others.push((routes::start_sessions(scope), place.clone()));
+                }
             }
-            if !ask.tunnel_ports.is_empty() {
-                // What the tags of instances say is not known of an endpoint; the push is what they guard.
-                let ports = ask.tunnel_ports.iter().map(u16::to_string).collect();
-                let condition = condition("NumericEquals", "ec2-instance-connect:remotePort", ports);
-                let kind = Kind {
-                    sid: "OpenTunnels",
-                    action: "ec2-instance-connect:OpenTunnel",
-                    resource: "instance-connect-endpoint",
-                    condition,
-                };
-                others.push((kind, place));
+            if let Some(seconds) = access.tunnel_duration {
+                others.push((routes::open_tunnels(seconds), place));
             }
         }
     }
@@ -254,38 +255,44 @@ fn and(mut one: Condition, other: Condition) -> Condition {
     one
 }
 
-/// How accounts and regions are written.
+/// How resources are written.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
-    /// Each account in each region is an ARN.
+    /// One ARN for each account and region.
     Spelled,
-    /// Accounts with the same regions share a condition on the region: no wider, and shorter.
+    /// One ARN for each account, and a condition on the region for accounts with the same regions: shorter and not wider.
     Factored,
 }
 
-fn render(grants: &[Grant], others: &[(Kind, Place)], origin: &Origin, form: Form) -> Policy {
-    let mut kinds: BTreeMap<Kind, BTreeSet<Place>> = BTreeMap::new();
+fn render(grants: &[Grant], others: &[(Permission, Place)], origin: &Origin, form: Form) -> Policy {
+    let mut permissions: BTreeMap<Permission, BTreeSet<Place>> = BTreeMap::new();
     let pushes = grants.iter().map(|grant| (push(grant), grant.place.clone()));
-    for (kind, place) in pushes.chain(others.iter().cloned()) {
-        kinds.entry(kind).or_default().insert(place);
+    for (permission, place) in pushes.chain(others.iter().cloned()) {
+        permissions.entry(permission).or_default().insert(place);
     }
-    let tunnels = kinds.keys().any(|kind| kind.resource == "instance-connect-endpoint");
+    let tunnels = permissions.keys().any(|permission| permission.resource == "instance-connect-endpoint");
+    let sessions = permissions.iter().filter(|(permission, _)| permission.action == routes::START_SESSION);
+    let partitions: BTreeSet<&str> = sessions.flat_map(|(_, places)| places).map(|place| place.partition).collect();
     let mut statements = Vec::new();
     for (suffix, from) in origin.conditions() {
         let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
-        for (kind, places) in &kinds {
-            for (resources, regions) in resources(kind.resource, places, form) {
-                let number = numbers.entry(kind.sid).and_modify(|number| *number += 1).or_insert(1);
+        for (permission, places) in &permissions {
+            for (resources, regions) in resources(permission.resource, places, form) {
+                let number = numbers.entry(permission.sid).and_modify(|number| *number += 1).or_insert(1);
                 let number = if *number == 1 { String::new() } else { number.to_string() };
-                let sid = format!("{}{number}{suffix}", kind.sid);
-                let condition = and(and(kind.condition.clone(), regions), from.clone());
-                statements.push(statement(sid, vec![kind.action], resources, condition));
+                let sid = format!("{}{number}{suffix}", permission.sid);
+                let condition = and(and(permission.condition.clone(), regions), from.clone());
+                statements.push(statement(sid, vec![permission.action], resources, condition));
             }
+        }
+        for (sid, actions, resources, condition) in routes::session_statements(&partitions) {
+            statements.push(statement(format!("{sid}{suffix}"), actions, resources, and(condition, from.clone())));
         }
         for (sid, actions) in [("FindInstances", &FIND[..]), ("Diagnose", &DIAGNOSE)] {
             let mut actions = actions.to_vec();
-            if tunnels && sid == "FindInstances" {
-                actions.push(DIAGNOSE[0]);
+            if sid == "FindInstances" {
+                actions.extend(tunnels.then_some(DIAGNOSE[0]));
+                actions.extend((!partitions.is_empty()).then_some(routes::CONNECTION_STATUS));
             }
             let everything = BTreeSet::from(["*".to_owned()]);
             statements.push(statement(format!("{sid}{suffix}"), actions, everything, from.clone()));
@@ -294,27 +301,28 @@ fn render(grants: &[Grant], others: &[(Kind, Place)], origin: &Origin, form: For
     Policy { version: "2012-10-17", statement: statements }
 }
 
-/// What sync and connections ask. Describe actions take no resource.
+/// Actions of sync and of connections. Describe actions have no resource-level permissions.
 const FIND: [&str; 3] = ["ec2:DescribeInstances", "ec2:DescribeImages", "ec2:DescribeRegions"];
-/// What doctor asks in addition; everything else works without.
+/// Additional actions of doctor, which no other command needs.
 const DIAGNOSE: [&str; 2] = ["ec2:DescribeInstanceConnectEndpoints", "ec2:DescribeSecurityGroups"];
 
-fn push(grant: &Grant) -> Kind {
+fn push(grant: &Grant) -> Permission {
     let mut condition = and(grant.scope.clone(), condition("StringEquals", "ec2:osuser", grant.users.clone()));
     if grant.by_tag {
         let tag = terms::equals(TAG_USER, &grant.users);
         condition = and(condition, tag);
     }
-    Kind { sid: "PushKeys", action: "ec2-instance-connect:SendSSHPublicKey", resource: "instance", condition }
+    Permission { sid: "PushKeys", action: "ec2-instance-connect:SendSSHPublicKey", resource: "instance", condition }
 }
 
 fn statement(sid: String, action: Vec<&'static str>, resource: BTreeSet<String>, condition: Condition) -> Statement {
     Statement { sid, effect: "Allow", action, resource, condition }
 }
 
-/// The resources of one statement or several, each with the condition that belongs to it.
-fn resources(kind: &str, places: &BTreeSet<Place>, form: Form) -> Vec<(BTreeSet<String>, Condition)> {
-    let arn = |place: &Place, region: &str| format!("arn:{}:ec2:{region}:{}:{kind}/*", place.partition, place.account);
+/// The resources of one or more statements, each with its condition on the region.
+fn resources(permission: &str, places: &BTreeSet<Place>, form: Form) -> Vec<(BTreeSet<String>, Condition)> {
+    let arn =
+        |place: &Place, region: &str| format!("arn:{}:ec2:{region}:{}:{permission}/*", place.partition, place.account);
     let spelled = places
         .iter()
         .flat_map(|place| match &place.regions {
@@ -335,29 +343,29 @@ fn resources(kind: &str, places: &BTreeSet<Place>, form: Form) -> Vec<(BTreeSet<
     by_regions.into_iter().map(of_set).collect()
 }
 
-type Widen = fn(&mut [Grant], &mut [(Kind, Place)]);
+type Widen = fn(&mut [Grant], &mut [(Permission, Place)]);
 
-/// What makes a policy shorter at the price of allowing more, the least of it first. Tag filters are never given up,
-/// nor that a user whom a tag names is bound to that tag.
-const WIDER: [(Widen, &str); 3] = [
-    (users_everywhere, "each OS user is allowed wherever the same tags are asked for"),
+/// Ways to make a policy shorter by allowing more, the smallest widening first. Tag filters always remain, and so does the
+/// tag condition of a user from a tag.
+const WIDENINGS: [(Widen, &str); 3] = [
+    (users_everywhere, "each OS user is allowed in every account and region with the same tag filters"),
     (regions_everywhere, "each region is allowed in all accounts"),
     (any_account, "any account is allowed"),
 ];
 
-fn users_everywhere(grants: &mut [Grant], _: &mut [(Kind, Place)]) {
+fn users_everywhere(grants: &mut [Grant], _: &mut [(Permission, Place)]) {
     let mut users: BTreeMap<Scope, BTreeSet<String>> = BTreeMap::new();
-    // Else whoever may tag one instance could have root allowed on all of them.
-    let is_of_all = |grant: &&mut Grant| !grant.by_tag;
-    for grant in grants.iter_mut().filter(is_of_all) {
+    // A user from a tag stays restricted: otherwise a person who can tag one instance could get root on all of them.
+    let is_untagged = |grant: &&mut Grant| !grant.by_tag;
+    for grant in grants.iter_mut().filter(is_untagged) {
         users.entry(grant.scope.clone()).or_default().extend(grant.users.iter().cloned());
     }
-    for grant in grants.iter_mut().filter(is_of_all) {
+    for grant in grants.iter_mut().filter(is_untagged) {
         grant.users.clone_from(&users[&grant.scope]);
     }
 }
 
-fn regions_everywhere(grants: &mut [Grant], others: &mut [(Kind, Place)]) {
+fn regions_everywhere(grants: &mut [Grant], others: &mut [(Permission, Place)]) {
     let mut regions: BTreeMap<&'static str, Option<BTreeSet<String>>> = BTreeMap::new();
     for place in places_of(grants, others) {
         let known = regions.entry(place.partition).or_insert_with(|| Some(BTreeSet::new()));
@@ -368,7 +376,7 @@ fn regions_everywhere(grants: &mut [Grant], others: &mut [(Kind, Place)]) {
     }
 }
 
-fn any_account(grants: &mut [Grant], others: &mut [(Kind, Place)]) {
+fn any_account(grants: &mut [Grant], others: &mut [(Permission, Place)]) {
     for place in places_of(grants, others) {
         "*".clone_into(&mut place.account);
     }
@@ -376,7 +384,7 @@ fn any_account(grants: &mut [Grant], others: &mut [(Kind, Place)]) {
 
 fn places_of<'p>(
     grants: &'p mut [Grant],
-    others: &'p mut [(Kind, Place)],
+    others: &'p mut [(Permission, Place)],
 ) -> impl Iterator<Item = &'p mut Place> + use<'p> {
     grants.iter_mut().map(|grant| &mut grant.place).chain(others.iter_mut().map(|(_, place)| place))
 }

@@ -1,31 +1,32 @@
-//! Where requests to AWS may come from.
+//! Conditions on the network from which requests reach AWS.
 //!
-//! AWS sees a request over the internet with its public address (`aws:SourceIp`), and one through an interface endpoint
-//! with the endpoint (`aws:SourceVpce`) and the private address behind it (`aws:VpcSourceIp`), never with both kinds.
-//! Source: IAM User Guide, "AWS global condition context keys", which asks for `aws:VpcSourceIp` beside the endpoint only,
-//! since a private address alone is one of any VPC.
+//! A request over the internet has its public address in `aws:SourceIp`. A request through an interface endpoint has the
+//! endpoint in `aws:SourceVpce` and the private source address in `aws:VpcSourceIp`. No request has both. Source: IAM User
+//! Guide, "AWS global condition context keys": use `aws:VpcSourceIp` only together with `aws:SourceVpce`, because every VPC
+//! can have the same private addresses.
 
 use ::core::net::IpAddr;
 
 use super::{Condition, and, condition};
+use crate::address::is_private;
 
-/// Where requests may come from; empty: from anywhere.
+/// The networks and endpoints that requests may come from; empty: no restriction.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origin {
-    /// Networks as AWS sees them over the internet.
+    /// Public networks.
     public: Vec<String>,
-    /// Networks behind the interface endpoints.
+    /// Private networks behind the interface endpoints.
     private: Vec<String>,
     /// Interface endpoints.
     endpoints: Vec<String>,
 }
 
 impl Origin {
-    /// From networks and interface endpoints as they are typed.
+    /// Sorts networks (CIDR or address) into public and private ones.
     ///
     /// # Errors
     ///
-    /// The private network that could only be seen through an endpoint, where there is none.
+    /// The first private network if there is no endpoint: AWS would never see an address of it.
     pub fn new(networks: &[String], endpoints: &[String]) -> Result<Self, String> {
         let (private, public): (Vec<String>, Vec<String>) =
             networks.iter().cloned().partition(|network| address(network).is_some_and(is_private));
@@ -35,44 +36,44 @@ impl Origin {
         }
     }
 
-    /// The ways of a request, each with a word for the Sid and its condition. One statement cannot hold two: its
-    /// conditions would exclude each other.
+    /// One condition for each route of a request, with a suffix for the Sid. Each needs its own statement: no request
+    /// fulfils both conditions.
     pub(super) fn conditions(&self) -> Vec<(&'static str, Condition)> {
         let set = |texts: &[String]| texts.iter().cloned().collect();
-        let mut ways = Vec::new();
+        let mut routes = Vec::new();
         if !self.public.is_empty() {
-            ways.push(("FromNetwork", condition("IpAddress", "aws:SourceIp", set(&self.public))));
+            routes.push(("FromNetwork", condition("IpAddress", "aws:SourceIp", set(&self.public))));
         }
         if !self.endpoints.is_empty() {
             let mut through = condition("StringEquals", "aws:SourceVpce", set(&self.endpoints));
             if !self.private.is_empty() {
                 through = and(through, condition("IpAddress", "aws:VpcSourceIp", set(&self.private)));
             }
-            ways.push(("ThroughEndpoint", through));
+            routes.push(("ThroughEndpoint", through));
         }
-        if ways.is_empty() {
-            ways.push(("", Condition::new()));
+        if routes.is_empty() {
+            routes.push(("", Condition::new()));
         }
-        ways
+        routes
     }
 }
 
-/// Whether IAM takes it for a network: an address, or one with a prefix length.
+/// Whether the text is an IP address, or one with a prefix length, as IAM accepts it.
 #[must_use]
 pub fn is_network(text: &str) -> bool {
     let Some(address) = address(text) else { return false };
-    let most = if address.is_ipv4() { 32 } else { 128 };
+    let max = if address.is_ipv4() { 32 } else { 128 };
     match text.split_once('/') {
         None => true,
         Some((_, length)) => {
             length.len() <= 3
                 && length.bytes().all(|b| b.is_ascii_digit())
-                && length.parse().is_ok_and(|n: u32| n <= most)
+                && length.parse().is_ok_and(|n: u32| n <= max)
         }
     }
 }
 
-/// Whether it is the id of an interface endpoint.
+/// Whether the text is the id of an interface endpoint.
 #[must_use]
 pub fn is_endpoint(text: &str) -> bool {
     let digits = text.strip_prefix("vpce-").unwrap_or_default();
@@ -81,12 +82,4 @@ pub fn is_endpoint(text: &str) -> bool {
 
 fn address(network: &str) -> Option<IpAddr> {
     network.split('/').next()?.parse().ok()
-}
-
-/// RFC 1918, RFC 6598, RFC 4193.
-fn is_private(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(four) => four.is_private() || (four.octets()[0] == 100 && four.octets()[1] & 0xc0 == 64),
-        IpAddr::V6(six) => six.is_unique_local(),
-    }
 }

@@ -10,9 +10,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use crate::connection_options::ConnectionOptions;
 use crate::fleet::Host;
 use crate::ids::OsUser;
 use crate::pattern;
+use crate::source::HostKeys;
+use crate::text::{shell_word, single_quoted};
 
 pub mod guard;
 
@@ -87,6 +90,7 @@ pub struct OptionSet<'a> {
     region: &'a str,
     user: &'a str,
     port: u16,
+    connection: ConnectionOptions,
     options: &'a BTreeMap<String, String>,
 }
 
@@ -99,14 +103,19 @@ impl<'a> OptionSet<'a> {
             region: &host.region,
             user: host.user.as_str(),
             port: host.port,
+            connection: ConnectionOptions::of_host(host),
             options: &host.options,
         }
     }
 
-    /// The same wherever it is: the region is a flag of our proxy only, which no client looks at.
+    /// The same without flags of the proxy, which no client reads. The mode of host keys is also an option of ssh.
     #[must_use]
     pub fn anywhere(self) -> Self {
-        Self { region: "", ..self }
+        Self {
+            region: "",
+            connection: ConnectionOptions { host_keys: self.connection.host_keys, ..ConnectionOptions::default() },
+            ..self
+        }
     }
 }
 
@@ -235,7 +244,9 @@ fn host_blocks(hosts: &[Host], bare_names: &[String], settings: &Settings) -> St
             options(&mut out, set.options, settings);
             login(&mut out, set.user, set.port);
             let place = format!(" --region {} --source {}", word(set.region), word(set.source));
-            shared(&mut out, settings, set.user, &format!("{place} -- %k %h %p"));
+            let connection = flags(&set.connection.proxy_flags());
+            let target = format!("{place}{connection} -- %k %h %p");
+            shared_as(&mut out, settings, set.user, "%k", Some(&target), set.connection.host_keys);
         }
     }
     for line in name_lines(&bare_names.iter().map(String::as_str).collect::<Vec<_>>()) {
@@ -270,44 +281,63 @@ pub(super) fn options(out: &mut String, of_host: &BTreeMap<String, String>, sett
 }
 
 /// User, port and further options of an id.
-type Login<'a> = (&'a str, u16, &'a BTreeMap<String, String>);
+type Login<'a> = (&'a str, u16, &'a BTreeMap<String, String>, HostKeys);
 
 /// An instance is reachable as its id, indexed or not; only what differs from the fallback needs its own lines.
 fn id_blocks(out: &mut String, hosts: &[Host], settings: &Settings) {
     let (user, port) = &settings.fallback;
     let mut others: BTreeMap<Login<'_>, Vec<&str>> = BTreeMap::new();
-    let differs = |host: &&Host| (&host.user, host.port) != (user, *port) || !host.options.is_empty();
+    let checking = |host: &Host| strict_checking(host.host_keys);
+    let differs = |host: &&Host| {
+        (&host.user, host.port) != (user, *port) || !host.options.is_empty() || checking(host) != ACCEPT_NEW
+    };
     for host in hosts.iter().filter(differs) {
-        others.entry((host.user.as_str(), host.port, &host.options)).or_default().push(host.id.as_str());
+        let host_keys = if checking(host) == ACCEPT_NEW { HostKeys::AcceptNew } else { host.host_keys };
+        others.entry((host.user.as_str(), host.port, &host.options, host_keys)).or_default().push(host.id.as_str());
     }
-    for ((user, port, of_host), ids) in &others {
+    for ((user, port, of_host, host_keys), ids) in &others {
         for line in name_lines(ids) {
             let _ = writeln!(out, "Host {line}");
             for (keyword, value) in *of_host {
                 let _ = writeln!(out, "    {keyword} {value}");
             }
             login(out, user, *port);
+            if strict_checking(*host_keys) != ACCEPT_NEW {
+                let _ = writeln!(out, "    StrictHostKeyChecking {}", strict_checking(*host_keys));
+            }
         }
     }
     let _ = writeln!(out, "Host {}", id_patterns());
     options(out, &BTreeMap::new(), settings);
     login(out, user.as_str(), *port);
     // Without a ProxyCommand: a Host line cannot exclude a newline, so the one in `ids` is for exact ids.
-    shared_as(out, settings, user.as_str(), "%k", None);
+    shared_as(out, settings, user.as_str(), "%k", None, HostKeys::AcceptNew);
 }
 
 pub(super) fn login(out: &mut String, user: &str, port: u16) {
     let _ = write!(out, "    User {user}\n    Port {port}\n");
 }
 
-/// The options that hosts share. `target` ends what stands before the user in the ProxyCommand; a `--` is in it, since a
-/// user name is somebody else's word and must not be read as a flag of ours.
-fn shared(out: &mut String, settings: &Settings, user: &str, target: &str) {
-    shared_as(out, settings, user, "%k", Some(target));
+/// `StrictHostKeyChecking`: ssh may not accept an unknown key where the proxy does not.
+fn strict_checking(mode: HostKeys) -> &'static str {
+    match mode {
+        HostKeys::AcceptNew | HostKeys::Console => ACCEPT_NEW,
+        HostKeys::RequireConsole => "yes",
+    }
 }
 
-/// The same with `id` for what names the instance in paths: a token, or a literal.
-pub(super) fn shared_as(out: &mut String, settings: &Settings, user: &str, id: &str, target: Option<&str>) {
+const ACCEPT_NEW: &str = "accept-new";
+
+/// The options that hosts share. `id` names the instance in paths: a token, or a literal. `target` ends the part of the
+/// ProxyCommand before the user; it contains `--`, because a user name must not be read as a flag.
+pub(super) fn shared_as(
+    out: &mut String,
+    settings: &Settings,
+    user: &str,
+    id: &str,
+    target: Option<&str>,
+    mode: HostKeys,
+) {
     let Settings { folder, known_hosts, .. } = settings;
     let own = |name: &str| quoted(&percent_doubled(&format!("{folder}/{name}")));
     let key = quoted(&format!("{}/keys/{id}", percent_doubled(folder)));
@@ -327,8 +357,9 @@ pub(super) fn shared_as(out: &mut String, settings: &Settings, user: &str, id: &
     PreferredAuthentications publickey,keyboard-interactive
     UserKnownHostsFile {known}
     HashKnownHosts no
-    StrictHostKeyChecking accept-new
-"
+    StrictHostKeyChecking {}
+",
+        strict_checking(mode)
     );
     if let Some(persist) = &settings.control_persist {
         let _ = write!(out, "    ControlMaster auto\n    ControlPersist {persist}\n");
@@ -434,8 +465,12 @@ fn percent_doubled(text: &str) -> String {
 pub(super) fn word(text: &str) -> String {
     // Whatever comes here has been checked; what has not must not end our quoting.
     let text: String = text.chars().filter(|c| !c.is_control() && !"'\"\\".contains(*c)).collect();
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./:@+=,".contains(&b);
-    if !text.is_empty() && text.bytes().all(plain) { text } else { format!("'{}'", percent_doubled(&text)) }
+    if text.contains('%') { percent_doubled(&single_quoted(&text)) } else { shell_word(&text) }
+}
+
+/// Flags of the proxy, each with a space before it.
+pub(super) fn flags(flags: &[(&str, String)]) -> String {
+    flags.iter().fold(String::new(), |text, (flag, value)| text + " " + flag + " " + &word(value))
 }
 
 /// Refuses a word from the config that cannot be quoted into a ProxyCommand.

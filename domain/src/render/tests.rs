@@ -1,5 +1,6 @@
 use super::*;
 use crate::fleet::samples;
+use crate::source::{HostKeys, Route};
 
 fn host(alias: &str, id: &str, user: &str) -> Host {
     samples::host(Some(alias), id, user)
@@ -80,4 +81,28 @@ fn spaces_and_percents_are_quoted() {
     let text = files(&[host("a", "i-0abc12de", "ec2-user")], &[], &settings).hosts;
     assert!(text.contains("IdentityFile \"/home/a b/100%%/keys/%k\"\n"), "{text}");
     assert!(text.contains("ProxyCommand '/opt/my tools/50%%/ssh-eic' proxy"), "{text}");
+}
+
+#[test]
+fn options_of_a_connection_become_flags_where_they_are_not_the_default() {
+    let plain = host("a", "i-0abc12d0", "ec2-user");
+    let tunnel = Host {
+        route: Route::Endpoint,
+        max_tunnel_duration: 1800,
+        host_keys: HostKeys::RequireConsole,
+        ..host("b", "i-0abc12d1", "ec2-user")
+    };
+    let jump = Host { route: Route::Jump("ops@bastion".to_owned()), ..host("c", "i-0abc12d2", "ec2-user") };
+    let text = files(&[plain, tunnel, jump], &[], &settings()).hosts;
+    let flags = |name: &str| {
+        let block = text.split("Host ").find(|block| block.starts_with(&format!("{name}\n    User"))).expect("a block");
+        let command = block.lines().find_map(|line| line.strip_prefix("    ProxyCommand ")).expect("a command");
+        command
+            .strip_prefix("'/usr/local/bin/ssh-eic' proxy --region eu-west-1 --source prod ")
+            .expect("ours")
+            .to_owned()
+    };
+    assert_eq!(flags("a"), "-- %k %h %p '%r'");
+    assert_eq!(flags("b"), "--route endpoint --max-tunnel-duration 30m --host-keys require-console -- %k %h %p '%r'");
+    assert_eq!(flags("c"), "--route jump:ops@bastion -- %k %h %p '%r'");
 }

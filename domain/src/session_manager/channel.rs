@@ -27,6 +27,9 @@ const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_mins(5);
 const MOST_REJECTIONS: u32 = 2;
 /// Acknowledgements that wait to be sent.
 const MOST_ACKNOWLEDGEMENTS: usize = 1024;
+/// Acknowledgements that are repeated on a new connection. Those under way when a connection breaks are lost, and the
+/// agent would send each of these messages again, ten in a second, before it repairs any gap behind them.
+const MOST_REPEATED: usize = 512;
 /// `TerminateSession` as a flag (amazon-ssm-agent `messageContracts`).
 const FLAG_TERMINATE: [u8; 4] = 2_u32.to_be_bytes();
 /// SYN and FIN.
@@ -44,6 +47,8 @@ pub struct Channel {
     inbound: Inbound,
     outbound: Outbound,
     acknowledgements: VecDeque<(Uuid, i64)>,
+    /// The latest acknowledgements, for [`MOST_REPEATED`].
+    acknowledged: VecDeque<(Uuid, i64)>,
     events: VecDeque<Action>,
     is_paused: bool,
     input_ended: Option<Duration>,
@@ -68,6 +73,7 @@ impl Channel {
             inbound: Inbound::default(),
             outbound: Outbound::default(),
             acknowledgements: VecDeque::new(),
+            acknowledged: VecDeque::new(),
             events: VecDeque::new(),
             is_paused: false,
             input_ended: None,
@@ -86,9 +92,17 @@ impl Channel {
         self.link.connected(now);
         self.is_paused = false;
         self.outbound.restart(now);
+        self.repeat_acknowledgements();
         let open = content::open_data_channel(token, self.ids.next(), self.client_id);
         self.events.retain(|event| !matches!(event, Action::SendText(_)));
         self.events.push_back(Action::SendText(open));
+    }
+
+    fn repeat_acknowledgements(&mut self) {
+        let first = self.acknowledgements.front().copied();
+        let lost = self.acknowledged.iter().take_while(|one| Some(**one) != first);
+        let repeated: VecDeque<_> = lost.chain(&self.acknowledgements).copied().collect();
+        self.acknowledgements = repeated;
     }
 
     /// The websocket ended, with whatever code or error, or a dial or `ResumeSession` failed in a way that may pass.
@@ -153,7 +167,12 @@ impl Channel {
         let mut controls = Vec::new();
         let verdict = self.inbound.receive(message.sequence, message.payload_type, message.payload, &mut controls);
         if verdict == Verdict::Acknowledge {
-            self.acknowledgements.push_back((message.id, message.sequence));
+            let acknowledgement = (message.id, message.sequence);
+            self.acknowledgements.push_back(acknowledgement);
+            self.acknowledged.push_back(acknowledgement);
+            if self.acknowledged.len() > MOST_REPEATED {
+                self.acknowledged.pop_front();
+            }
         }
         if matches!(self.phase, Phase::Settling(_)) && !self.inbound.output().is_empty() {
             self.phase = Phase::Open;
@@ -241,7 +260,9 @@ impl Channel {
     /// Bytes of memory held for the peer and the user, roughly.
     #[must_use]
     pub fn held(&self) -> usize {
-        self.inbound.held() + self.outbound.held() + self.acknowledgements.len() * size_of::<(Uuid, i64)>()
+        self.inbound.held()
+            + self.outbound.held()
+            + (self.acknowledgements.len() + self.acknowledged.len()) * size_of::<(Uuid, i64)>()
     }
 
     /// What to do now; `None`: nothing until [`Channel::next_deadline`] or more input. Call it while the transport

@@ -1,132 +1,88 @@
-//! From nothing to an open session: connecting, pushing in parallel, and holding the handshake until both are done.
+//! From nothing to an open session: connecting over one or two routes, pushing in parallel, and holding the handshake
+//! until both are done.
 //!
-//! One loop over poll(2). Each side's clear-text packets pass at once; its NEWKEYS and what follows waits until the
-//! client is ready (its own NEWKEYS is here, so any host key prompt has been answered) and the key is on the instance
-//! within the push window. Until then every failure can still be told in-band, on a packet boundary, in place of the
-//! server's NEWKEYS.
+//! One loop over poll(2). Each candidate gets a replay of the client's first bytes; the first one with a complete version
+//! line is the server, and the others are closed. Each side's clear-text packets pass at once; its NEWKEYS and what
+//! follows waits until the client is ready (its own NEWKEYS has arrived, so any host key prompt has been answered) and
+//! the key has been pushed within the push window. Until then every failure can be reported in-band, on a packet
+//! boundary, in place of the server's NEWKEYS.
 //!
-//! Beside it: finding the instance (`reach`) and waiting (`waiting`). Not here: what a packet is (`domain::handshake`), talking to AWS (`connect::worker`), the bytes afterwards (`relay`).
+//! Parts: one route's connection (`candidate`), the address (`address`), the endpoint (`endpoint`), Session Manager
+//! (`session`), `auto` (`auto`), packets of the key exchange (`exchange`), the host key at an address (`probe`), poll(2)
+//! (`waiting`). Not here: what a packet is (`domain::handshake`), AWS (`connect::worker`), the bytes afterwards (`relay`, `stream_relay`).
 
-use std::io::{self, Read, Write};
-use std::net::{IpAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use rustix::event::PollFlags;
 use rustix::stdio::stdin;
 
-use crate::connect::dial::Attempt;
-use crate::connect::last_words::{Failed, Heard};
-use crate::connect::push::{self, Job};
+use crate::connect::disconnect::{ClientState, OpeningFailure};
+use crate::connect::host_key_check::HostKeyCheck;
+use crate::connect::push;
 use crate::connect::queue::Queue;
-use crate::connect::relay::{GONE, hung_up};
-use crate::connect::worker::{Answer, Program, Request, Waiting, Worker};
+use crate::connect::stream_relay::StreamSession;
+use crate::connect::worker::{Program, Request, Worker};
 use crate::domain::handshake::{Direction, Phase};
-use crate::domain::source::AddressKind;
-use crate::domain::ssh_words::{self, Refusal};
-use crate::error::{Error, Kind, Result, reason};
+use crate::domain::source::Route;
+use crate::error::{Error, Kind, Result};
+use crate::net::{State, Stream, Tcp};
 use crate::store::keys;
 use crate::store::paths::Paths;
 use crate::sys::clock;
-use crate::ui;
 
-mod reach;
+mod address;
+mod auto;
+mod candidate;
+mod endpoint;
+mod exchange;
+mod probe;
+mod pushing;
+mod session;
+mod target;
 mod waiting;
 
-/// After so long without an answer AWS is asked where the instance is.
-const ENQUIRE_AFTER: Duration = Duration::from_secs(1);
-/// The most that a push may take, its queue included; sshd hangs up after 120 s (LoginGraceTime).
-const PUSH_PATIENCE: Duration = Duration::from_secs(100);
-/// What the worker gets on top of a push's time to say that it was not enough.
+use candidate::{Candidate, Progress};
+use endpoint::TunnelState;
+use probe::Probe;
+use session::SessionState;
+pub use target::{Outcome, Session, Speculative, Target};
+
+/// After so long without a response AWS is asked for the instance.
+const QUERY_AFTER: Duration = Duration::from_secs(1);
+/// The most that a push may take, its queue included; sshd closes the connection after 120 s (LoginGraceTime).
+const PUSH_TIMEOUT: Duration = Duration::from_secs(100);
+/// Added to a push's time, for the worker to report that it was not enough.
 const WORKER_SLACK: Duration = Duration::from_secs(5);
 /// A lease is renewed this often while a prompt is open; a third of its length.
 const RENEW_LEASE: Duration = Duration::from_mins(1);
-/// Most that a client may send before the server speaks; it is sent again if the address changes.
-const LONGEST_EARLY: usize = 64 * 1024;
-/// The client is not read while so many bytes wait for the server.
-const LONGEST_QUEUE: usize = 64 * 1024;
+/// Most that a client may send before the server's version line.
+const LONGEST_CLIENT_START: usize = 64 * 1024;
 /// As OpenSSH between two of its `ConnectionAttempts`.
 const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(1);
 /// From the server's version line to the client's NEWKEYS, with the time at the host key prompt. sshd itself waits 120 s
 /// unless its LoginGraceTime is changed.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_mins(10);
 
-/// Where to, and with what.
-#[derive(Debug)]
-pub struct Target {
-    /// Address or name as ssh gave it; the instance's own id where ssh knows no better.
-    pub host: String,
-    /// The port.
-    pub port: u16,
-    /// Which address of the instance to use if AWS has to be asked.
-    pub address: AddressKind,
-    /// The push: instance, user, identity.
-    pub job: Job,
-    /// When the opening began.
-    pub start: Instant,
-    /// How long one attempt may take until the server's version line.
-    pub patience: Duration,
-    /// How long all attempts together may take: less than the time after which ssh gives up on us.
-    pub limit: Option<Duration>,
-    /// How often a connection that fails is begun: `ConnectionAttempts`.
-    pub attempts: u32,
-}
-
-impl Target {
-    /// What is left of the time until ssh gives up, or until our own timeouts are over.
-    #[must_use]
-    pub fn time_left(&self) -> Duration {
-        let limit = self.limit.unwrap_or_else(|| self.patience.saturating_mul(self.attempts));
-        limit.saturating_sub(self.start.elapsed())
-    }
-}
-
-/// What can be begun before everything is known, since it hardly ever turns out to be in vain.
-#[derive(Debug, Default)]
-pub struct Early {
-    /// A connection on its way to the address that ssh gave.
-    pub dialled: Option<Attempt>,
-    /// A process that gets ready to push.
-    pub worker: Option<Waiting>,
-}
-
-/// How the opening ended.
-#[derive(Debug)]
-pub enum Opened {
-    /// Everything that was held has been passed on.
-    Session {
-        /// The connection, non-blocking.
-        stream: TcpStream,
-        /// What the client gets first.
-        to_client: Queue,
-        /// What the server gets first.
-        to_server: Queue,
-        /// The instance had another address than the one that ssh was told.
-        moved: bool,
-    },
-    /// The client, or the server in the midst of the handshake, has gone: nothing to tell.
-    Gone,
-}
-
 enum Push {
     /// The key is on the instance; when its request was sent, in milliseconds since 1970.
-    Landed(u64),
+    Done(u64),
     Running {
         worker: Worker,
         since: Instant,
     },
 }
 
-enum Enquiry {
-    NotYet,
+/// The query of the instance at AWS.
+enum InstanceQuery {
+    NotStarted,
     Running(Worker),
-    Answered,
+    Done,
 }
 
-/// Why there is no connection at the moment.
+/// Why the address cannot be reached.
 #[derive(Debug)]
-struct Refused {
+struct AddressFailure {
     /// In words, the address included.
-    what: String,
+    message: String,
     /// Replaces the usual hint.
     hint: Option<&'static str>,
 }
@@ -138,191 +94,219 @@ struct Opening<'a> {
     paths: &'a Paths,
     program: &'a Program,
     client: Direction,
-    server: Direction,
-    early: Vec<u8>,
+    /// The client's bytes before the server's version line, for every candidate.
+    client_start: Vec<u8>,
+    client_closed: bool,
     to_client: Queue,
     to_server: Queue,
-    /// The far end of a direction that is held has gone: it is not waited for any more.
-    client_closed: bool,
-    server_closed: bool,
-    attempt: Option<Attempt>,
+    /// Candidates without a version line.
+    racing: Vec<Candidate>,
+    /// The candidate that delivered its version line first.
+    server: Option<Candidate>,
+    exchange: exchange::Exchange,
+    /// Reads the host key at the address before that is a candidate.
+    probe: Option<Probe>,
+    host_keys: Option<HostKeyCheck>,
+    /// Lines and packets of the server that wait for the console output.
+    unchecked: Vec<u8>,
     /// When the present attempt began, and how many have.
     attempt_start: Instant,
     attempts: u32,
-    /// When the next attempt begins, and where to.
-    retry: Option<(Instant, IpAddr)>,
-    /// When the server's version line came.
-    spoke: Option<Instant>,
+    /// When the next attempt begins, and to which host.
+    retry: Option<(Instant, String)>,
+    version_at: Option<Instant>,
     resolving: Option<Worker>,
-    /// Have answered, and are waited for when nobody waits for us any more.
-    done: Vec<Worker>,
+    /// Workers that have answered; their exit is waited for at the end.
+    finished: Vec<Worker>,
     push: Push,
-    enquiry: Enquiry,
-    /// Why the last attempt failed, to be told once AWS has nothing better.
-    refused: Option<Refused>,
+    query: InstanceQuery,
+    address_failure: Option<AddressFailure>,
+    /// The address has been tried, which `auto` may not do at all.
+    dialled: bool,
+    tunnel: TunnelState,
+    session: SessionState,
+    /// Its VPC has no usable endpoint.
+    lacks_endpoint: bool,
+    /// `auto` has no other route than the address, so that ssh judges its host key.
+    is_direct_only: bool,
+    /// When `auto` starts the instance-specific route.
+    tunnel_at: Option<Instant>,
+    /// Cached endpoints and credentials were refused once.
+    refreshed: bool,
+    /// Time in the queue for a tunnel, which does not count as connecting.
+    queued: Duration,
     moved: bool,
     renewed: Instant,
     /// A push was repeated because a prompt took long: once is enough, whatever the window.
     repeated: bool,
 }
 
-/// Opens the session, over a connection that is on its way already if it leads to where it should.
+/// Opens the session, over the speculative connection if that leads to the right address.
 ///
 /// # Errors
 ///
-/// [`Failed`], within the target's patience as long as the server has not spoken.
+/// [`OpeningFailure`], within the target's timeout until the server's version line.
 pub fn open(
     target: &Target,
-    early: Early,
+    speculative: Speculative,
     paths: &Paths,
     program: &Program,
-) -> std::result::Result<Opened, Box<Failed>> {
+) -> std::result::Result<Outcome, Box<OpeningFailure>> {
     let now = Instant::now();
     let mut opening = Opening {
         target,
         paths,
         program,
         client: Direction::new(),
-        server: Direction::new(),
-        early: Vec::new(),
+        client_start: Vec::new(),
+        client_closed: false,
         to_client: Queue::new(),
         to_server: Queue::new(),
-        client_closed: false,
-        server_closed: false,
-        attempt: None,
+        racing: Vec::new(),
+        server: None,
+        exchange: exchange::Exchange::default(),
+        probe: None,
+        host_keys: None,
+        unchecked: Vec::new(),
         attempt_start: target.start,
         attempts: 1,
         retry: None,
-        spoke: None,
+        version_at: None,
         resolving: None,
-        done: Vec::new(),
-        push: Push::Landed(0),
-        enquiry: Enquiry::NotYet,
-        refused: None,
+        finished: Vec::new(),
+        push: Push::Done(0),
+        query: InstanceQuery::NotStarted,
+        address_failure: None,
+        dialled: false,
+        tunnel: TunnelState::NotStarted,
+        session: SessionState::NotStarted,
+        lacks_endpoint: false,
+        is_direct_only: false,
+        tunnel_at: None,
+        refreshed: false,
+        queued: Duration::ZERO,
         moved: false,
         renewed: now,
         repeated: false,
     };
-    opening
-        .run(early)
-        .map_err(|error| Box::new(Failed { heard: opening.heard(), error, pending: opening.to_client.take() }))
+    opening.run(speculative).map_err(|error| {
+        Box::new(OpeningFailure { client: opening.client_state(), error, pending: opening.to_client.take() })
+    })
 }
 
 impl Opening<'_> {
-    fn run(&mut self, early: Early) -> Result<Opened> {
-        self.start_push(early.worker)?;
-        self.dial_host(early.dialled)?;
+    fn run(&mut self, speculative: Speculative) -> Result<Outcome> {
+        if let Some(setting) = &self.target.host_keys {
+            self.host_keys = Some(HostKeyCheck::start(self.paths, self.program, &self.target.job, setting)?);
+        }
+        self.start_push(speculative.worker)?;
+        self.start_route(speculative.connection)?;
         loop {
-            if let Some(opened) = self.step()? {
-                return Ok(opened);
+            if let Some(outcome) = self.step()? {
+                return Ok(outcome);
             }
             if self.ready()? {
-                return Ok(self.release());
+                return self.release();
             }
         }
     }
 
-    /// Leases the key, and starts the push unless it is on the instance already.
-    fn start_push(&mut self, ready: Option<Waiting>) -> Result<()> {
-        let job = &self.target.job;
-        let now = clock::now();
-        if let Some(stamp) = push::stamp(self.paths, &job.id, &job.user)
-            && stamp.is_fresh(&stamp.key, &job.user, now, job.window)
-        {
-            // In use from here on; one that has been removed is made anew, and is another key then.
-            let key = keys::lease(self.paths, &job.id, job.key_type, now)?;
-            if stamp.key == key.fingerprint {
-                self.push = Push::Landed(stamp.sent);
-                return Ok(());
-            }
+    fn start_route(&mut self, speculative: Option<Tcp>) -> Result<()> {
+        match &self.target.job.connection.route {
+            Route::Direct | Route::Jump(_) => self.dial_host(speculative),
+            Route::Endpoint => self.start_tunnel(),
+            Route::Ssm => self.start_session(),
+            Route::Auto => self.start_auto(),
         }
-        let patience = u64::try_from(PUSH_PATIENCE.as_millis()).unwrap_or(u64::MAX);
-        let ready = ready.map_or_else(|| self.program.prepare(), Ok)?;
-        let worker = ready.ask(&Request::Push(Box::new(job.clone()), patience))?;
-        self.push = Push::Running { worker, since: Instant::now() };
-        Ok(())
     }
 
     fn ask(&self, request: &Request) -> Result<Worker> {
         self.program.start(request)
     }
 
-    fn server_spoke(&self) -> bool {
-        self.server.phase() != Phase::Greeting
-    }
-
-    /// Waits for something to happen and deals with it. Some: it is over.
-    fn step(&mut self) -> Result<Option<Opened>> {
-        let Some(happened) = self.wait()? else { return Ok(None) };
-        if happened.reader_gone {
-            return Ok(Some(Opened::Gone));
+    /// Waits for an event and handles it. Some: the opening has ended.
+    fn step(&mut self) -> Result<Option<Outcome>> {
+        let Some(events) = self.wait()? else { return Ok(None) };
+        if events.reader_gone {
+            return Ok(Some(Outcome::Closed));
         }
-        if happened.push {
-            self.push_answers()?;
+        if events.push {
+            self.read_push()?;
         }
-        if happened.enquiry {
-            self.enquiry_answers()?;
+        if events.query {
+            self.read_query()?;
         }
-        if happened.resolving {
-            self.name_resolved()?;
+        if events.resolving {
+            self.read_addresses()?;
         }
-        if happened.client && self.client_writes()? {
-            return Ok(Some(Opened::Gone));
+        if events.tunnel {
+            self.read_tunnel()?;
         }
-        if !happened.socket.is_empty() && self.socket_ready(happened.socket)? {
-            return Ok(Some(Opened::Gone));
+        if events.console
+            && let Some(check) = &mut self.host_keys
+        {
+            self.finished.extend(check.read_worker());
         }
-        self.flush_to_server();
-        if self.to_client.flush_to_stdout().is_err() {
-            return Ok(Some(Opened::Gone));
+        if events.client && self.read_client()? {
+            return Ok(Some(Outcome::Closed));
         }
-        self.alarms()?;
+        self.advance_candidates()?;
+        self.relay_checked()?;
+        if self.relay_server()? {
+            return Ok(Some(Outcome::Closed));
+        }
+        self.check_timers()?;
         Ok(None)
     }
 
-    fn server_held(&self) -> bool {
-        matches!(self.server.phase(), Phase::NewKeys | Phase::Opaque)
+    fn server_phase(&self) -> Phase {
+        self.server.as_ref().map_or(Phase::Greeting, |server| server.server.phase())
     }
 
-    fn next_alarm(&self) -> Instant {
+    fn next_timer(&self) -> Instant {
         let mut next = self.renewed + RENEW_LEASE;
         if let Push::Running { since, .. } = self.push {
-            next = next.min(since + PUSH_PATIENCE + WORKER_SLACK);
+            next = next.min(since + PUSH_TIMEOUT + WORKER_SLACK);
         }
-        if let Some(spoke) = self.spoke {
-            if !self.client_ready() {
-                next = next.min(spoke + HANDSHAKE_TIMEOUT);
-            }
-        } else {
-            next = next.min(self.attempt_deadline());
-            if let Some((at, _)) = self.retry {
-                next = next.min(at);
-            }
-            if matches!(self.enquiry, Enquiry::NotYet) {
-                next = next.min(self.target.start + ENQUIRE_AFTER);
-            }
+        if let Some(timer) = self.host_keys.as_ref().and_then(HostKeyCheck::next_timer) {
+            next = next.min(timer);
+        }
+        let streams = self.racing.iter().chain(&self.server).map(|candidate| &candidate.stream);
+        let streams = streams.chain(self.probe.as_ref().map(|probe| &probe.stream)).filter_map(Stream::deadline);
+        next = streams.fold(next, Instant::min);
+        if let Some(version_at) = self.version_at {
+            return if self.client_ready() { next } else { next.min(version_at + HANDSHAKE_TIMEOUT) };
+        }
+        let timers = [self.attempt_deadline(), self.retry.as_ref().map(|(at, _)| *at), self.tunnel_at];
+        next = timers.into_iter().flatten().chain(self.tunnel.next_timer()).fold(next, Instant::min);
+        if matches!(self.query, InstanceQuery::NotStarted) {
+            next = next.min(self.target.start + QUERY_AFTER);
         }
         next
     }
 
-    fn alarms(&mut self) -> Result<()> {
+    fn check_timers(&mut self) -> Result<()> {
         if self.renewed.elapsed() >= RENEW_LEASE {
             self.renewed = Instant::now();
             keys::lease(self.paths, &self.target.job.id, self.target.job.key_type, clock::now())?;
         }
+        if let Some(check) = &mut self.host_keys {
+            check.check_timers();
+        }
         if let Push::Running { since, .. } = self.push
-            && since.elapsed() >= PUSH_PATIENCE + WORKER_SLACK
+            && since.elapsed() >= PUSH_TIMEOUT + WORKER_SLACK
         {
             return Err(push::too_late(&self.target.job));
         }
-        if let Some(spoke) = self.spoke {
-            return if spoke.elapsed() >= HANDSHAKE_TIMEOUT && !self.client_ready() {
+        if let Some(version_at) = self.version_at {
+            return if version_at.elapsed() >= HANDSHAKE_TIMEOUT && !self.client_ready() {
                 Err(self.handshake_failed(format!("did not finish within {} min", HANDSHAKE_TIMEOUT.as_secs() / 60)))
             } else {
                 Ok(())
             };
         }
-        self.connection_alarms()
+        self.check_tunnel_timers()?;
+        self.check_connection_timers()
     }
 
     fn handshake_failed(&self, what: impl std::fmt::Display) -> Error {
@@ -330,26 +314,12 @@ impl Opening<'_> {
             .hint("try again; ssh -v shows how far it comes")
     }
 
-    fn push_answers(&mut self) -> Result<()> {
-        let Push::Running { worker, .. } = &mut self.push else { return Ok(()) };
-        let Some(answer) = worker.read() else { return Ok(()) };
-        let Answer::Pushed(sent) = answer? else {
-            return Err(Error::new(Kind::Bug, "the process that pushes answered something else"));
-        };
-        let taken = self.target.start.elapsed().as_millis();
-        ui::verbose(|| format!("the key is on {} after {taken} ms", self.target.job.label));
-        if let Push::Running { worker, .. } = std::mem::replace(&mut self.push, Push::Landed(sent)) {
-            self.done.push(worker);
-        }
-        Ok(())
-    }
-
-    /// Reads what the client says. True: it is gone.
-    fn client_writes(&mut self) -> Result<bool> {
+    /// Reads from the client. True: it has closed.
+    fn read_client(&mut self) -> Result<bool> {
         match self.client.phase() {
-            // ssh has hung up on a handshake that was waiting for the push.
+            // ssh has ended a handshake that was waiting for the push.
             Phase::NewKeys => return Ok(true),
-            // Whatever this is may say all it has to say and close: that is still to be passed on.
+            // Another protocol's client may send everything and close: that is still passed on.
             Phase::Opaque => {
                 self.client_closed = true;
                 return Ok(false);
@@ -364,133 +334,158 @@ impl Opening<'_> {
             Err(error) => return Err(Error::new(Kind::Bug, "cannot read from ssh").because(error)),
         };
         let pass = self.client.read(&block[..count]);
-        if !self.server_spoke() {
-            self.early.extend_from_slice(&pass);
+        self.exchange.read_client_bytes(&pass);
+        if let Some(check) = &mut self.host_keys {
+            check.client_units(&pass)?;
         }
-        if self.attempt.is_some() {
+        if self.server.is_some() {
             self.to_server.push(&pass);
+        } else {
+            self.client_start.extend_from_slice(&pass);
         }
         Ok(false)
     }
 
-    fn flush_to_server(&mut self) {
-        let Some(attempt) = self.attempt.as_mut().filter(|attempt| !attempt.connecting) else { return };
-        if self.to_server.flush(|bytes| attempt.stream.write(bytes)).is_err() {
-            // A broken connection shows on its reading side, with what the server has sent before.
-            self.to_server.clear();
+    /// Moves bytes on all connections; the first one with a version line becomes the server.
+    fn advance_candidates(&mut self) -> Result<()> {
+        let now = Instant::now();
+        if let Some(server) = &mut self.server {
+            server.send(&mut self.to_server);
+            server.stream.advance(now);
+            return Ok(());
+        }
+        self.advance_probe(now)?;
+        let mut at = 0;
+        while at < self.racing.len() {
+            let is_alone = self.racing.len() == 1 && !self.tunnel.is_pending();
+            match self.racing[at].advance(&self.client_start, is_alone, now) {
+                Progress::Pending => at += 1,
+                Progress::Version => return self.choose(at),
+                Progress::Closed(closed) => {
+                    let candidate = self.racing.remove(at);
+                    self.candidate_failed(candidate, &closed)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Relays what the server has sent. True: a side has closed, which ssh reports.
+    fn relay_server(&mut self) -> Result<bool> {
+        loop {
+            if self.to_client.flush_to_stdout().is_err() {
+                return Ok(true);
+            }
+            let Some(server) = &mut self.server else { return Ok(false) };
+            let is_held = matches!(server.server.phase(), Phase::NewKeys | Phase::Opaque);
+            let has_room = self.to_client.is_empty() && self.unchecked.is_empty();
+            if !has_room || is_held || server.stream.received().is_empty() {
+                break;
+            }
+            let pass = server.read();
+            self.pass_to_client(&pass)?;
+        }
+        let Some(server) = &self.server else { return Ok(false) };
+        let State::Closed(closed) = server.stream.state() else { return Ok(false) };
+        match server.server.phase() {
+            Phase::Opaque => Ok(false),
+            Phase::NewKeys | Phase::Packets | Phase::Greeting if !self.to_client.is_empty() => Ok(false),
+            _ => match server.lost(closed) {
+                Some(error) => Err(error),
+                None => Ok(true),
+            },
         }
     }
 
-    /// Goes on with the connection. True: the server went away after its version line, which ssh reports.
-    fn socket_ready(&mut self, ready: PollFlags) -> Result<bool> {
-        let is_held = self.server_held();
-        let Some(attempt) = &mut self.attempt else { return Ok(false) };
-        if attempt.connecting {
-            if let Err(error) = attempt.finish() {
-                self.attempt_failed(&reason(&error));
-            }
-            return Ok(false);
-        }
-        let has_closed = ready.intersects(GONE | hung_up());
-        match self.server.phase() {
-            _ if is_held && !has_closed => return Ok(false),
-            // The server has given up on a handshake that somebody's prompt, or the push, held up.
-            Phase::NewKeys => return Ok(true),
-            Phase::Opaque => {
-                self.server_closed = true;
-                return Ok(false);
-            }
-            Phase::Greeting | Phase::Packets => {}
-        }
-        if !self.to_client.is_empty() {
-            return Ok(false);
-        }
-        let mut block = [0; 16 * 1024];
-        match attempt.stream.read(&mut block) {
-            Ok(0) if self.server_spoke() => Ok(true),
-            Ok(0) => {
-                self.closed_by_server();
-                Ok(false)
-            }
-            Ok(count) => self.server_writes(&block[..count]).map(|()| false),
-            Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => Ok(false),
-            Err(_) if self.server_spoke() => Ok(true),
-            Err(error) => {
-                self.attempt_failed(&reason(&error));
-                Ok(false)
-            }
-        }
-    }
-
-    fn server_writes(&mut self, bytes: &[u8]) -> Result<()> {
-        let pass = self.server.read(bytes);
-        if self.server_spoke() {
-            self.early = Vec::new();
-            self.spoke.get_or_insert_with(Instant::now);
-        }
-        self.to_client.push(&pass);
-        if self.server.phase() == Phase::NewKeys && !self.server.key_exchange_seen() {
+    /// Every whole packet of the server's key exchange passes here before the client gets it.
+    fn pass_to_client(&mut self, bytes: &[u8]) -> Result<()> {
+        self.unchecked.extend_from_slice(bytes);
+        self.relay_checked()?;
+        let Some(server) = &self.server else { return Ok(()) };
+        if server.server.phase() == Phase::NewKeys && !server.server.key_exchange_seen() {
             // Held until the client is ready, which it never would be without the server's reply.
             return Err(self.handshake_failed("failed: the server sent NEWKEYS before the key exchange"));
         }
         Ok(())
     }
 
-    /// The server closed the connection before its version line.
-    fn closed_by_server(&mut self) {
-        let Some(attempt) = self.attempt.take() else { return };
-        let place = format!("{} port {}", attempt.address.ip(), attempt.address.port());
-        let line = self.server.text_before_version();
-        self.refused = Some(if line.is_empty() {
-            let what = format!("{place} closed the connection before it sent a version");
-            Refused { what, hint: Some(ssh_words::CLOSED_AT_ONCE) }
-        } else {
-            let what = format!("{place} refused the connection: {line:?}");
-            Refused { what, hint: Refusal::of(&line).map(Refusal::hint) }
-        });
+    /// Relays what the server has sent, once its console output has been read, up to a host key that is refused.
+    fn relay_checked(&mut self) -> Result<()> {
+        if self.unchecked.is_empty() || self.host_keys.as_ref().is_some_and(HostKeyCheck::is_reading) {
+            return Ok(());
+        }
+        let units = std::mem::take(&mut self.unchecked);
+        self.check_host_key(&units)?;
+        let (accepted, decided) = match &mut self.host_keys {
+            Some(check) => check.server_units(&units),
+            None => (units.len(), Ok(())),
+        };
+        self.to_client.push(&units[..accepted]);
+        decided
     }
 
-    /// The client has answered every prompt, or speaks something that we do not read.
-    fn client_ready(&self) -> bool {
-        matches!(self.client.phase(), Phase::NewKeys | Phase::Opaque) || self.server.phase() == Phase::Opaque
-    }
-
-    /// Whether everything may pass: the client is ready, and the push has landed and still counts. If a prompt took
-    /// longer than the push window, the key is pushed once more.
-    fn ready(&mut self) -> Result<bool> {
-        let connected = self.attempt.as_ref().is_some_and(|attempt| !attempt.connecting);
-        let Push::Landed(sent) = self.push else { return Ok(false) };
-        if !connected || !self.client_ready() {
+    /// Whether the host key has been accepted, without which NEWKEYS is not relayed.
+    fn host_key_accepted(&self) -> Result<bool> {
+        let Some(check) = &self.host_keys else { return Ok(true) };
+        if check.is_reading() {
             return Ok(false);
         }
-        // By what the worker said and not by the record on disk: a disk that takes none must not push for ever.
-        let window = self.target.job.window;
-        if self.repeated || clock::now().checked_sub(sent).is_some_and(|age| age < window) {
-            return Ok(true);
+        match (self.client.phase(), self.server_phase()) {
+            (Phase::Opaque, _) | (_, Phase::Opaque) => Err(check.not_ssh()),
+            (_, Phase::NewKeys) => check.finish().map(|()| true),
+            (_, Phase::Greeting | Phase::Packets) => Ok(false),
         }
-        self.repeated = true;
-        ui::verbose(|| format!("the key on {} has grown old meanwhile: pushing it again", self.target.job.label));
-        self.start_push(None)?;
-        Ok(matches!(self.push, Push::Landed(_)))
     }
 
-    fn release(&mut self) -> Opened {
-        let Some(attempt) = self.attempt.take() else { return Opened::Gone };
-        self.to_client.push(&self.server.release());
+    /// Makes a candidate the server and closes the others.
+    fn choose(&mut self, at: usize) -> Result<()> {
+        let mut candidate = self.racing.swap_remove(at);
+        self.racing.clear();
+        self.probe = None;
+        self.tunnel = TunnelState::NotStarted;
+        self.version_at = Some(Instant::now());
+        self.to_server = Queue::with(candidate.not_replayed(&self.client_start).to_vec());
+        self.client_start = Vec::new();
+        self.remember_route(&candidate);
+        let greeting = candidate.take_greeting();
+        self.server = Some(candidate);
+        self.pass_to_client(&greeting)
+    }
+
+    /// The client has answered every prompt, or speaks a protocol that is not read.
+    fn client_ready(&self) -> bool {
+        matches!(self.client.phase(), Phase::NewKeys | Phase::Opaque) || self.server_phase() == Phase::Opaque
+    }
+
+    fn release(&mut self) -> Result<Outcome> {
+        let Some(mut server) = self.server.take() else { return Ok(Outcome::Closed) };
+        self.to_client.push(&server.server.release());
         self.to_server.push(&self.client.release());
-        Opened::Session {
-            stream: attempt.stream,
-            to_client: std::mem::take(&mut self.to_client),
-            to_server: std::mem::take(&mut self.to_server),
-            moved: self.moved,
-        }
+        let mut to_client = std::mem::take(&mut self.to_client);
+        let mut to_server = std::mem::take(&mut self.to_server);
+        let session = match server.stream {
+            Stream::Tcp(tcp) => {
+                let failed = |error| Error::new(Kind::Bug, "cannot prepare the connection").because(error);
+                let (stream, outgoing, incoming) = tcp.into_blocking().map_err(failed)?;
+                stream.set_nonblocking(true).map_err(failed)?;
+                to_client.push(&incoming);
+                Session::Tcp(stream, Queue::with([outgoing, to_server.take()].concat()))
+            }
+            stream => Session::Stream(Box::new(StreamSession { stream, via: server.via, to_server })),
+        };
+        Ok(Outcome::Session { session, to_client, moved: self.moved })
     }
 
-    fn heard(&self) -> Heard {
-        match self.server.phase() {
-            Phase::Packets | Phase::NewKeys => Heard::Packets { ready: self.client_ready() },
-            Phase::Opaque if self.server.version_passed() => Heard::Opaque,
-            Phase::Greeting | Phase::Opaque => Heard::Nothing,
+    fn client_state(&self) -> ClientState {
+        let Some(server) = &self.server else { return ClientState::NoVersion };
+        // The version line may still wait for the console output.
+        if self.host_keys.as_ref().is_some_and(|check| !check.version_relayed()) {
+            return ClientState::NoVersion;
+        }
+        match server.server.phase() {
+            Phase::Packets | Phase::NewKeys => ClientState::Packets { ready: self.client_ready() },
+            Phase::Opaque if server.server.version_passed() => ClientState::Opaque,
+            Phase::Greeting | Phase::Opaque => ClientState::NoVersion,
         }
     }
 }

@@ -1,94 +1,86 @@
-//! Waiting on everything that an opening has under way: the client, the connection, and the workers.
-
-use std::os::fd::AsFd;
+//! Waiting for everything that an opening has under way: the client, the connections, and the workers.
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::stdio::{stdin, stdout};
 
-use super::{Enquiry, LONGEST_EARLY, LONGEST_QUEUE, Opening, Push};
-use crate::connect::relay::{self, GONE, hung_up};
+use super::{InstanceQuery, LONGEST_CLIENT_START, Opening, Push};
+use crate::connect::host_key_check::HostKeyCheck;
+use crate::connect::relay::{self, GONE};
+use crate::connect::worker::Worker;
 use crate::domain::handshake::Phase;
 use crate::error::{Error, Kind, Result};
 
-/// What poll(2) had to say.
+/// Descriptors that are ready. Connections are advanced in any case.
 #[expect(clippy::struct_excessive_bools, reason = "one for each descriptor, all independent")]
-pub(super) struct Happened {
+pub(super) struct Events {
     pub(super) reader_gone: bool,
     pub(super) client: bool,
-    pub(super) socket: PollFlags,
     pub(super) push: bool,
-    pub(super) enquiry: bool,
+    pub(super) query: bool,
     pub(super) resolving: bool,
+    pub(super) tunnel: bool,
+    pub(super) console: bool,
 }
 
 impl Opening<'_> {
-    /// Waits on everything that is under way. None: interrupted by a signal.
-    pub(super) fn wait(&self) -> Result<Option<Happened>> {
-        let when = |condition: bool, flags: PollFlags| if condition { flags } else { PollFlags::empty() };
-        let mut fds = Vec::with_capacity(6);
-        let mut add = |fd| {
-            fds.push(fd);
+    /// Waits for everything that is under way. None: interrupted by a signal.
+    pub(super) fn wait(&self) -> Result<Option<Events>> {
+        let mut fds = Vec::with_capacity(8);
+        let output = if self.to_client.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
+        // Without events poll(2) still reports a reader that has closed.
+        fds.push(PollFd::from_borrowed_fd(stdout(), output));
+        let on_client = self.client_events().map(|events| {
+            fds.push(PollFd::from_borrowed_fd(stdin(), events));
             fds.len() - 1
+        });
+        let push = match &self.push {
+            Push::Running { worker, .. } => Some(worker),
+            Push::Done(_) => None,
         };
-        // Without events poll(2) still reports a reader that has gone.
-        let on_stdout = add(PollFd::from_borrowed_fd(stdout(), when(!self.to_client.is_empty(), PollFlags::OUT)));
-        let on_client = self.client_events().map(|events| add(PollFd::from_borrowed_fd(stdin(), events)));
-        let on_socket = match (&self.attempt, self.socket_events()) {
-            (Some(attempt), Some(events)) => Some(add(PollFd::from_borrowed_fd(attempt.stream.as_fd(), events))),
+        let query = match &self.query {
+            InstanceQuery::Running(worker) => Some(worker),
             _ => None,
         };
-        let on_push = match &self.push {
-            Push::Running { worker, .. } => Some(add(PollFd::from_borrowed_fd(worker.fd(), PollFlags::IN))),
-            Push::Landed(_) => None,
-        };
-        let on_enquiry = match &self.enquiry {
-            Enquiry::Running(worker) => Some(add(PollFd::from_borrowed_fd(worker.fd(), PollFlags::IN))),
-            _ => None,
-        };
-        let on_resolving =
-            self.resolving.as_ref().map(|worker| add(PollFd::from_borrowed_fd(worker.fd(), PollFlags::IN)));
-        match poll(&mut fds, Some(&relay::until(self.next_alarm()))) {
+        let console = self.host_keys.as_ref().and_then(HostKeyCheck::worker);
+        let workers = [push, query, self.resolving.as_ref(), self.tunnel.worker(), console];
+        let on_workers = workers.map(|worker: Option<&Worker>| {
+            worker.map(|worker| {
+                fds.push(PollFd::from_borrowed_fd(worker.fd(), PollFlags::IN));
+                fds.len() - 1
+            })
+        });
+        for candidate in self.racing.iter().chain(&self.server) {
+            candidate.stream.watch(&mut fds);
+        }
+        if let Some(probe) = &self.probe {
+            probe.stream.watch(&mut fds);
+        }
+        match poll(&mut fds, Some(&relay::until(self.next_timer()))) {
             Err(rustix::io::Errno::INTR) => return Ok(None),
             Err(error) => return Err(Error::new(Kind::Bug, "cannot wait for the connection").because(error)),
             Ok(_) => {}
         }
-        let happened = |at: Option<usize>| at.is_some_and(|at| !fds[at].revents().is_empty());
-        Ok(Some(Happened {
-            reader_gone: fds[on_stdout].revents().intersects(GONE),
-            client: happened(on_client),
-            socket: on_socket.map_or(PollFlags::empty(), |at| fds[at].revents()),
-            push: happened(on_push),
-            enquiry: happened(on_enquiry),
-            resolving: happened(on_resolving),
+        let is_ready = |at: Option<usize>| at.is_some_and(|at| !fds[at].revents().is_empty());
+        let [push, query, resolving, tunnel, console] = on_workers.map(is_ready);
+        Ok(Some(Events {
+            reader_gone: fds[0].revents().intersects(GONE),
+            client: is_ready(on_client),
+            push,
+            query,
+            resolving,
+            tunnel,
+            console,
         }))
     }
 
-    /// What to wait for on stdin; none: it is left out, since a hang-up is reported again and again, whatever is asked
-    /// for.
+    /// Events of stdin; none: it is left out, since poll(2) reports a closed writer without end.
     fn client_events(&self) -> Option<PollFlags> {
         match self.client.phase() {
             _ if self.client_closed => None,
-            // A held direction is not read; only its hang-up is waited for.
+            // A held direction is not read; only its end is waited for.
             Phase::NewKeys | Phase::Opaque => Some(PollFlags::empty()),
-            _ if self.early.len() >= LONGEST_EARLY || self.to_server.len() >= LONGEST_QUEUE => None,
+            _ if self.client_start.len() >= LONGEST_CLIENT_START || !self.to_server.is_empty() => None,
             Phase::Greeting | Phase::Packets => Some(PollFlags::IN),
         }
-    }
-
-    /// The same for the connection.
-    fn socket_events(&self) -> Option<PollFlags> {
-        let attempt = self.attempt.as_ref()?;
-        if attempt.connecting {
-            return Some(PollFlags::OUT);
-        }
-        let output = if self.to_server.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
-        if self.server_closed {
-            return None;
-        }
-        if self.server_held() {
-            return Some(output | hung_up());
-        }
-        let input = if self.to_client.is_empty() { PollFlags::IN } else { PollFlags::empty() };
-        Some(output | input).filter(|events| !events.is_empty())
     }
 }

@@ -142,6 +142,12 @@ impl Tunnel {
         self.wire.address()
     }
 
+    /// When the last frame of any kind was read, or when the tunnel opened.
+    #[must_use]
+    pub fn last_frame(&self) -> Instant {
+        self.heard
+    }
+
     /// Adds the descriptor, if there is something to wait for.
     pub fn watch<'a>(&'a self, fds: &mut Vec<PollFd<'a>>) {
         if !matches!(self.state, State::Closed(_)) {

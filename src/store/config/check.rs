@@ -8,9 +8,10 @@ use super::raw::{Raw, RawHost, RawSource, RawSsh, Value};
 use super::table::{Located, Options};
 use crate::domain::alias::Template;
 use crate::domain::config::{Config, HostRule, Layout, PushMode};
+use crate::domain::connection_options::{LONGEST_TUNNEL, parse_tunnel_duration};
 use crate::domain::identity::Role;
 use crate::domain::ids::{OsUser, is_account, is_region};
-use crate::domain::source::{Accounts, AddressKind, Duplicates, HostKeys, Regions, Route, Source, Who};
+use crate::domain::source::{Accounts, AddressKind, Duplicates, HostKeys, LISTED_STATES, Regions, Route, Source, Who};
 use crate::domain::{duration, keywords, render};
 use crate::error::Result;
 
@@ -35,12 +36,9 @@ const RESERVED: [(&str, &str); 16] = [
     ("canonicalizehostname", "set it in your own ssh config"),
 ];
 
-/// Instance states that a source can list.
-const STATES: [&str; 5] = ["pending", "running", "stopping", "stopped", "shutting-down"];
-
 pub(super) fn config(raw: Raw) -> Result<Config> {
     let written = if raw.source.is_empty() { vec![RawSource::default()] } else { raw.source };
-    let host_keys = host_keys(raw.ssh.host_keys.clone())?.unwrap_or_default();
+    let host_keys = raw.ssh.host_keys.as_ref().map(|mode| mode.value).unwrap_or_default();
     let mut sources: Vec<Source> = Vec::new();
     for one in written {
         let place = one.name.as_ref().or(one.profile.as_ref()).map(|name| name.place.clone()).or(one.place.clone());
@@ -151,7 +149,7 @@ fn rule(raw: RawHost) -> Result<HostRule> {
         user: raw.user.as_ref().map(user).transpose()?,
         port: raw.port.map(|port| port.value),
         route: raw.route.as_ref().map(route).transpose()?,
-        host_keys: host_keys(raw.host_keys)?,
+        host_keys: raw.host_keys.map(|mode| mode.value),
         options: plain(raw.options),
     })
 }
@@ -163,23 +161,7 @@ fn user(name: &Located<String>) -> Result<OsUser> {
 }
 
 fn route(text: &Located<String>) -> Result<Route> {
-    let route = Route::parse(&text.value).map_err(|reason| text.place.error(format!("route: {reason}")))?;
-    if route == Route::Direct {
-        return Ok(route);
-    }
-    Err(text
-        .place
-        .error(format!("route = {:?} is not supported by this version", text.value))
-        .hint("leave it out for now"))
-}
-
-fn host_keys(mode: Value<HostKeys>) -> Result<Option<HostKeys>> {
-    match mode {
-        Some(Located { value, place }) if value != HostKeys::AcceptNew => {
-            Err(place.error("this value of host_keys is not supported by this version").hint("leave it out for now"))
-        }
-        mode => Ok(mode.map(|mode| mode.value)),
-    }
+    Route::parse(&text.value).map_err(|reason| text.place.error(format!("route: {reason}")))
 }
 
 fn source(raw: RawSource, default_host_keys: HostKeys) -> Result<Source> {
@@ -216,21 +198,20 @@ fn source(raw: RawSource, default_host_keys: HostKeys) -> Result<Source> {
         return Err(place.error("role_arn must be an ARN: arn:aws:iam::111122223333:role/NAME"));
     }
     if let Some(Located { value, place }) = &raw.states
-        && let Some(state) = value.iter().find(|state| !STATES.contains(&state.as_str()))
+        && let Some(state) = value.iter().find(|state| !LISTED_STATES.contains(&state.as_str()))
     {
-        return Err(place.error(format!("states: {state:?} is not an instance state; one of {}", STATES.join(", "))));
+        return Err(
+            place.error(format!("states: {state:?} is not an instance state; one of {}", LISTED_STATES.join(", ")))
+        );
     }
     if let (None, Some(other)) = (&raw.role_arn, raw.external_id.as_ref().or(raw.role_session_name.as_ref())) {
         return Err(other.place.error("external_id and role_session_name need a role_arn"));
     }
     let max_tunnel_duration = match raw.max_tunnel_duration.clone() {
-        None => 3600,
-        Some(Located { value, place }) => duration::seconds(&value)
-            .and_then(|seconds| u16::try_from(seconds).ok())
-            .filter(|seconds| (1..=3600).contains(seconds))
-            .ok_or_else(|| {
-                place.error("max_tunnel_duration must be between 1s and 1h: max_tunnel_duration = \"1h\"")
-            })?,
+        None => LONGEST_TUNNEL,
+        Some(Located { value, place }) => parse_tunnel_duration(&value).ok_or_else(|| {
+            place.error("max_tunnel_duration must be between 1s and 1h: max_tunnel_duration = \"1h\"")
+        })?,
     };
     Ok(Source {
         of: name.clone(),
@@ -253,7 +234,7 @@ fn source(raw: RawSource, default_host_keys: HostKeys) -> Result<Source> {
         address: raw.address.map_or(AddressKind::Private, |address| address.value),
         route: raw.route.as_ref().map(route).transpose()?.unwrap_or(Route::Direct),
         max_tunnel_duration,
-        host_keys: host_keys(raw.host_keys.clone())?.unwrap_or(default_host_keys),
+        host_keys: raw.host_keys.map_or(default_host_keys, |mode| mode.value),
         duplicates: raw.duplicates.map_or(Duplicates::List, |duplicates| duplicates.value),
         key_type,
     })

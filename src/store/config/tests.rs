@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::*;
-use crate::domain::source::{Accounts, Regions, Who};
+use crate::domain::source::{Accounts, HostKeys, Regions, Route, Source, Who};
 
 fn parsed(text: &str) -> Config {
     parse(text, Path::new("config.toml")).expect(text)
@@ -103,7 +103,7 @@ fn errors_name_line_and_nearest_key() {
         ),
         (
             "[[source]]\nalias = \"x\"",
-            "config.toml:2: alias \"x\": it names no field such as {Name}, so all instances would have one alias",
+            "config.toml:2: alias \"x\": it has no field such as {Name}, so all instances would have the same alias",
         ),
         (
             "[[source]]\nname = \"a\"\n[[source]]\nname = \"a\"",
@@ -190,19 +190,16 @@ fn errors_name_line_and_nearest_key() {
 }
 
 #[test]
-fn what_is_not_built_yet_is_refused_and_not_ignored() {
-    for text in [
-        "[[source]]\nroute = \"endpoint\"",
-        "[[source]]\nroute = \"jump:bastion\"",
-        "[defaults]\nroute = \"auto\"",
-        "[[host]]\nmatch = \"x\"\nroute = \"endpoint\"",
-        "[ssh]\nhost_keys = \"console\"",
-        "[[source]]\nhost_keys = \"console\"",
-        "[[host]]\nmatch = \"x\"\nhost_keys = \"console\"",
-    ] {
-        assert!(refusal(text).contains("not supported by this version"), "{text}");
-    }
-    parsed("[ssh]\nhost_keys = \"accept-new\"\n[[source]]\nroute = \"direct\"");
+fn routes_and_host_key_modes_of_sources_and_hosts() {
+    let text = "[defaults]\nroute = \"auto\"\nmax_tunnel_duration = \"30m\"\n[ssh]\nhost_keys = \"console\"\n\
+        [[source]]\nname = \"a\"\n[[source]]\nname = \"b\"\nroute = \"jump:ops@bastion\"\nhost_keys = \"accept-new\"\n\
+        [[host]]\nmatch = \"x\"\nroute = \"ssm\"\nhost_keys = \"require-console\"";
+    let config = parsed(text);
+    let of = |source: &Source| (source.route.clone(), source.max_tunnel_duration, source.host_keys);
+    assert_eq!(of(&config.sources[0]), (Route::Auto, 1800, HostKeys::Console));
+    assert_eq!(of(&config.sources[1]), (Route::Jump("ops@bastion".to_owned()), 1800, HostKeys::AcceptNew));
+    let rule = &config.hosts[0];
+    assert_eq!((rule.route.clone(), rule.host_keys), (Some(Route::Ssm), Some(HostKeys::RequireConsole)));
 }
 
 #[test]

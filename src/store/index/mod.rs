@@ -52,19 +52,19 @@ pub struct Header {
     /// When the last sync was, whether it saw everything or not.
     #[serde(default)]
     pub tried: u64,
+    /// The sources that the last sync could not query, in full or in part.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<String>,
     /// Names have moved that nobody has read of.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub untold: bool,
-    /// The sources that failed at the last sync.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub failed: Vec<String>,
 }
 
 impl Header {
     /// The header of an index written at `synced`.
     #[must_use]
     pub fn new(synced: u64, push: PushMode, refresh: Option<u64>, made_from: String) -> Self {
-        Self { version: VERSION, synced, push, refresh, made_from, tried: synced, untold: false, failed: Vec::new() }
+        Self { version: VERSION, synced, push, refresh, made_from, tried: synced, failed: Vec::new(), untold: false }
     }
 }
 
@@ -98,6 +98,17 @@ impl Index {
         let Some(line) = line_at(&file, 0, length).map_err(fail)? else { return Ok(None) };
         let header = serde_json::from_slice::<Header>(&line).ok().filter(|header| header.version == VERSION);
         Ok(header.map(|header| Self { file, length, first_line: line.len() as u64 + 1, header }))
+    }
+
+    /// Opens the index for a command that cannot work without one.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::NoHost`] with [`Cause::NoIndex`] if there is none; else as [`Index::open`].
+    pub fn open_existing(path: &Path) -> Result<Self> {
+        Self::open(path)?.ok_or_else(|| {
+            Error::new(Kind::NoHost, "there is no index of instances yet").hint("ssh-eic sync").cause(Cause::NoIndex)
+        })
     }
 
     /// The host of that alias, second name or id.

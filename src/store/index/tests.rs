@@ -1,4 +1,5 @@
 use super::*;
+use crate::domain::connection_options::ConnectionOptions;
 use crate::domain::fleet::samples;
 use crate::domain::identity::Identity;
 use crate::domain::names::Past;
@@ -72,4 +73,12 @@ fn no_index_and_a_foreign_one_are_none() {
     assert!(Index::open(&path).unwrap().is_none());
     std::fs::write(&path, "").unwrap();
     assert!(Index::open(&path).unwrap().is_none());
+}
+
+#[test]
+fn a_host_of_the_previous_version_has_the_default_route_and_host_keys() {
+    let line = r#"{"alias":"web","id":"i-0abc12de","address":"10.0.3.7","port":22,"user":"ec2-user","source":"prod","region":"eu-west-1","account":"111122223333","state":"running","az":"eu-west-1a","vpc":"vpc-1","addresses":{"private":"10.0.3.7"},"tags":{"Name":"web"}}"#;
+    let host: Host = serde_json::from_str(line).unwrap();
+    assert_eq!(ConnectionOptions::of_host(&host), ConnectionOptions::default());
+    assert_eq!((host.subnet.as_str(), serde_json::to_string(&host).unwrap().as_str()), ("", line));
 }

@@ -1,6 +1,8 @@
 //! git over ssh, as people use it: nothing in its environment or config names an ssh.
 
-use crate::world::{World, can_have_namespaces};
+use sandbox::needs_namespaces;
+
+use crate::world::World;
 
 const PEOPLE: &str = "set -e; unset GIT_SSH GIT_SSH_COMMAND
     export GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b GIT_CONFIG_NOSYSTEM=1
@@ -10,11 +12,9 @@ fn git(world: &World, script: &str) -> String {
     world.sh(&format!("{PEOPLE}{script}")).ok().to_owned()
 }
 
+#[needs_namespaces]
 #[test]
 fn git_clones_pushes_and_fetches_by_alias_and_by_url() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = World::new();
     let script = "ssh prod-web-1 'git init -q --bare repo.git'
         git clone -q prod-web-1:repo.git work 2>/dev/null; cd work
@@ -27,11 +27,9 @@ fn git_clones_pushes_and_fetches_by_alias_and_by_url() {
     assert_eq!(world.pushes().len(), 1, "one for all of them");
 }
 
+#[needs_namespaces]
 #[test]
 fn submodules_on_another_instance_come_along_side_by_side() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = World::new();
     let script = "for name in one two; do
             git init -q $name && (cd $name && echo $name > file && git add file && git commit -q -m $name)

@@ -3,13 +3,15 @@
 mod completion;
 mod editor;
 mod git;
-mod python;
+pub(crate) mod python;
 mod streams;
 mod terminal;
 
 use std::fs;
 
-use crate::world::{World, can_have_namespaces};
+use sandbox::needs_namespaces;
+
+use crate::world::World;
 
 /// Whether a test has to do without something that tests/run installs: possible on a laptop, never under CI.
 fn is_skipped(there: bool, what: &str) -> bool {
@@ -27,11 +29,9 @@ fn starts(world: &World) -> Vec<String> {
     world.read("starts").lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
 }
 
+#[needs_namespaces]
 #[test]
 fn scp_sftp_and_rsync_carry_files_both_ways() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = World::new();
     let blob: Vec<u8> = (0..3_000_000_u32).flat_map(|n| (n.wrapping_mul(2_654_435_761) >> 13).to_le_bytes()).collect();
     fs::write(world.home().join("blob"), &blob).unwrap();
@@ -42,11 +42,9 @@ fn scp_sftp_and_rsync_carry_files_both_ways() {
     assert_eq!(world.pushes().len(), 1);
 }
 
+#[needs_namespaces]
 #[test]
 fn a_jump_through_one_instance_reaches_another() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = World::new();
     let output = world.ssh(&["-J", "prod-web-1", "prod-web-2", "echo $SSH_EIC_INSTANCE"]);
     assert_eq!(output.ok(), format!("{}\n", world.web2));
@@ -76,11 +74,9 @@ fn forwarding_and_a_reused_master_push_nothing_more() {
     world.nothing_lingers(std::time::Duration::from_secs(5));
 }
 
+#[needs_namespaces]
 #[test]
 fn two_instances_with_one_private_address_never_share_a_master() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = World::new();
     world.write(
         ".ssh/config",

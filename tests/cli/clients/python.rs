@@ -7,17 +7,15 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use sandbox::Switches;
-
 use super::{is_skipped, starts};
 use crate::match_hook::watched;
 use crate::world::{CommandOutput, World, can_have_namespaces, run};
 
-const PARAMIKO: &str = include_str!("with_paramiko.py");
-const ASYNCSSH: &str = include_str!("with_asyncssh.py");
+pub(crate) const PARAMIKO: &str = include_str!("with_paramiko.py");
+pub(crate) const ASYNCSSH: &str = include_str!("with_asyncssh.py");
 
 /// The Python that has the module: Debian's first, since its packages are what tests/run installs.
-fn python_with(module: &str) -> Option<&'static str> {
+pub(crate) fn python_with(module: &str) -> Option<&'static str> {
     let has = |python: &&str| {
         Command::new(python)
             .args(["-W", "ignore", "-c", &format!("import {module}")])
@@ -38,7 +36,7 @@ fn with_one_file() -> World {
     world
 }
 
-fn python(world: &World, python: &str, script: &str, args: &[&str]) -> CommandOutput {
+pub(crate) fn python(world: &World, python: &str, script: &str, args: &[&str]) -> CommandOutput {
     world.write("client.py", script);
     let mut command = world.sandbox.command(python);
     command.args(["-W", "ignore", "client.py"]).args(args);
@@ -106,8 +104,7 @@ fn asyncssh_is_told_why_no_login_came_about() {
 }
 
 fn deny(world: &World) {
-    let denied = vec!["SendSSHPublicKey".to_owned()];
-    world.sandbox.switches(Switches { deny: Some(denied), ..Switches::default() }).unwrap();
+    world.deny("SendSSHPublicKey");
 }
 
 #[test]

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use crate::world::{World, can_have_namespaces};
+use sandbox::needs_namespaces;
+
+use crate::world::World;
 
 /// A key of the user's own that an instance accepts, for a host that is none of ours to reach.
 fn own_key(world: &World, instance: &str) {
@@ -20,11 +22,9 @@ fn with_inner() -> World {
     world
 }
 
+#[needs_namespaces]
 #[test]
 fn an_editor_s_session_has_a_proxy_a_forward_and_the_agent() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = World::new();
     world.write(".ssh/config", &(world.read(".ssh/config") + "Host *\n    ForwardAgent yes\n"));
     // Visual Studio Code: `ssh -v -T -D PORT HOST bash`, and then the script on stdin; the forwards serve meanwhile.
@@ -44,11 +44,9 @@ fn an_editor_s_session_has_a_proxy_a_forward_and_the_agent() {
     world.nothing_lingers(Duration::from_secs(5));
 }
 
+#[needs_namespaces]
 #[test]
 fn an_agent_s_keys_are_not_offered_and_ours_does_not_go_into_it() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = World::new();
     world.write(".ssh/config", &(world.read(".ssh/config") + "Host *\n    AddKeysToAgent yes\n    ForwardAgent yes\n"));
     // Seven strangers ahead of ours would reach sshd's MaxAuthTries.
@@ -58,11 +56,9 @@ fn an_agent_s_keys_are_not_offered_and_ours_does_not_go_into_it() {
     assert_eq!(world.sh(script).ok().split_whitespace().collect::<Vec<_>>(), ["7", "mine", "7"]);
 }
 
+#[needs_namespaces]
 #[test]
 fn a_host_of_the_user_s_own_is_reached_through_an_instance() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = with_inner();
     assert_eq!(world.ssh(&["-J", "prod-web-1", "inner", "echo $SSH_EIC_INSTANCE"]).ok(), format!("{}\n", world.web2));
     let jump = world
@@ -74,11 +70,9 @@ fn a_host_of_the_user_s_own_is_reached_through_an_instance() {
     assert_eq!(pushed, [world.web1.as_str()], "once, for the one in between, and nothing for the one behind");
 }
 
+#[needs_namespaces]
 #[test]
 fn stdio_goes_through_an_instance() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = World::new();
     let output = world.sh("sleep 2 | ssh -W 10.0.3.8:22 prod-web-1 | head -c 8");
     assert_eq!(output.ok(), "SSH-2.0-", "{output}");

@@ -13,7 +13,7 @@ fn repeating(action: &str) -> Switches {
 #[test]
 fn a_continuation_token_that_repeats_ends_the_query() {
     let world = World::new();
-    world.sandbox.switches(repeating("DescribeInstances")).unwrap();
+    world.switch(repeating("DescribeInstances"));
     let output = world.eic(&["sync"]);
     output.says("ec2:DescribeInstances").says("the same page again");
     assert!(output.code != Some(0), "{output}");
@@ -29,7 +29,7 @@ fn a_continuation_token_of_identity_center_that_repeats_ends_the_query() {
             &world,
             "[[source]]\nname = \"corp\"\nsso_session = \"corp\"\nrole = \"SshUser\"\nregions = [\"eu-west-1\"]\n",
         );
-        world.sandbox.switches(repeating(action)).unwrap();
+        world.switch(repeating(action));
         world.eic(&["sync"]).says(&format!("sso:{action}")).says("the same page again");
         assert!(calls_of(&world, action).len() <= 3);
     }
@@ -39,10 +39,7 @@ fn a_continuation_token_of_identity_center_that_repeats_ends_the_query() {
 fn a_response_that_does_not_end_is_given_up() {
     for action in ["DescribeInstances", "SendSSHPublicKey"] {
         let world = World::new();
-        world
-            .sandbox
-            .switches(Switches { endless_body: Some(vec![action.to_owned()]), ..Switches::default() })
-            .unwrap();
+        world.switch(Switches { endless_body: Some(vec![action.to_owned()]), ..Switches::default() });
         let output =
             if action == "DescribeInstances" { world.eic(&["sync"]) } else { world.eic(&["push", "prod-web-1"]) };
         output.says(action).says("too large");
@@ -59,12 +56,12 @@ fn verbose_output_has_no_response_body() {
         Switches { fail: [(action.to_owned(), fail)].into(), ..Switches::default() }
     };
     let world = World::new();
-    world.sandbox.switches(fail("DescribeInstances")).unwrap();
+    world.switch(fail("DescribeInstances"));
     let output = world.eic(&["-vv", "sync"]);
     assert!(!output.stderr.contains("SdkBody") && !output.stderr.contains("<Response>"), "{output}");
     for (source, config) in [("[[source]]\nprofile = \"signed\"\n", SSO_PROFILE), (SESSION, "")] {
         let world = cold(source, config);
-        world.sandbox.switches(fail("GetRoleCredentials")).unwrap();
+        world.switch(fail("GetRoleCredentials"));
         let output = world.eic(&["-vv", "push", "prod-web-1"]);
         assert!(!output.stderr.contains("SdkBody") && !output.stderr.contains("__type"), "{output}");
     }

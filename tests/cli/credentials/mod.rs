@@ -228,7 +228,7 @@ fn ten_connections_at_once_fetch_credentials_once() {
     forget(&world);
     world.sandbox.clear_calls().unwrap();
     let latency_ms = [(FETCH.to_owned(), 300)].into();
-    world.sandbox.switches(Switches { latency_ms, ..Switches::default() }).unwrap();
+    world.switch(Switches { latency_ms, ..Switches::default() });
     let start = Instant::now();
     let names = world.eic(&["list", "--names"]).ok().to_owned();
     let children: Vec<_> = names.lines().map(|name| spawn(&mut world.ssh_command(&[name, "true"]))).collect();
@@ -268,9 +268,9 @@ fn credentials_that_cannot_be_renewed_serve_to_their_end() {
     world.ssh(&["prod-web-1", "true"]).ok();
     let first = signer(&world);
     end_in(&world, 240);
-    let fault = Fail { status: 503, code: "Unavailable".to_owned(), message: String::new(), times: None };
+    let fault = Fail::new(503, "Unavailable");
     let fail = [(FETCH.to_owned(), fault)].into();
-    world.sandbox.switches(Switches { fail, ..Switches::default() }).unwrap();
+    world.switch(Switches { fail, ..Switches::default() });
     world.ssh(&["prod-web-2", "true"]).ok();
     assert_eq!(signer(&world), first);
     end_in_past(&world);
@@ -291,7 +291,7 @@ fn credentials_that_aws_refuses_are_fetched_anew_at_once() {
     let world = signed();
     world.ssh(&["prod-web-1", "true"]).ok();
     let first = signer(&world);
-    world.sandbox.switches(Switches { expired: Some(vec![first.clone()]), ..Switches::default() }).unwrap();
+    world.expire(&first.clone());
     assert_eq!(calls(&world, "prod-web-2"), [PUSH, FETCH, PUSH]);
     assert_ne!(signer(&world), first);
 }
@@ -300,7 +300,7 @@ fn credentials_that_aws_refuses_are_fetched_anew_at_once() {
 fn keys_that_have_expired_below_a_role_are_told_as_that() {
     let world = cold(ROLE, "");
     let expired = Some(vec![world.access_key("prod")]);
-    world.sandbox.switches(Switches { expired, ..Switches::default() }).unwrap();
+    world.switch(Switches { expired, ..Switches::default() });
     let output = world.ssh(&["prod-web-1", "true"]);
     output.fails_with(255).says("profile \"prod\"").says("expired");
     assert!(!output.stderr.contains("Error {"), "the library's own words\n{output}");

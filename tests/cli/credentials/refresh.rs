@@ -42,7 +42,7 @@ fn ten_accounts(switches: Switches) -> World {
     forget(&world);
     token(&world, "old", -5);
     world.sandbox.clear_calls().unwrap();
-    world.sandbox.switches(switches).unwrap();
+    world.switch(switches);
     world
 }
 
@@ -155,9 +155,8 @@ fn a_refresh_that_is_interrupted_before_its_response_keeps_the_sign_in() {
 fn a_token_that_another_program_has_refreshed_meanwhile_is_used() {
     // The AWS CLI takes no lock of ours: its refresh can win, and ours is then refused.
     let world = ten_accounts(slow_refresh());
-    let fail = Fail { status: 400, code: "InvalidGrantException".into(), message: String::new(), times: None };
-    let fail = [("CreateToken".to_owned(), fail)].into();
-    world.sandbox.switches(Switches { fail, ..Switches::default() }).unwrap();
+    let fail = Fail::new(400, "InvalidGrantException");
+    world.fail("CreateToken", fail);
     let child = spawn(&mut world.ssh_command(&["host-0", "true"]));
     let start = Instant::now();
     wait_until("the request", || world.sandbox.has_arrived("CreateToken"));
@@ -168,14 +167,12 @@ fn a_token_that_another_program_has_refreshed_meanwhile_is_used() {
 #[test]
 fn a_refresh_that_is_refused_is_reported_as_a_session_that_has_expired() {
     let world = ten_accounts(Switches::default());
-    let fail = Fail { status: 400, code: "InvalidGrantException".into(), message: String::new(), times: None };
-    let fail = [("CreateToken".to_owned(), fail)].into();
-    world.sandbox.switches(Switches { fail, ..Switches::default() }).unwrap();
+    let fail = Fail::new(400, "InvalidGrantException");
+    world.fail("CreateToken", fail);
     let output = world.ssh(&["host-0", "true"]);
     output.fails_with(255).says("the SSO session \"corp\" has expired").says("aws sso login --sso-session corp");
-    let fail = Fail { status: 503, code: "Unavailable".into(), message: String::new(), times: None };
-    let fail = [("CreateToken".to_owned(), fail)].into();
-    world.sandbox.switches(Switches { fail, ..Switches::default() }).unwrap();
+    let fail = Fail::new(503, "Unavailable");
+    world.fail("CreateToken", fail);
     let output = world.ssh(&["host-1", "true"]);
     output.fails_with(255).says("Identity Center");
     assert!(!output.stderr.contains("aws sso login"), "{output}");

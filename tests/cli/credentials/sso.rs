@@ -71,7 +71,7 @@ fn a_role_on_top_that_is_refused_is_told_as_that() {
     let role = "role_arn = \"arn:aws:iam::111122223333:role/ssh\"\n";
     for (source, aws_config) in BOTH {
         let world = cold(&format!("{source}{role}"), aws_config);
-        world.sandbox.switches(Switches { deny: Some(vec!["AssumeRole".to_owned()]), ..Switches::default() }).unwrap();
+        world.deny("AssumeRole");
         let output = world.ssh(&["prod-web-1", "true"]);
         output.fails_with(255).says("cannot assume its role");
         assert!(!output.stderr.contains("expired") && !output.stderr.contains("aws sso login"), "{source}{output}");
@@ -85,7 +85,7 @@ fn a_portal_that_is_out_of_order_is_told_as_that() {
         for (status, code) in [(503, "ServiceUnavailable"), (429, "TooManyRequestsException")] {
             let fail = Fail { status, code: code.to_owned(), message: String::new(), times: None };
             let fail = [(FETCH.to_owned(), fail)].into();
-            world.sandbox.switches(Switches { fail, ..Switches::default() }).unwrap();
+            world.switch(Switches { fail, ..Switches::default() });
             let output = world.ssh(&["prod-web-1", "true"]);
             output.fails_with(255).says("ssh-eic: error: ");
             assert!(!output.stderr.contains("expired") && !output.stderr.contains("aws sso login"), "{source}{output}");

@@ -2,24 +2,21 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use sandbox::{ACCOUNT, Account, Change, Fail, Instance, SignIn, State, Switches, Throttle};
+use sandbox::{ACCOUNT, Account, Change, Fail, Instance, SignIn, State, Switches, needs_namespaces};
 
 use super::{doctor, doctor_in, world};
 use crate::sources::{append_aws_config, configure};
 use crate::world::World;
 
-fn deny(world: &World, action: &str) {
-    world.sandbox.switches(Switches { deny: Some(vec![action.to_owned()]), ..Switches::default() }).unwrap();
-}
-
 fn fail(world: &World, action: &str, status: u16, code: &str, message: &str) {
     let fail = Fail { status, code: code.to_owned(), message: message.to_owned(), times: None };
-    world.sandbox.switches(Switches { fail: [(action.to_owned(), fail)].into(), ..Switches::default() }).unwrap();
+    world.fail(action, fail);
 }
 
+#[needs_namespaces]
 #[test]
 fn credentials_that_are_not_there_are_named() {
-    let Some(world) = world() else { return };
+    let world = world();
     let (config, credentials) = (world.read(".aws/config"), world.read(".aws/credentials"));
     world.write(".aws/credentials", "");
     doctor(&world, &["prod-web-1"])
@@ -36,15 +33,16 @@ fn credentials_that_are_not_there_are_named() {
         .problem("aws-unreachable", &["AWS could not be reached", "HTTPS_PROXY"]);
 }
 
+#[needs_namespaces]
 #[test]
 fn credentials_that_aws_does_not_take_are_named() {
-    let Some(world) = world() else { return };
+    let world = world();
     let credentials = world.read(".aws/credentials");
-    world.sandbox.switches(Switches { expired: Some(vec![world.access_key("prod")]), ..Switches::default() }).unwrap();
+    world.expire(&world.access_key("prod"));
     doctor(&world, &["prod-web-1"])
         .problem("credentials-expired", &["profile \"prod\"", "have expired", "aws sso login"]);
     world.sandbox.reset_switches().unwrap();
-    world.sandbox.switches(Switches { clock_skew_s: Some(-1200), ..Switches::default() }).unwrap();
+    world.switch(Switches { clock_skew_s: Some(-1200), ..Switches::default() });
     doctor(&world, &["prod-web-1"]).problem("clock-off", &["20 min ahead of AWS's", "timedatectl"]);
     world.sandbox.reset_switches().unwrap();
     world.write(".aws/credentials", &credentials.replace(&world.access_key("prod"), "AKIAUNKNOWN00000TEST"));
@@ -55,9 +53,10 @@ fn credentials_that_aws_does_not_take_are_named() {
     doctor(&world, &[]).problem("wrong-account", &words);
 }
 
+#[needs_namespaces]
 #[test]
 fn a_role_that_cannot_be_assumed_is_named() {
-    let Some(world) = world() else { return };
+    let world = world();
     let role = "role_arn = arn:aws:iam::111122223333:role/ssh\nsource_profile = prod\n";
     append_aws_config(&world, &format!("[profile role]\nregion = eu-west-1\n{role}"));
     append_aws_config(&world, &format!("[profile mfa]\nregion = eu-west-1\n{role}mfa_serial = arn:aws:iam::1:mfa/a\n"));
@@ -65,7 +64,7 @@ fn a_role_that_cannot_be_assumed_is_named() {
     world.eic(&["sync"]).ok();
     let lasts = doctor(&world, &["prod-web-1", "--valid-for", "12h"]);
     lasts.all_ok();
-    deny(&world, "AssumeRole");
+    world.deny("AssumeRole");
     world.sh("rm -r .cache/ssh-eic/credentials").ok();
     doctor(&world, &["prod-web-1"]).problem("role-refused", &["cannot assume its role", "trust policy"]);
     configure(&world, "[[source]]\nprofile = \"mfa\"\n");
@@ -84,9 +83,10 @@ fn sign_in(world: &World, seconds: i64, refresh_token: &str) {
     world.sandbox.sign_in("corp", sign_in).unwrap();
 }
 
+#[needs_namespaces]
 #[test]
 fn a_session_that_ends_too_soon_is_named() {
-    let Some(world) = world() else { return };
+    let world = world();
     let session = "[sso-session corp]\nsso_start_url = https://example.awsapps.com/start\nsso_region = eu-west-1\n";
     append_aws_config(&world, session);
     sign_in(&world, 4 * 3600, "");
@@ -112,9 +112,10 @@ fn a_session_that_ends_too_soon_is_named() {
     doctor(&world, &[]).problem("sso-expired", &["aws sso login --sso-session corp"]);
 }
 
+#[needs_namespaces]
 #[test]
 fn long_lived_keys_last_and_those_of_the_environment_do_not_tell() {
-    let Some(world) = world() else { return };
+    let world = world();
     let found = doctor(&world, &["prod-web-1", "--valid-for", "100d"]);
     found.all_ok();
     assert!(found.human.stdout.contains("and does not expire"), "{}", found.human);
@@ -128,9 +129,10 @@ fn long_lived_keys_last_and_those_of_the_environment_do_not_tell() {
     doctor_in(&world, keys, &["--valid-for", "2h"]).healthy().note("lifetime-unknown", &["until an unknown time"]);
 }
 
+#[needs_namespaces]
 #[test]
 fn an_instance_that_is_gone_stopped_or_windows_is_named() {
-    let Some(world) = world() else { return };
+    let world = world();
     let state = |id: &str, state| world.sandbox.update(id, Change { state: Some(state), ..Change::default() }).unwrap();
     state(&world.web1, State::Stopped);
     let start = format!("aws ec2 start-instances --instance-ids {} --region eu-west-1 --profile prod", world.web1);
@@ -143,22 +145,24 @@ fn an_instance_that_is_gone_stopped_or_windows_is_named() {
     doctor(&world, &[&windows]).problem("instance-windows", &["is Windows", "aws ssm start-session"]);
 }
 
+#[needs_namespaces]
 #[test]
 fn what_may_not_be_asked_is_a_note_and_what_may_not_be_pushed_a_problem() {
-    let Some(world) = world() else { return };
-    deny(&world, "DescribeInstances");
+    let world = world();
+    world.deny("DescribeInstances");
     doctor(&world, &["prod-web-1"])
         .healthy()
         .note("describe-denied", &["AWS denies ec2:DescribeInstances", "allow ec2"]);
-    deny(&world, "SendSSHPublicKey@ec2-user");
+    world.deny("SendSSHPublicKey@ec2-user");
     world.sh("rm .ssh/eic/keys/*").ok();
     let words = ["AWS denies ec2-instance-connect:SendSSHPublicKey on prod-web-1", "ssh-eic policy"];
     doctor(&world, &["prod-web-1"]).problem("permission-denied", &words);
 }
 
+#[needs_namespaces]
 #[test]
 fn what_aws_answers_to_a_push_is_named() {
-    let Some(world) = world() else { return };
+    let world = world();
     fail(&world, "SendSSHPublicKey", 400, "InvalidArgsException", "bad\u{1b}[31muser");
     let found = doctor(&world, &["prod-web-1"]);
     found.problem("user-refused", &["refuses the OS user or the key", "user in config.toml"]);
@@ -169,25 +173,25 @@ fn what_aws_answers_to_a_push_is_named() {
     found.human.within(std::time::Duration::from_secs(40));
 }
 
+#[needs_namespaces]
 #[test]
 fn throttling_and_failures_of_aws_are_named() {
-    let Some(world) = world() else { return };
+    let world = world();
     fail(&world, "DescribeInstances", 503, "Unavailable", "");
     doctor(&world, &["prod-web-1"]).problem("aws-failed", &["AWS failed in eu-west-1 (503 Unavailable)", "try again"]);
     world.sandbox.reset_switches().unwrap();
-    let throttle = Throttle { times: 10_000, ..Throttle::default() };
-    let throttle = [("SendSSHPublicKey".to_owned(), throttle)].into();
-    world.sandbox.switches(Switches { throttle, ..Switches::default() }).unwrap();
+    world.throttle("SendSSHPublicKey", 10_000);
     let found = doctor(&world, &["prod-web-1"]);
     found.problem("throttled", &["AWS throttles requests", "push_rate"]);
     found.human.within(std::time::Duration::from_secs(45));
 }
 
+#[needs_namespaces]
 #[test]
 fn a_permission_that_was_revoked_since_the_last_push_is_named() {
-    let Some(world) = world() else { return };
+    let world = world();
     world.ssh(&["prod-web-1", "true"]).ok();
-    deny(&world, "SendSSHPublicKey");
+    world.deny("SendSSHPublicKey");
     doctor(&world, &["prod-web-1"])
         .problem("permission-denied", &["AWS denies ec2-instance-connect:SendSSHPublicKey", "ssh-eic policy"]);
 }

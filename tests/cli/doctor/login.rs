@@ -1,12 +1,13 @@
 //! Faults that only a login tells: almost all of them read `Permission denied (publickey)`.
 
-use sandbox::{Change, DEBIAN, Instance, UBUNTU};
+use sandbox::{Change, DEBIAN, Instance, UBUNTU, needs_namespaces};
 
 use super::{doctor, world};
 
+#[needs_namespaces]
 #[test]
 fn an_instance_that_does_not_take_the_key_is_told_apart_by_its_image() {
-    let Some(world) = world() else { return };
+    let world = world();
     world.sandbox.add(Instance::new("wrong").image(UBUNTU).user("nosuch")).unwrap();
     world.sandbox.add(Instance::new("bare").image(DEBIAN).without_instance_connect()).unwrap();
     world.sandbox.add(Instance::new("broken").without_instance_connect()).unwrap();
@@ -20,9 +21,10 @@ fn an_instance_that_does_not_take_the_key_is_told_apart_by_its_image() {
     world.ssh(&["bare", "true"]).fails_with(255).says("Permission denied (publickey");
 }
 
+#[needs_namespaces]
 #[test]
 fn a_host_key_that_has_changed_is_named_with_what_removes_it() {
-    let Some(world) = world() else { return };
+    let world = world();
     world.ssh(&["prod-web-1", "true"]).ok();
     world.sandbox.update(&world.web1, Change { new_host_key: true, ..Change::default() }).unwrap();
     let found = doctor(&world, &["prod-web-1"]);
@@ -34,9 +36,10 @@ fn a_host_key_that_has_changed_is_named_with_what_removes_it() {
     doctor(&world, &["prod-web-1"]).all_ok();
 }
 
+#[needs_namespaces]
 #[test]
 fn options_of_the_user_s_that_only_a_login_meets_are_named() {
-    let Some(world) = world() else { return };
+    let world = world();
     let good = world.read(".ssh/config");
     world.write(".ssh/config", &format!("StrictHostKeyChecking yes\n{good}"));
     let found = doctor(&world, &["prod-web-1"]);
@@ -51,9 +54,10 @@ fn options_of_the_user_s_that_only_a_login_meets_are_named() {
     found.problem("login-failed", &["no matching host key type found", "ssh -v prod-web-1"]);
 }
 
+#[needs_namespaces]
 #[test]
 fn a_user_without_a_shell_is_named() {
-    let Some(world) = world() else { return };
+    let world = world();
     world.add(Instance::new("shell-less").user("games"));
     doctor(&world, &["shell-less"]).problem("no-shell", &["games logs in", "exit code 1", "shell"]);
 }

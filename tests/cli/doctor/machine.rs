@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use sandbox::needs_namespaces;
+
 use super::{doctor, doctor_in, world};
 use crate::layouts::{INLINE, configure};
 use crate::world::{World, binary};
@@ -19,9 +21,10 @@ fn chmod(world: &World, path: &str, mode: u32) {
 
 const OWN_BIN: &str = "PATH=$HOME/bin:$PATH";
 
+#[needs_namespaces]
 #[test]
 fn a_client_that_is_absent_or_old_is_named() {
-    let Some(world) = world() else { return };
+    let world = world();
     let nowhere = format!("PATH={}", binary().parent().unwrap().display());
     doctor_in(&world, &nowhere, &["prod-web-1"]).problem("no-ssh", &["install the OpenSSH client"]);
     program(&world, "ssh", "echo 'OpenSSH_8.2p1 Ubuntu-4, OpenSSL' >&2");
@@ -31,9 +34,10 @@ fn a_client_that_is_absent_or_old_is_named() {
     doctor_in(&world, "SHELL=/bin/nosuch", &[]).problem("shell-unusable", &["/bin/nosuch", "set SHELL"]);
 }
 
+#[needs_namespaces]
 #[test]
 fn a_config_that_is_wrong_is_named() {
-    let Some(world) = world() else { return };
+    let world = world();
     let config = ".config/ssh-eic/config.toml";
     let good = world.read(config);
     world.write(config, "[[source]]\nprofil = \"x\"\n");
@@ -47,9 +51,10 @@ fn a_config_that_is_wrong_is_named() {
     doctor(&world, &[]).problem("file-trouble", &["config.toml: is a directory"]);
 }
 
+#[needs_namespaces]
 #[test]
 fn an_index_that_is_absent_damaged_or_old_is_named() {
-    let Some(world) = world() else { return };
+    let world = world();
     let index = ".local/state/ssh-eic/index";
     let good = world.read(index);
     let synced = good.split("\"synced\":").nth(1).unwrap().split(',').next().unwrap();
@@ -62,9 +67,10 @@ fn an_index_that_is_absent_damaged_or_old_is_named() {
     doctor(&world, &["prod-web-1"]).problem("no-index", &["no index", "ssh-eic sync"]);
 }
 
+#[needs_namespaces]
 #[test]
 fn a_program_that_has_gone_or_is_another_is_named() {
-    let Some(world) = world() else { return };
+    let world = world();
     world.sh(&format!("mkdir bin && cp {} bin/ssh-eic && bin/ssh-eic sync", binary().display())).ok();
     doctor(&world, &["prod-web-1"]).all_ok();
     program(
@@ -77,17 +83,19 @@ fn a_program_that_has_gone_or_is_another_is_named() {
     doctor(&world, &["prod-web-1"]).problem("program-gone", &["bin/ssh-eic", "ssh-eic sync"]);
 }
 
+#[needs_namespaces]
 #[test]
 fn a_home_that_ssh_does_not_look_into_is_named() {
-    let Some(world) = world() else { return };
+    let world = world();
     world.sh("mkdir other && cp -r .ssh .config .local .aws other/").ok();
     let found = doctor_in(&world, "HOME=$HOME/other", &["prod-web-1"]);
     found.problem("home-differs", &["/home/.ssh/config, by the user database", "ssh -F "]);
 }
 
+#[needs_namespaces]
 #[test]
 fn files_that_others_own_or_can_change_are_named() {
-    let Some(world) = world() else { return };
+    let world = world();
     for (path, mode) in [(".ssh/config", 0o600), (".ssh/eic/hosts", 0o600), (".ssh/eic/keys", 0o700)] {
         chmod(&world, path, mode | 0o020);
         doctor(&world, &["prod-web-1"]).problem("file-writable", &[path, "chmod go-w"]);
@@ -97,9 +105,10 @@ fn files_that_others_own_or_can_change_are_named() {
     doctor(&world, &["prod-web-1"]).problem("not-yours", &["belongs to user id", "without sudo"]);
 }
 
+#[needs_namespaces]
 #[test]
 fn an_include_that_is_absent_misplaced_or_changed_is_named() {
-    let Some(world) = world() else { return };
+    let world = world();
     let good = world.read(".ssh/config");
     let written = |text: &str| {
         world.write(".ssh/config", text);
@@ -118,9 +127,10 @@ fn an_include_that_is_absent_misplaced_or_changed_is_named() {
     written(&format!("\u{feff}{good}")).problem("ssh-config-broken", &["byte-order mark", "sed -i"]);
 }
 
+#[needs_namespaces]
 #[test]
 fn an_inline_block_that_is_changed_or_misplaced_is_named() {
-    let Some(world) = world() else { return };
+    let world = world();
     configure(&world, INLINE);
     world.eic(&["sync"]).ok();
     let good = world.read(".ssh/config");
@@ -131,9 +141,10 @@ fn an_inline_block_that_is_changed_or_misplaced_is_named() {
     doctor(&world, &["prod-web-1"]).problem("include-misplaced", &["config:2: "]);
 }
 
+#[needs_namespaces]
 #[test]
 fn generated_files_that_are_absent_or_changed_are_named() {
-    let Some(world) = world() else { return };
+    let world = world();
     world.write(".ssh/eic/hosts", &world.read(".ssh/eic/hosts").replacen("10.0.3.7", "10.0.3.70", 1));
     doctor(&world, &["prod-web-1"]).problem("generated-edited", &["not what the last sync wrote", "ssh-eic sync"]);
     world.eic(&["sync"]).ok();
@@ -142,9 +153,10 @@ fn generated_files_that_are_absent_or_changed_are_named() {
     doctor(&world, &["prod-web-1"]).problem("generated-missing", &["eic/guard is not there", "ssh-eic sync"]);
 }
 
+#[needs_namespaces]
 #[test]
 fn an_editor_that_reads_another_config_is_noted() {
-    let Some(world) = world() else { return };
+    let world = world();
     world.write(".config/Code/User/settings.json", "{ // mine\n  \"remote.SSH.configFile\": \"~/.ssh/vscode\",\n}\n");
     let found = doctor(&world, &["prod-web-1"]);
     found.healthy().note("editor-config", &["to ~/.ssh/vscode", "put this at the top of ~/.ssh/vscode: Include "]);

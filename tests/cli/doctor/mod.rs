@@ -8,16 +8,18 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use sandbox::{Instance, Switches};
+use sandbox::{Instance, needs_namespaces};
 use serde_json::Value;
 
-use crate::world::{CommandOutput, World, can_have_namespaces, finish, spawn};
+use crate::world::{CommandOutput, World, finish, spawn};
 
 mod aws;
+mod host_key;
 mod login;
 mod machine;
 mod network;
 mod options;
+mod routes;
 mod set_up;
 
 /// What the doctor says, as JSON and for people.
@@ -119,19 +121,20 @@ impl Diagnosis {
     }
 }
 
-/// A world after init, or none on a machine that cannot play it.
-fn world() -> Option<World> {
-    can_have_namespaces().then(World::new)
+fn world() -> World {
+    World::new()
 }
 
+#[needs_namespaces]
 #[test]
 fn where_nothing_is_wrong_every_check_is_ok() {
-    let Some(world) = world() else { return };
+    let world = world();
     let checked = doctor(&world, &["prod-web-1"]);
     checked.all_ok();
     let checks: Vec<&str> = checked.findings.iter().map(|finding| finding["check"].as_str().unwrap()).collect();
     assert_eq!(checks.first(), Some(&"client"));
-    assert_eq!(&checks[checks.len() - 6..], ["options", "credentials", "instance", "address", "push", "login"]);
+    let last = ["options", "credentials", "instance", "host-key", "address", "push", "login"];
+    assert_eq!(&checks[checks.len() - last.len()..], last);
     assert!(checked.findings.iter().all(|one| one["cause"].is_null() && one["fix"].is_null()), "{}", checked.json);
     assert_eq!(checked.human.stdout.lines().count(), checked.findings.len());
     assert!(checked.human.stdout.starts_with("ok       client      OpenSSH "), "{}", checked.human);
@@ -154,19 +157,20 @@ fn where_nothing_is_wrong_every_check_is_ok() {
     doctor(&world, &["prod-web-1"]).all_ok();
 }
 
+#[needs_namespaces]
 #[test]
 fn an_id_that_no_sync_has_seen_is_looked_for() {
-    let Some(world) = world() else { return };
+    let world = world();
     let id = world.sandbox.add(Instance::new("new").address("10.0.3.99")).unwrap();
     doctor(&world, &[&id]).all_ok();
     doctor(&world, &["i-0123456789abcdef0"]).problem("no-such-host", &["i-0123456789abcdef0"]);
 }
 
+#[needs_namespaces]
 #[test]
 fn of_two_faults_the_first_is_named_and_nothing_behind_it_is_guessed() {
-    let Some(world) = world() else { return };
-    let deny = Some(vec!["SendSSHPublicKey".to_owned()]);
-    world.sandbox.switches(Switches { deny, ..Switches::default() }).unwrap();
+    let world = world();
+    world.deny("SendSSHPublicKey");
     world.write(".ssh/config", "");
     let found = doctor(&world, &["prod-web-1"]);
     found.problem("include-missing", &["~/.ssh/config".trim_start_matches('~'), "ssh-eic sync"]);
@@ -180,9 +184,10 @@ fn of_two_faults_the_first_is_named_and_nothing_behind_it_is_guessed() {
     doctor(&world, &["prod-web-1"]).problem("permission-denied", &["ec2-instance-connect:SendSSHPublicKey"]);
 }
 
+#[needs_namespaces]
 #[test]
 fn quiet_says_problems_only() {
-    let Some(world) = world() else { return };
+    let world = world();
     let output = world.eic(&["doctor", "-q", "prod-web-1"]);
     assert_eq!((output.ok(), output.stderr.as_str()), ("", ""));
     world.write(".ssh/config", "");
@@ -193,19 +198,21 @@ fn quiet_says_problems_only() {
     assert!(output.stdout.lines().count() == 2 && output.stdout.starts_with(expected), "{output}");
 }
 
+#[needs_namespaces]
 #[test]
 fn what_looks_like_an_option_is_none() {
-    let Some(world) = world() else { return };
+    let world = world();
     world.eic(&["doctor", "-oProxyCommand=id"]).fails_with(2);
     let found = doctor(&world, &["--", "-oProxyCommand=id"]);
     found.problem("no-such-host", &["-oProxyCommand=id"]);
 }
 
+#[needs_namespaces]
 #[test]
 fn nothing_takes_longer_than_its_limit() {
-    let Some(world) = world() else { return };
+    let world = world();
     // Every answer takes longer than anybody waits.
-    world.sandbox.switches(Switches { latency_ms: [("*".to_owned(), 60_000)].into(), ..Switches::default() }).unwrap();
+    world.latency("*", Duration::from_mins(1));
     let found = doctor(&world, &["prod-web-1"]);
     found.problem("aws-unreachable", &["HTTPS_PROXY"]);
     found.human.within(Duration::from_secs(45));

@@ -1,6 +1,6 @@
 //! Faults between here and the instance.
 
-use sandbox::{Change, Endpoint, Instance, Network, Rule, SecurityGroup, Switches};
+use sandbox::{Change, Endpoint, Instance, Network, Rule, SecurityGroup, needs_namespaces};
 
 use super::{doctor, world};
 use crate::world::World;
@@ -15,9 +15,10 @@ fn behaves(world: &World, network: Network) {
     world.sandbox.update(&world.web1, Change { network: Some(network), ..Change::default() }).unwrap();
 }
 
+#[needs_namespaces]
 #[test]
 fn an_address_that_does_not_answer_is_named_with_what_may_stand_in_between() {
-    let Some(world) = world() else { return };
+    let world = world();
     impatient(&world);
     world.add(Instance::new("shut-off").address("10.0.7.9").network(Network::Blackhole).security_group("sg-0closed"));
     behaves(&world, Network::Blackhole);
@@ -29,7 +30,7 @@ fn an_address_that_does_not_answer_is_named_with_what_may_stand_in_between() {
     found.problem("address-silent", &[]);
     found.note(
         "endpoint-available",
-        &["eice-0aaaabbbbccccdddd", "--connection-type eice --region eu-west-1 --profile prod"],
+        &["eice-0aaaabbbbccccdddd in its VPC could carry the connection", "set route = \"endpoint\" or \"auto\""],
     );
     let rules =
         vec![Rule::tcp(443, "0.0.0.0/0"), Rule { protocol: "udp".into(), ports: Some((1, 99)), ..Rule::default() }];
@@ -38,8 +39,7 @@ fn an_address_that_does_not_answer_is_named_with_what_may_stand_in_between() {
     let closed =
         ["no inbound rule of sg-0closed allows port 22", "authorize-security-group-ingress --group-id sg-0closed"];
     doctor(&world, &["shut-off"]).problem("security-group", &closed);
-    let deny = Some(vec!["DescribeSecurityGroups".to_owned()]);
-    world.sandbox.switches(Switches { deny, ..Switches::default() }).unwrap();
+    world.deny("DescribeSecurityGroups");
     let found = doctor(&world, &["prod-web-1"]);
     found.problem("address-silent", &["10.0.3.7 port 22"]);
     found.note("security-group-unread", &["AWS denies ec2:DescribeSecurityGroups", "allow ec2:Describe"]);
@@ -47,9 +47,10 @@ fn an_address_that_does_not_answer_is_named_with_what_may_stand_in_between() {
     doctor(&world, &["prod-web-1"]).problem("address-silent", &["accepts the connection and says nothing for 2 s"]);
 }
 
+#[needs_namespaces]
 #[test]
 fn an_address_that_refuses_or_speaks_something_else_is_named() {
-    let Some(world) = world() else { return };
+    let world = world();
     impatient(&world);
     behaves(&world, Network::Refuse);
     doctor(&world, &["prod-web-1"]).problem("address-refused", &["10.0.3.7 port 22: ", "check that sshd runs"]);
@@ -74,9 +75,10 @@ fn an_address_that_refuses_or_speaks_something_else_is_named() {
     );
 }
 
+#[needs_namespaces]
 #[test]
 fn an_address_that_has_changed_is_a_problem_only_if_somebody_else_has_it() {
-    let Some(world) = world() else { return };
+    let world = world();
     let moved = |id: &str, to: &str| {
         world.sandbox.update(id, Change { address: Some(to.to_owned()), ..Change::default() }).unwrap();
     };
@@ -89,9 +91,10 @@ fn an_address_that_has_changed_is_a_problem_only_if_somebody_else_has_it() {
     found.problem("address-changed", &["somebody else answers at 10.0.3.8", "ssh-eic sync"]);
 }
 
+#[needs_namespaces]
 #[test]
 fn an_instance_without_such_an_address_is_named() {
-    let Some(world) = world() else { return };
+    let world = world();
     crate::sources::configure(&world, "[[source]]\nprofile = \"prod\"\naddress = \"public\"\n");
     world.eic(&["sync"]).ok();
     doctor(&world, &["prod-web-1"]).problem("no-address", &["has no public address", "set address in config.toml"]);

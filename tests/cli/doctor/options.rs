@@ -1,12 +1,13 @@
 //! Faults of the name, and of the options that ssh takes for it.
 
-use sandbox::Instance;
+use sandbox::{Instance, needs_namespaces};
 
 use super::{doctor, world};
 
+#[needs_namespaces]
 #[test]
 fn a_name_that_is_nobody_s_or_several_ones_is_named() {
-    let Some(world) = world() else { return };
+    let world = world();
     doctor(&world, &["prod-wep-1"])
         .problem("no-such-host", &["\"prod-wep-1\"", "did you mean prod-web-1?", "ssh-eic list"]);
     doctor(&world, &["\u{1b}[2Jx"]).problem("no-such-host", &["\\u{1b}[2Jx"]);
@@ -17,9 +18,10 @@ fn a_name_that_is_nobody_s_or_several_ones_is_named() {
     doctor(&world, &["twin"]).problem("name-shared", &["twin is the name of several instances", "name one of them"]);
 }
 
+#[needs_namespaces]
 #[test]
 fn an_address_of_several_instances_is_nobody_s() {
-    let Some(world) = world() else { return };
+    let world = world();
     world.add(Instance::new("double").address("10.0.3.8"));
     let found = doctor(&world, &["10.0.3.8"]);
     found.problem("name-shared", &["10.0.3.8 is the address of several instances", "prod-web-2", "double"]);
@@ -28,9 +30,10 @@ fn an_address_of_several_instances_is_nobody_s() {
     doctor(&world, &["10.0.3.7"]).all_ok();
 }
 
+#[needs_namespaces]
 #[test]
 fn a_name_that_config_leaves_out_is_named() {
-    let Some(world) = world() else { return };
+    let world = world();
     let config = world.read(".config/ssh-eic/config.toml").replacen("[ssh]\n", "[ssh]\nhosts = [\"*-2\"]\n", 1);
     world.write(".config/ssh-eic/config.toml", &config);
     world.eic(&["sync"]).ok();
@@ -39,9 +42,10 @@ fn a_name_that_config_leaves_out_is_named() {
     doctor(&world, &[&world.web1]).all_ok();
 }
 
+#[needs_namespaces]
 #[test]
 fn an_option_that_wins_over_ours_is_named_with_its_line() {
-    let Some(world) = world() else { return };
+    let world = world();
     let good = world.read(".ssh/config");
     world.write(".ssh/config", &format!("Include first\n{good}"));
     for (option, told) in [
@@ -66,9 +70,10 @@ fn an_option_that_wins_over_ours_is_named_with_its_line() {
         .note("option-shadowed", &["ssh takes IdentitiesOnly no (", "first line 2"]);
 }
 
+#[needs_namespaces]
 #[test]
 fn another_way_than_our_proxy_is_named_until_the_hook_pushes_for_it() {
-    let Some(world) = world() else { return };
+    let world = world();
     let good = world.read(".ssh/config");
     world.write(".ssh/first", "Host prod-*\n  ProxyJump prod-web-2.example\n");
     world.write(".ssh/config", &format!("Include first\n{good}"));
@@ -86,9 +91,10 @@ fn another_way_than_our_proxy_is_named_until_the_hook_pushes_for_it() {
     assert!(found.human.stdout.contains("ok       login "), "{}", found.human);
 }
 
+#[needs_namespaces]
 #[test]
 fn a_proxycommand_that_looks_like_ours_is_not_and_its_password_is_not_shown() {
-    let Some(world) = world() else { return };
+    let world = world();
     let good = world.read(".ssh/config");
     let other = format!("{} -x u:secret@proxy proxy 1080", crate::world::OTHER_PROXY);
     world.write(".ssh/first", &format!("Host prod-*\n  ProxyCommand {other}\n"));
@@ -108,9 +114,10 @@ fn a_proxycommand_that_looks_like_ours_is_not_and_its_password_is_not_shown() {
     }
 }
 
+#[needs_namespaces]
 #[test]
 fn options_that_leak_into_our_hosts_are_named() {
-    let Some(world) = world() else { return };
+    let world = world();
     let good = world.read(".ssh/config");
     world.write(".ssh/config", &format!("{good}Host *\n  RemoteCommand tmux new\n"));
     let found = doctor(&world, &["prod-web-1"]);

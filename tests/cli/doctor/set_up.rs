@@ -2,17 +2,15 @@
 
 use std::fs;
 
-use sandbox::{Fail, Switches};
+use sandbox::{Fail, Switches, needs_namespaces};
 
 use super::{command, doctor, doctor_in, world};
 use crate::sources::configure;
-use crate::world::{World, can_have_namespaces, run};
+use crate::world::{World, run};
 
+#[needs_namespaces]
 #[test]
 fn before_the_set_up_the_credentials_are_checked_and_init_is_the_fix() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = World::bare();
     let signed_in = run(command(&world, "AWS_PROFILE=prod", &[]));
     signed_in.fails_with(1);
@@ -33,17 +31,19 @@ fn before_the_set_up_the_credentials_are_checked_and_init_is_the_fix() {
     assert!(problems[1].starts_with("problem  credentials there are no AWS credentials in "), "{signed_out}");
 }
 
+#[needs_namespaces]
 #[test]
 fn a_config_file_that_is_named_and_absent_is_a_problem() {
-    let Some(world) = world() else { return };
+    let world = world();
     let found = doctor_in(&world, "SSH_EIC_CONFIG=$HOME/typo.toml", &[]);
     found.problem("config-missing", &["there is no config file ~/typo.toml", "correct the path"]);
     doctor(&world, &["--config", "typo.toml"]).problem("config-missing", &["typo.toml"]);
 }
 
+#[needs_namespaces]
 #[test]
 fn each_source_has_a_line_and_failures_of_the_last_sync_are_problems() {
-    let Some(world) = world() else { return };
+    let world = world();
     let source = |name: &str, profile: &str, more: &str| {
         format!("[[source]]\nname = \"{name}\"\nprofile = \"{profile}\"\nregions = [\"eu-west-1\"]\n{more}\n")
     };
@@ -76,9 +76,10 @@ fn each_source_has_a_line_and_failures_of_the_last_sync_are_problems() {
     doctor(&world, &[]).problem("source-failed", &["one: 2 hosts from an earlier sync", "ssh-eic sync"]);
 }
 
+#[needs_namespaces]
 #[test]
 fn no_hosts_and_no_names_are_problems() {
-    let Some(world) = world() else { return };
+    let world = world();
     let source = "[[source]]\nprofile = \"prod\"\nregions = [\"eu-west-1\"]\n";
     configure(&world, &format!("{source}alias = \"{{Naem}}\"\n"));
     world.eic(&["sync"]).ok();

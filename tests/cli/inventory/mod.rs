@@ -18,7 +18,7 @@ fn example() -> PathBuf {
 }
 
 /// Whether all of these commands are there; a test that needs them is skipped elsewhere, never under CI.
-fn has(world: &World, commands: &[&str]) -> bool {
+pub(crate) fn has(world: &World, commands: &[&str]) -> bool {
     let missing = commands.iter().find(|command| world.sh(&format!("command -v {command}")).code != Some(0));
     assert!(missing.is_none() || std::env::var_os("CI").is_none(), "{missing:?} is missing: tests/run installs it");
     missing.is_none()
@@ -37,7 +37,7 @@ fn world_for_ansible() -> Option<World> {
 }
 
 /// Runs a program of Ansible's with the example's settings.
-fn ansible(world: &World, program: &str, args: &[&str]) -> CommandOutput {
+pub(crate) fn ansible(world: &World, program: &str, args: &[&str]) -> CommandOutput {
     let mut command = world.sandbox.command(program);
     command
         .args(args)
@@ -118,7 +118,7 @@ fn hosts_that_are_off_are_there_on_demand() {
 #[test]
 fn what_it_cannot_do_it_says() {
     let world = World::new();
-    world.eic(&["inventory", "--host", "nobody"]).fails_with(4).says("no managed host is called \"nobody\"");
+    world.eic(&["inventory", "--host", "nobody"]).fails_with(4).says("there is no managed host \"nobody\"");
     world.eic(&["inventory"]).fails_with(2).says("--list");
     world.eic(&["inventory", "--list", "--host", "prod-web-1"]).fails_with(2);
     World::bare().eic(&["inventory", "--list"]).fails_with(4).says("hint: ssh-eic sync");

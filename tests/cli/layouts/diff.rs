@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use sandbox::{Instance, Switches};
+use sandbox::Instance;
 
 use super::snapshot::Snapshot;
 use super::{INLINE, configure};
@@ -126,7 +126,7 @@ fn a_diff_with_a_role_of_another_account_writes_nothing_either() {
 #[test]
 fn a_diff_that_cannot_see_a_source_says_so_and_shows_no_host_as_gone() {
     let world = World::new();
-    world.sandbox.switches(Switches { deny: Some(vec!["*".to_owned()]), ..Switches::default() }).unwrap();
+    world.deny("*");
     let output = diff(&world);
     output.fails_with(6).says("AWS denies");
     assert_eq!(output.stdout, "", "{output}");

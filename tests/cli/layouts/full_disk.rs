@@ -1,6 +1,6 @@
 //! A full disk: what could not be written is told with what to do, and the old files are whole.
 
-use sandbox::Change;
+use sandbox::{Change, needs_namespaces};
 
 use super::{INLINE, configure, option, resolved};
 use crate::world::{CommandOutput, World, can_have_namespaces};
@@ -100,11 +100,9 @@ fn a_full_disk_under_the_state_folder_is_told_and_nothing_is_lost() {
     survives(".local/state/ssh-eic", "");
 }
 
+#[needs_namespaces]
 #[test]
 fn remove_needs_no_room_but_for_the_user_s_own_file() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = with_small_disk(".ssh", "");
     fill(&world, ".ssh", 0);
     let before = contents(&world, ".ssh");
@@ -119,11 +117,9 @@ fn remove_needs_no_room_but_for_the_user_s_own_file() {
     assert_eq!(world.sh("cat ~/.ssh/config").ok(), "Host mine\n    HostName mine.example.com\n");
 }
 
+#[needs_namespaces]
 #[test]
 fn a_file_system_that_is_read_only_is_told_and_nothing_is_lost() {
-    if !can_have_namespaces() {
-        return;
-    }
     for folder in [".ssh", ".local/state/ssh-eic"] {
         let world = with_small_disk(folder, "");
         moved(&world, "10.0.30.1");

@@ -5,7 +5,7 @@ use std::process::Child;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use sandbox::{Change, Instance, Switches};
+use sandbox::{Change, Instance};
 
 use super::snapshot::Snapshot;
 use super::{INLINE, configure, option, resolved};
@@ -27,8 +27,7 @@ fn moved(world: &World, address: &str) {
 
 /// A sandbox that answers slowly enough for a kill before the answer, and how long a sync takes with it.
 fn slow(world: &World) -> Duration {
-    let latency_ms = [("DescribeInstances".to_owned(), 40)].into();
-    world.sandbox.switches(Switches { latency_ms, ..Switches::default() }).expect("a switch");
+    world.latency("DescribeInstances", Duration::from_millis(40));
     let mut times: Vec<Duration> = (0..3)
         .map(|n| {
             moved(world, &format!("10.0.29.{n}"));

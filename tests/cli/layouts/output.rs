@@ -194,13 +194,10 @@ fn a_role_of_another_account_needs_no_file_of_ours_either() {
     let world = World::bare();
     let id = world.sandbox.add(Instance::new("stage-web").account(STAGING_ACCOUNT).address("10.1.0.1")).unwrap();
     let role = format!("arn:aws:iam::{STAGING_ACCOUNT}:role/ssh");
-    world
-        .sandbox
-        .switches(sandbox::Switches {
-            external_ids: [(role.clone(), "corp 7".to_owned())].into(),
-            ..sandbox::Switches::default()
-        })
-        .unwrap();
+    world.switch(sandbox::Switches {
+        external_ids: [(role.clone(), "corp 7".to_owned())].into(),
+        ..sandbox::Switches::default()
+    });
     let source = format!("[[source]]\nprofile = \"prod\"\nrole_arn = \"{role}\"\nexternal_id = \"corp 7\"\n");
     world.write(".config/ssh-eic/config.toml", &source);
     written_with_cache(&world, ".cache");

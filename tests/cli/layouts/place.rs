@@ -4,9 +4,11 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 
+use sandbox::needs_namespaces;
+
 use super::snapshot::Snapshot;
 use super::{INLINE, configure, option, resolved};
-use crate::world::{World, can_have_namespaces};
+use crate::world::World;
 
 const MINE: &str = "Host mine\n    User me\n";
 const A_STRANGER: u32 = 12345;
@@ -270,11 +272,9 @@ fn a_config_that_others_may_write_is_refused_before_anything_is_written() {
     }
 }
 
+#[needs_namespaces]
 #[test]
 fn a_config_of_somebody_else_is_refused_before_anything_is_written() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = World::bare();
     configure(&world, "");
     world.write(".ssh/config", MINE);
@@ -287,11 +287,9 @@ fn a_config_of_somebody_else_is_refused_before_anything_is_written() {
     }
 }
 
+#[needs_namespaces]
 #[test]
 fn a_home_of_somebody_else_is_refused_before_anything_is_written() {
-    if !can_have_namespaces() {
-        return;
-    }
     for places in [&["other"][..], &["other/.ssh"], &["other", "other/.ssh", "other/.ssh/config"]] {
         let world = World::bare();
         world.write("other/.ssh/config", MINE);
@@ -307,11 +305,9 @@ fn a_home_of_somebody_else_is_refused_before_anything_is_written() {
     }
 }
 
+#[needs_namespaces]
 #[test]
 fn a_user_whose_config_is_root_s_is_told_the_line_to_ask_for() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = World::bare();
     // A managed machine: the config is an administrator's, the folder around it the user's own.
     let script = "set -e; cp -a ~ /run/theirs; cd /run/theirs; mkdir .ssh; echo 'Host mine' >.ssh/config

@@ -27,13 +27,6 @@ const OF_EC2: &str = "AWS_ENDPOINT_URL_EC2";
 const FIPS: (&str, &str) = ("AWS_USE_FIPS_ENDPOINT", "true");
 const DUAL: (&str, &str) = ("AWS_USE_DUALSTACK_ENDPOINT", "true");
 
-/// A world whose way to AWS is the proxy, and nothing says which endpoints AWS has.
-fn world() -> Option<(World, ConnectProxy)> {
-    let world = World::over_tls();
-    let proxy = ConnectProxy::start(&world)?;
-    Some((world, proxy))
-}
-
 /// Lets the next connection push again.
 fn forget_pushes(world: &World) {
     for file in std::fs::read_dir(world.eic_folder().join("keys")).unwrap().flatten() {
@@ -43,7 +36,7 @@ fn forget_pushes(world: &World) {
     }
 }
 
-fn check(world: &World, proxy: &ConnectProxy, host: &str, case: &Case<'_>) {
+fn check(world: &World, proxy: &ConnectProxy<'_>, host: &str, case: &Case<'_>) {
     let Case { environment, profile, sync, push } = case;
     let config = format!("[profile prod]\nregion = eu-west-1\n{profile}\n");
     world.write(".aws/config", &config);
@@ -54,22 +47,24 @@ fn check(world: &World, proxy: &ConnectProxy, host: &str, case: &Case<'_>) {
     let connect = |names: &[&str]| names.iter().map(|name| format!("CONNECT {name}")).collect::<Vec<_>>();
     let _ = std::fs::remove_dir_all(world.home().join(".cache/ssh-eic/credentials"));
     run(with(eic(world, &["sync"]), &environment)).ok();
-    assert_eq!(proxy.asked(), connect(sync), "a sync under {what}");
+    assert_eq!(proxy.targets(), connect(sync), "a sync under {what}");
     forget_pushes(world);
     run(with(world.ssh_command(&[host, "true"]), &environment)).ok();
-    assert_eq!(proxy.asked(), connect(&[push]), "a push under {what}");
+    assert_eq!(proxy.targets(), connect(&[push]), "a push under {what}");
 }
 
 #[test]
 fn without_settings_aws_s_own_names_are_asked() {
-    let Some((world, proxy)) = world() else { return };
+    let world = World::over_tls();
+    let proxy = ConnectProxy::start(&world);
     let plain = Case { environment: &[], profile: "", sync: &[EC2, STS], push: EIC };
     check(&world, &proxy, "prod-web-1", &plain);
 }
 
 #[test]
 fn endpoints_of_the_environment_are_asked_each_for_its_service() {
-    let Some((world, proxy)) = world() else { return };
+    let world = World::over_tls();
+    let proxy = ConnectProxy::start(&world);
     let port = port_of(world.sandbox.endpoint()).to_owned();
     let (here, there) = (format!("127.0.0.1:{port}"), format!("localhost:{port}"));
     let urls = [format!("https://{here}"), format!("https://{there}")];
@@ -96,7 +91,8 @@ fn services(service: &str, url: &str) -> String {
 
 #[test]
 fn endpoints_of_the_profile_are_asked_each_for_its_service() {
-    let Some((world, proxy)) = world() else { return };
+    let world = World::over_tls();
+    let proxy = ConnectProxy::start(&world);
     let url = world.sandbox.endpoint().to_owned();
     let here = url.strip_prefix("https://").unwrap();
     let there = format!("localhost:{}", port_of(&url));
@@ -119,7 +115,8 @@ fn endpoints_of_the_profile_are_asked_each_for_its_service() {
 
 #[test]
 fn an_endpoint_of_the_profile_for_instance_connect_alone_is_asked() {
-    let Some((world, proxy)) = world() else { return };
+    let world = World::over_tls();
+    let proxy = ConnectProxy::start(&world);
     let url = world.sandbox.endpoint().to_owned();
     let profile = services("ec2_instance_connect", &url);
     let push = url.strip_prefix("https://").unwrap();
@@ -128,7 +125,8 @@ fn an_endpoint_of_the_profile_for_instance_connect_alone_is_asked() {
 
 #[test]
 fn fips_and_dual_stack_names_are_those_of_aws() {
-    let Some((world, proxy)) = world() else { return };
+    let world = World::over_tls();
+    let proxy = ConnectProxy::start(&world);
     let fips_sync: &[&str] = &["ec2-fips.eu-west-1.amazonaws.com:443", "sts-fips.eu-west-1.amazonaws.com:443"];
     let fips = "ec2-instance-connect-fips.eu-west-1.amazonaws.com:443";
     let dual_sync: &[&str] = &["ec2.eu-west-1.api.aws:443", "sts.eu-west-1.api.aws:443"];
@@ -148,7 +146,8 @@ fn fips_and_dual_stack_names_are_those_of_aws() {
 
 #[test]
 fn regions_of_china_have_names_of_their_own() {
-    let Some((world, proxy)) = world() else { return };
+    let world = World::over_tls();
+    let proxy = ConnectProxy::start(&world);
     world.sandbox.add(Instance::new("cn-web").region("cn-north-1").address("10.5.0.1")).unwrap();
     configure(&world, "[[source]]\nprofile = \"prod\"\nregions = [\"cn-north-1\"]\n");
     let sync: &[&str] = &["ec2.cn-north-1.amazonaws.com.cn:443", "sts.cn-north-1.amazonaws.com.cn:443"];
@@ -166,7 +165,8 @@ const ROLE: &str = "[profile role]\nregion = eu-west-1\nrole_arn = arn:aws:iam::
 
 #[test]
 fn a_role_is_assumed_at_the_endpoints_that_are_set() {
-    let Some((world, proxy)) = world() else { return };
+    let world = World::over_tls();
+    let proxy = ConnectProxy::start(&world);
     let url = world.sandbox.endpoint().to_owned();
     let here = url.strip_prefix("https://").unwrap();
     for source in ["profile = \"role\"", "profile = \"prod\"\nrole_arn = \"arn:aws:iam::111122223333:role/ssh\""] {
@@ -182,7 +182,8 @@ fn a_role_is_assumed_at_the_endpoints_that_are_set() {
 
 #[test]
 fn a_role_is_assumed_at_a_fips_endpoint_where_those_are_wanted() {
-    let Some((world, proxy)) = world() else { return };
+    let world = World::over_tls();
+    let proxy = ConnectProxy::start(&world);
     let sync: &[&str] = &["ec2-fips.eu-west-1.amazonaws.com:443", "sts-fips.eu-west-1.amazonaws.com:443"];
     let push = "ec2-instance-connect-fips.eu-west-1.amazonaws.com:443";
     let fips = Case { environment: &[("AWS_USE_FIPS_ENDPOINT", "true")], profile: ROLE, sync, push };

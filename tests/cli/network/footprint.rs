@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use sandbox::Instance;
+use sandbox::{Instance, needs_namespaces};
 
 use super::trace::{self, Program};
 use super::{can_run, port_of, trust, with};
@@ -17,11 +17,9 @@ use crate::world::{World, can_have_namespaces, finish, run, spawn, wait_until};
 /// Where Debian, and everybody who follows it, has the system's authorities in one file.
 const SYSTEM: &str = "/etc/ssl/certs/ca-certificates.crt";
 
+#[needs_namespaces]
 #[test]
 fn a_cold_push_opens_one_connection_and_reads_the_authorities_once() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = World::over_tls();
     if !trace::possible(&world) {
         return;
@@ -68,11 +66,9 @@ fn warm_hook(hosts: usize) -> Option<Program> {
     traced.into_iter().find(|program| program.verb() == Some("match"))
 }
 
+#[needs_namespaces]
 #[test]
 fn a_warm_hook_does_little_and_no_more_in_a_large_fleet() {
-    if !can_have_namespaces() {
-        return;
-    }
     let (Some(few), Some(many)) = (warm_hook(10), warm_hook(5000)) else { return };
     for hook in [&few, &many] {
         for what in ["clone(", "clone3(", "fork(", "vfork(", "execve(", "getdents", "socket(AF_INET"] {
@@ -121,11 +117,9 @@ fn kilobytes(process: &Path, file: &str, key: &str) -> u64 {
     value.unwrap_or_else(|| panic!("no {key} in\n{text}"))
 }
 
+#[needs_namespaces]
 #[test]
 fn after_a_cold_push_the_idle_proxy_is_small_and_has_nothing_but_its_connection() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = World::over_tls();
     let (child, proxy) = session(&world, &[]);
     let pid = proxy.file_name().unwrap().to_str().unwrap().to_owned();

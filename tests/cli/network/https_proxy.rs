@@ -22,7 +22,7 @@ fn aws(world: &World) -> String {
 #[test]
 fn aws_is_reached_through_the_proxy_and_the_instance_is_not() {
     let world = World::over_tls();
-    let Some(proxy) = ConnectProxy::start(&world) else { return };
+    let proxy = ConnectProxy::start(&world);
     for (name, host, id) in [("HTTPS_PROXY", "prod-web-1", &world.web1), ("https_proxy", "prod-web-2", &world.web2)] {
         assert_eq!(login(&world, host, &[(name, &proxy.url())]).ok(), format!("{id}\n"), "{name}");
         assert_eq!(proxy.requests(), [(aws(&world), String::new())], "{name}: one call to AWS and nothing else");
@@ -30,21 +30,21 @@ fn aws_is_reached_through_the_proxy_and_the_instance_is_not() {
         assert_eq!(proxy.requests(), [], "{name}: pushed already, so that only ssh's own stream is left");
     }
     run(with(eic(&world, &["sync"]), &[("HTTPS_PROXY", &proxy.url())])).ok();
-    assert_eq!(proxy.asked(), [aws(&world)]);
+    assert_eq!(proxy.targets(), [aws(&world)]);
 }
 
 #[test]
 fn a_proxy_without_a_scheme_is_one_of_http() {
     let world = World::over_tls();
-    let Some(proxy) = ConnectProxy::start(&world) else { return };
-    login(&world, "prod-web-1", &[("HTTPS_PROXY", &format!("127.0.0.1:{}", proxy.port))]).ok();
-    assert_eq!(proxy.asked(), [aws(&world)]);
+    let proxy = ConnectProxy::start(&world);
+    login(&world, "prod-web-1", &[("HTTPS_PROXY", &proxy.address.to_string())]).ok();
+    assert_eq!(proxy.targets(), [aws(&world)]);
 }
 
 #[test]
 fn no_proxy_leads_around_the_proxy() {
     let world = World::over_tls();
-    let Some(proxy) = ConnectProxy::start(&world) else { return };
+    let proxy = ConnectProxy::start(&world);
     let table = [("prod-web-1", "NO_PROXY", "127.0.0.1"), ("prod-web-2", "no_proxy", "example.com, 127.0.0.0/8")];
     for (host, name, value) in table {
         login(&world, host, &[("HTTPS_PROXY", &proxy.url()), (name, value)]).ok();
@@ -65,7 +65,7 @@ fn a_proxy_that_is_down_is_told() {
 #[test]
 fn a_proxy_that_wants_a_password_is_told_as_that() {
     let world = World::over_tls();
-    let Some(proxy) = ConnectProxy::answering(&world, 407) else { return };
+    let proxy = ConnectProxy::refusing(&world, 407);
     let output = login(&world, "prod-web-1", &[("HTTPS_PROXY", &proxy.url())]);
     output.fails_with(255).says("HTTPS_PROXY").says("password");
 }
@@ -82,10 +82,10 @@ fn keeps_the_secret(world: &World, output: &CommandOutput) {
 #[test]
 fn a_proxy_s_password_arrives_there_and_nowhere_else() {
     let world = World::over_tls();
-    let Some(proxy) = ConnectProxy::start(&world) else { return };
-    let Some(refusing) = ConnectProxy::answering(&world, 407) else { return };
-    let url = |port: &str| format!("http://{IN_A_URL}127.0.0.1:{port}");
-    let talkative = [("SSH_EIC_LOG", "debug"), ("HTTPS_PROXY", &url(&proxy.port))];
+    let proxy = ConnectProxy::start(&world);
+    let refusing = ConnectProxy::refusing(&world, 407);
+    let url = |port: u16| format!("http://{IN_A_URL}127.0.0.1:{port}");
+    let talkative = [("SSH_EIC_LOG", "debug"), ("HTTPS_PROXY", &url(proxy.address.port()))];
     let output = login(&world, "prod-web-1", &talkative);
     output.ok();
     output.says("ssh-eic: debug: ");
@@ -95,7 +95,7 @@ fn a_proxy_s_password_arrives_there_and_nowhere_else() {
     output.says("ssh-eic: trace: ").ok();
     keeps_the_secret(&world, &output);
     // Where it goes wrong: a proxy that refuses, and one that is down.
-    for port in [refusing.port.as_str(), "9"] {
+    for port in [refusing.address.port(), 9] {
         let environment = [("SSH_EIC_LOG", "debug"), ("HTTPS_PROXY", &url(port))];
         let output = login(&world, "prod-web-2", &environment);
         output.fails_with(255).says("HTTPS_PROXY").says("ssh-eic: debug: ");

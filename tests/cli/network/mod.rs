@@ -1,11 +1,12 @@
-//! The way to AWS on real networks: proxies, authorities of a company's own, endpoints of one's own, and how little a
-//! connection leaves behind and costs.
+//! Access to AWS on real networks: proxies, private certificate authorities, endpoint overrides; traces and footprint of a
+//! connection.
 
-use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
-use std::process::{Child, Command};
+use std::net::SocketAddr;
+use std::process::Command;
 
-use crate::world::{World, run, spawn};
+use sandbox::{Proxy, ProxyRequest, Sandbox};
+
+use crate::world::{World, run};
 
 mod endpoints;
 mod footprint;
@@ -22,63 +23,44 @@ fn can_run(world: &World, command: &[&str]) -> bool {
     can
 }
 
-/// A proxy that leads AWS's own names to the stand-in; gone with its value.
-struct ConnectProxy {
-    child: Child,
-    port: String,
-    log: PathBuf,
+/// A CONNECT proxy of the sandbox, see [`Proxy`].
+pub(crate) struct ConnectProxy<'a> {
+    sandbox: &'a Sandbox,
+    pub(crate) address: SocketAddr,
 }
 
-impl ConnectProxy {
-    /// None where there is no Python.
-    fn start(world: &World) -> Option<Self> {
-        Self::answering(world, 200)
+impl<'a> ConnectProxy<'a> {
+    pub(crate) fn start(world: &'a World) -> Self {
+        Self::with(world, Proxy::default())
     }
 
-    /// One that answers every request with this status.
-    fn answering(world: &World, status: u16) -> Option<Self> {
-        if !can_run(world, &["python3", "--version"]) {
-            return None;
-        }
-        let log = world.sandbox.dir().join(format!("proxy-{status}.log"));
-        std::fs::write(&log, "").expect("a log");
-        let mut command = world.sandbox.command("python3");
-        command.args(["-c", include_str!("connect_proxy.py")]);
-        command.arg(&log).arg(port_of(world.sandbox.endpoint())).arg(status.to_string());
-        let mut child = spawn(&mut command);
-        let mut port = String::new();
-        BufReader::new(child.stdout.take().expect("stdout")).read_line(&mut port).expect("the proxy's port");
-        Some(Self { child, port: port.trim().to_owned(), log })
+    /// One that refuses every request with this status.
+    pub(crate) fn refusing(world: &'a World, status: u16) -> Self {
+        Self::with(world, Proxy { refuse: Some(status), ..Proxy::default() })
     }
 
-    fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+    fn with(world: &'a World, proxy: Proxy) -> Self {
+        Self { sandbox: &world.sandbox, address: world.sandbox.add_proxy(proxy).expect("a proxy") }
     }
 
-    /// What it has been asked for since the last look: `CONNECT host:port`, and the authorization.
-    fn requests(&self) -> Vec<(String, String)> {
-        let text = std::fs::read_to_string(&self.log).expect("the proxy's log");
-        std::fs::write(&self.log, "").expect("the proxy's log");
-        let parts = |line: &str| {
-            let (request, authorization) = line.split_once('\t')?;
-            Some((request.strip_suffix(" HTTP/1.1")?.to_owned(), authorization.to_owned()))
-        };
-        text.lines().map(|line| parts(line).unwrap_or_else(|| panic!("no request: {line:?}"))).collect()
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
     }
 
-    /// The same without the authorization, each once, sorted.
-    fn asked(&self) -> Vec<String> {
-        let mut asked: Vec<String> = self.requests().into_iter().map(|(request, _)| request).collect();
-        asked.sort();
-        asked.dedup();
-        asked
+    /// The requests since the last call: `CONNECT host:port`, and the authorization.
+    pub(crate) fn requests(&self) -> Vec<(String, String)> {
+        let requests = self.sandbox.proxy_requests(self.address).expect("the proxy's requests");
+        self.sandbox.clear_proxy_requests(self.address).expect("the proxy's requests");
+        let line = |request: &ProxyRequest| format!("{} {}", request.method, request.target);
+        requests.into_iter().map(|r| (line(&r), r.authorization.unwrap_or_default())).collect()
     }
-}
 
-impl Drop for ConnectProxy {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    /// The same without the authorization and duplicates, sorted.
+    fn targets(&self) -> Vec<String> {
+        let mut targets: Vec<String> = self.requests().into_iter().map(|(request, _)| request).collect();
+        targets.sort();
+        targets.dedup();
+        targets
     }
 }
 
@@ -94,7 +76,7 @@ fn eic(world: &World, args: &[&str]) -> Command {
 }
 
 /// The variables of the environment set; `-NAME` takes one out.
-fn with(mut command: Command, environment: &[(&str, &str)]) -> Command {
+pub(crate) fn with(mut command: Command, environment: &[(&str, &str)]) -> Command {
     for (name, value) in environment {
         match name.strip_prefix('-') {
             Some(name) => command.env_remove(name),

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use sandbox::needs_namespaces;
+
 use super::{eic, with};
-use crate::world::{CommandOutput, World, can_have_namespaces, run};
+use crate::world::{CommandOutput, World, run};
 
 /// None of this is worth waiting for: trying again would find the same.
 const SOON: Duration = Duration::from_secs(6);
@@ -121,11 +123,9 @@ pub(super) fn install_for_the_system(world: &World, bundle: &str) {
     world.sh(&format!("mkdir -p /etc/ssl/certs && cp {bundle} /etc/ssl/certs/ca-certificates.crt")).ok();
 }
 
+#[needs_namespaces]
 #[test]
 fn the_system_s_bundle_is_trusted_whatever_else_is_in_it() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = World::over_tls();
     install_for_the_system(&world, &authority(&world));
     login(&world, "prod-web-1", &[("-AWS_CA_BUNDLE", "")]).ok();

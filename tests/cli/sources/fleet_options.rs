@@ -1,9 +1,11 @@
 //! What hosts have otherwise: who is left out, the OS user of an image, `[defaults]`, `[[host]]` and `[ssh]`.
 
-use sandbox::{ACCOUNT, AMAZON_LINUX, DEBIAN, Image, Instance, Network, RHEL, STAGING_ACCOUNT, Switches, UBUNTU};
+use sandbox::{
+    ACCOUNT, AMAZON_LINUX, DEBIAN, Image, Instance, Network, RHEL, STAGING_ACCOUNT, Switches, UBUNTU, needs_namespaces,
+};
 
 use crate::sources::{calls_of, configure, listed, pairs};
-use crate::world::{World, can_have_namespaces};
+use crate::world::World;
 
 /// What `ssh -G` says of one option.
 fn option(world: &World, host: &str, keyword: &str) -> String {
@@ -100,11 +102,9 @@ fn the_user_of_a_host_is_told_by_its_image_and_a_tag_wins() {
     assert!(!world.eic(&["list", "--names"]).ok().contains("desktop"));
 }
 
+#[needs_namespaces]
 #[test]
 fn who_logs_in_by_name_or_by_id_is_the_user_of_the_image() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = World::bare();
     let one = |name: &str, image: &str, address: &str| {
         let instance = away(name, image).network(Network::Ok).address(address);
@@ -146,8 +146,7 @@ fn images_that_may_not_be_described_leave_the_users_of_before() {
     world.eic(&["sync"]).ok();
     std::fs::remove_file(world.home().join(".cache/ssh-eic/images.json")).unwrap();
     world.sandbox.add(away("new", UBUNTU)).unwrap();
-    let deny = Some(vec!["DescribeImages".to_owned()]);
-    world.sandbox.switches(Switches { deny, ..Switches::default() }).unwrap();
+    world.deny("DescribeImages");
     let output = world.eic(&["sync"]);
     output.says("warning: AWS denies ec2:DescribeImages").says("set user in config.toml").ok();
     assert_eq!(output.stderr.matches("DescribeImages").count(), 1, "{output}");
@@ -163,14 +162,11 @@ fn an_account_that_may_not_describe_images_does_not_keep_another_one_from_it() {
     world.sandbox.add(away("one", UBUNTU)).unwrap();
     world.sandbox.add(away("two", UBUNTU).account(STAGING_ACCOUNT).region("us-east-1")).unwrap();
     configure(&world, &format!("{PROD}[[source]]\nprofile = \"staging\"\n"));
-    world
-        .sandbox
-        .switches(Switches {
-            deny: Some(vec![format!("DescribeImages@{ACCOUNT}")]),
-            latency_ms: [(format!("DescribeInstances@{STAGING_ACCOUNT}"), 500)].into(),
-            ..Switches::default()
-        })
-        .unwrap();
+    world.switch(Switches {
+        deny: Some(vec![format!("DescribeImages@{ACCOUNT}")]),
+        latency_ms: [(format!("DescribeInstances@{STAGING_ACCOUNT}"), 500)].into(),
+        ..Switches::default()
+    });
     world.eic(&["sync"]).ok();
     assert_eq!(option(&world, "two", "user"), "ubuntu");
 }

@@ -1,6 +1,8 @@
 //! What an administrator gives to all users of a machine.
 
-use crate::world::{World, can_have_namespaces};
+use sandbox::needs_namespaces;
+
+use crate::world::World;
 
 /// Puts a file to /etc/ssh-eic in the sandbox's own mount namespace.
 fn install(world: &World, text: &str) {
@@ -9,11 +11,9 @@ fn install(world: &World, text: &str) {
     world.sh("mkdir -p /etc/ssh-eic && install -m 0644 ~/machine.toml /etc/ssh-eic/config.toml").ok();
 }
 
+#[needs_namespaces]
 #[test]
 fn a_machine_wide_config_stands_under_the_user_s() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = World::bare();
     install(&world, "[[source]]\nprofile = \"prod\"\nregions = [\"eu-west-1\"]\nalias = \"m-{Name}\"\n");
     world.eic(&["sync"]).ok();

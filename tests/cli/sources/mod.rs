@@ -276,7 +276,7 @@ fn an_expired_session_is_one_error_and_one_hint_for_all_that_share_it() {
         assert_eq!(told(output), (1, vec!["aws sso login --sso-session corp"]), "{output}");
         assert_eq!(world.eic(&["list", "--names"]).ok(), before);
     };
-    world.sandbox.switches(Switches { expired: Some(vec![TOKEN.to_owned()]), ..Switches::default() }).unwrap();
+    world.expire(TOKEN);
     let output = world.eic(&["sync"]);
     check(&output);
     output.says("the same for us");
@@ -296,7 +296,7 @@ fn one_account_that_refuses_to_tell_its_roles_does_not_stop_the_others() {
     world.eic(&["sync"]).ok();
     world.sandbox.add(Instance::new("new").address("10.2.0.9")).unwrap();
     let deny = vec![format!("ListAccountRoles@{STAGING_ACCOUNT}")];
-    world.sandbox.switches(Switches { deny: Some(deny), ..Switches::default() }).unwrap();
+    world.switch(Switches { deny: Some(deny), ..Switches::default() });
     world.eic(&["sync"]).fails_with(6).says("ListAccountRoles");
     let names = world.eic(&["list", "--names"]);
     assert!(names.ok().contains("staging-web\n"), "the last known hosts stay\n{names}");
@@ -318,7 +318,7 @@ fn role_world() -> (World, String) {
     let web = Instance::new("role-web").account(STAGING_ACCOUNT).address("10.3.0.1");
     let id = world.sandbox.add(web).unwrap();
     let external_ids = [(ROLE.to_owned(), "corp-7".to_owned())].into();
-    world.sandbox.switches(Switches { external_ids, ..Switches::default() }).unwrap();
+    world.switch(Switches { external_ids, ..Switches::default() });
     (world, id)
 }
 

@@ -1,7 +1,9 @@
 //! What sync says of the person's own ssh config.
 
+use sandbox::needs_namespaces;
+
 use crate::sources::configure;
-use crate::world::{CommandOutput, OTHER_PROXY, World, can_have_namespaces};
+use crate::world::{CommandOutput, OTHER_PROXY, World};
 
 /// A world in which the person's own config, behind our line, is this.
 fn own(text: &str) -> World {
@@ -32,11 +34,9 @@ fn what_has_no_effect_any_more_is_named_with_file_and_line() {
     output.says("win in a [[host]]");
 }
 
+#[needs_namespaces]
 #[test]
 fn a_block_that_says_the_same_as_ours_is_no_matter() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = own("Host prod-*\n    User ec2-user\n    Port 22\n    ProxyJump none\n");
     let output = world.eic(&["sync"]);
     assert_eq!(warnings(&output), Vec::<&str>::new(), "{output}");

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Write};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -11,6 +12,7 @@ use serde_json::Value;
 
 use crate::identity::{Credential, SignIn};
 use crate::model::{Change, Image, Instance};
+use crate::proxy::{Proxy, ProxyRequest};
 use crate::ssm::{SsmSession, SsmSwitches};
 use crate::tunnel::{Tunnel, TunnelSwitches};
 use crate::vpc::{Endpoint, SecurityGroup};
@@ -58,6 +60,14 @@ pub struct Fail {
     /// How often; `None`: until switched off.
     #[serde(default)]
     pub times: Option<u32>,
+}
+
+impl Fail {
+    /// A failure of every call.
+    #[must_use]
+    pub fn new(status: u16, code: &str) -> Self {
+        Self { status, code: code.to_owned(), message: String::new(), times: None }
+    }
 }
 
 /// A limit set by [`Switches::throttle`]: the next `times` calls are refused, whenever they come. The token bucket depends
@@ -165,6 +175,11 @@ pub(crate) enum Request {
     Tunnels,
     AdvanceTunnels(u64),
     PingTunnels,
+    AddProxy(Proxy),
+    UpdateProxy { port: u16, proxy: Proxy },
+    ProxyRequests(u16),
+    ClearProxyRequests(u16),
+    HostCa,
     Warm,
 }
 
@@ -178,6 +193,9 @@ pub(crate) enum Response {
     SsmSessions(Vec<SsmSession>),
     Keys(Vec<String>),
     Tunnels(Vec<Tunnel>),
+    Address(SocketAddr),
+    ProxyRequests(Vec<ProxyRequest>),
+    Text(String),
     Error(String),
 }
 

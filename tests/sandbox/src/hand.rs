@@ -31,6 +31,8 @@ pub(crate) enum Behaviour {
     Silent,
     /// on another network
     Away,
+    /// an sshd with another host key answers
+    Stranger,
 }
 
 const SWITCH_EXAMPLES: &str = r#"Examples:
@@ -172,6 +174,7 @@ fn network(behaviour: Behaviour) -> Network {
         Behaviour::Blackhole => Network::Blackhole,
         Behaviour::Silent => Network::Silent,
         Behaviour::Away => Network::Away,
+        Behaviour::Stranger => Network::Stranger,
     }
 }
 

@@ -7,7 +7,9 @@
 //! - `sandbox`: starting the server, talking to it, running programs inside
 //! - `options`: what it is started with
 //! - `model`: instances and images, as tests describe them
+//! - `guest`: an instance's host keys and console output
 //! - `tunnel`: tunnels through an endpoint, as recorded, and their switches
+//! - `proxy`: HTTP proxies between the clients and AWS
 //! - `vpc`: security groups and EC2 Instance Connect Endpoints
 //! - `identity`: access keys and SSO sign-ins
 //! - `control`: what the library and the server say to each other, and the switches
@@ -27,6 +29,7 @@ pub mod cli;
 mod control;
 mod demo;
 mod fleet;
+mod guest;
 mod hand;
 mod home;
 mod identity;
@@ -34,6 +37,7 @@ mod inside;
 mod model;
 mod options;
 mod program;
+mod proxy;
 mod sandbox;
 mod server;
 mod ssm;
@@ -41,13 +45,16 @@ mod tunnel;
 mod vpc;
 
 pub use control::{Call, Fail, Switches, Throttle};
+pub use guest::{Console, HostCertificate};
 pub use identity::{Account, Credential, SignIn};
 pub use model::{
-    ACCOUNT, AMAZON_LINUX, Change, Console, DEBIAN, Image, Instance, Network, REGION, RHEL, STAGING_ACCOUNT,
-    STAGING_REGION, State, UBUNTU, WINDOWS,
+    ACCOUNT, AMAZON_LINUX, Change, DEBIAN, Image, Instance, Network, REGION, RHEL, STAGING_ACCOUNT, STAGING_REGION,
+    State, UBUNTU, WINDOWS,
 };
 pub use options::{Form, Options};
+pub use proxy::{Proxy, ProxyRequest};
 pub use sandbox::Sandbox;
+pub use sandbox_macros::needs_namespaces;
 pub use ssm::{SsmHandshake, SsmSession, SsmSwitches};
 pub use tunnel::{Refusal, Tunnel, TunnelSwitches, Upgrade};
 pub use vpc::{Endpoint, Rule, SecurityGroup};

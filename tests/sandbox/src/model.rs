@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::guest::{Console, HostCertificate};
 use crate::vpc::SecurityGroup;
 
 /// The account of the profiles `default` and `prod`, and of instances that name none.
@@ -78,26 +79,12 @@ pub enum Network {
     Silent,
     /// Accepts, sends the greeting if there is one, keeps the connection open and never reads a byte.
     Deaf,
-    /// On another network: whoever else has the address is played instead (overlapping VPCs). In the loopback form it
-    /// takes no port, so there can be any number of such instances.
+    /// On another network: another instance with the same address answers instead (overlapping VPCs). In the loopback
+    /// form it takes no port, so there can be any number of such instances.
     Away,
-}
-
-/// What `GetConsoleOutput` has to say about host keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Console {
-    /// cloud-init's block of public keys.
-    #[default]
-    Keys,
-    /// The same block, each line behind a syslog prefix.
-    Prefixed,
-    /// Fingerprints only.
-    Fingerprints,
-    /// Boot messages without any host key.
-    Silent,
-    /// No output at all.
-    Empty,
+    /// The address belongs to another host on the client's network, whose sshd has another host key and accepts every
+    /// public key. Its log is [`crate::Sandbox::stranger_log`]. An endpoint reaches the instance.
+    Stranger,
 }
 
 /// One instance: what EC2 says of it, and how it is played. Made with [`Instance::new`] and the methods below.
@@ -144,8 +131,22 @@ pub struct Instance {
     pub listen: u16,
     /// How the address behaves.
     pub network: Network,
-    /// What the console output holds.
+    /// The generated console output.
     pub console: Console,
+    /// The ARN of its instance profile; empty: none.
+    pub instance_profile: String,
+    /// Console output in place of the generated one.
+    pub console_output: Option<Vec<u8>>,
+    /// Console output returned without `Latest`; `None`: the same as with it.
+    pub console_snapshot: Option<Vec<u8>>,
+    /// On the Nitro system, which `Latest` of `GetConsoleOutput` requires.
+    pub nitro: bool,
+    /// Types of its host keys in the form of `ssh-keygen -t`; `ed25519` by default.
+    pub host_key_types: Vec<String>,
+    /// The certificate of its host keys.
+    pub host_certificate: Option<HostCertificate>,
+    /// Its sshd accepts every public key of every user.
+    pub accepts_any_key: bool,
     /// Its security groups, by id; the one of [`crate::SecurityGroup::default`].
     pub security_groups: Vec<String>,
     /// Its sshd asks for pushed keys; without EC2 Instance Connect AWS takes them all the same.
@@ -180,6 +181,13 @@ impl Default for Instance {
             listen: 22,
             network: Network::Ok,
             console: Console::Keys,
+            instance_profile: String::new(),
+            console_output: None,
+            console_snapshot: None,
+            nitro: true,
+            host_key_types: vec![String::from("ed25519")],
+            host_certificate: None,
+            accepts_any_key: false,
             security_groups: vec![SecurityGroup::default().id],
             instance_connect: true,
             greeting: String::new(),
@@ -221,6 +229,8 @@ impl Instance {
         vpc,
         /// Sets the subnet.
         subnet,
+        /// Sets the ARN of the instance profile.
+        instance_profile,
         /// Lets its port say this and hang up.
         greeting,
     }
@@ -279,10 +289,45 @@ impl Instance {
         self
     }
 
-    /// Sets what the console output holds.
+    /// Sets the generated console output.
     #[must_use]
     pub fn console(mut self, console: Console) -> Self {
         self.console = console;
+        self
+    }
+
+    /// Sets the console output, any bytes.
+    #[must_use]
+    pub fn console_output(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.console_output = Some(bytes.into());
+        self
+    }
+
+    /// Takes it off the Nitro system.
+    #[must_use]
+    pub fn without_nitro(mut self) -> Self {
+        self.nitro = false;
+        self
+    }
+
+    /// Sets the types of its host keys, in the form of `ssh-keygen -t`.
+    #[must_use]
+    pub fn host_key_types(mut self, types: &[&str]) -> Self {
+        self.host_key_types = types.iter().map(ToString::to_string).collect();
+        self
+    }
+
+    /// Certifies its host keys.
+    #[must_use]
+    pub fn host_certificate(mut self, certificate: HostCertificate) -> Self {
+        self.host_certificate = Some(certificate);
+        self
+    }
+
+    /// Lets its sshd accept every public key of every user.
+    #[must_use]
+    pub fn accepts_any_key(mut self) -> Self {
+        self.accepts_any_key = true;
         self
     }
 
@@ -339,8 +384,16 @@ pub struct Change {
     pub network: Option<Network>,
     /// A new image.
     pub image: Option<String>,
-    /// New console contents.
+    /// Another generated console output.
     pub console: Option<Console>,
+    /// New console output, any bytes.
+    pub console_output: Option<Vec<u8>>,
+    /// New console output for requests without `Latest`, any bytes.
+    pub console_snapshot: Option<Vec<u8>>,
+    /// Ends the sessions; the console output is then that of a boot without cloud-init's report of the host keys.
+    pub reboot: bool,
+    /// Another certificate of the host keys.
+    pub host_certificate: Option<HostCertificate>,
     /// EC2 Instance Connect, installed or taken off.
     pub instance_connect: Option<bool>,
     /// Whether it is Windows.
@@ -349,7 +402,7 @@ pub struct Change {
     pub tags: BTreeMap<String, Option<String>>,
     /// Another port for sshd (not in the loopback form).
     pub listen: Option<u16>,
-    /// Replaces the host key; the console output keeps the one from first boot.
+    /// Replaces the host keys; the console output keeps those from first boot.
     pub new_host_key: bool,
 }
 

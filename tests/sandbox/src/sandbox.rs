@@ -5,6 +5,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,8 @@ use crate::control::{Call, Request, Response, Switches, ask};
 use crate::identity::{Credential, SignIn};
 use crate::model::{Change, Image, Instance};
 use crate::options::{Form, Options};
+use crate::proxy::{Proxy, ProxyRequest};
+use crate::server::stranger_id;
 use crate::ssm::SsmSession;
 use crate::tunnel::Tunnel;
 use crate::vpc::{Endpoint, SecurityGroup};
@@ -234,8 +237,16 @@ impl Sandbox {
     /// # Errors
     /// If the server is gone.
     pub fn pushes(&self) -> io::Result<Vec<Call>> {
+        self.calls_of("SendSSHPublicKey")
+    }
+
+    /// The calls of one action, successful or not.
+    ///
+    /// # Errors
+    /// If the server is gone.
+    pub fn calls_of(&self, action: &str) -> io::Result<Vec<Call>> {
         let mut calls = self.calls()?;
-        calls.retain(|call| call.action == "SendSSHPublicKey");
+        calls.retain(|call| call.action == action);
         Ok(calls)
     }
 
@@ -335,6 +346,73 @@ impl Sandbox {
     /// If the server is gone.
     pub fn ping_tunnels(&self) -> io::Result<()> {
         self.tell(&Request::PingTunnels)
+    }
+
+    /// Starts a CONNECT proxy and returns its address, which clients inside reach.
+    ///
+    /// # Errors
+    /// If it cannot listen or the server is gone.
+    pub fn add_proxy(&self, proxy: Proxy) -> io::Result<SocketAddr> {
+        match self.ask(&Request::AddProxy(proxy))? {
+            Response::Address(address) => Ok(address),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Changes how a proxy handles later requests; whether it speaks TLS stays.
+    ///
+    /// # Errors
+    /// If there is no such proxy.
+    pub fn update_proxy(&self, address: SocketAddr, proxy: Proxy) -> io::Result<()> {
+        self.tell(&Request::UpdateProxy { port: address.port(), proxy })
+    }
+
+    /// Every request that a proxy received, in the order of responses.
+    ///
+    /// # Errors
+    /// If there is no such proxy.
+    pub fn proxy_requests(&self, address: SocketAddr) -> io::Result<Vec<ProxyRequest>> {
+        match self.ask(&Request::ProxyRequests(address.port()))? {
+            Response::ProxyRequests(requests) => Ok(requests),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Empties a proxy's record of requests.
+    ///
+    /// # Errors
+    /// If there is no such proxy.
+    pub fn clear_proxy_requests(&self, address: SocketAddr) -> io::Result<()> {
+        self.tell(&Request::ClearProxyRequests(address.port()))
+    }
+
+    /// The public key of the authority that signs host certificates, for a `@cert-authority` line.
+    ///
+    /// # Errors
+    /// If the authority cannot be made.
+    pub fn host_ca(&self) -> io::Result<String> {
+        match self.ask(&Request::HostCa)? {
+            Response::Text(key) => Ok(key),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The public keys that the instance's sshd offers now, one a line; empty before its first connection, unless
+    /// [`Sandbox::warm`] made them.
+    #[must_use]
+    pub fn host_keys(&self, id: &str) -> String {
+        let Ok(files) = fs::read_dir(self.dir.join("instances").join(id)) else { return String::new() };
+        let is_key = |name: &str| name.starts_with("ssh_host_") && name.ends_with("_key.pub");
+        let mut paths: Vec<PathBuf> = files.flatten().map(|file| file.path()).collect();
+        paths.retain(|path| path.file_name().and_then(OsStr::to_str).is_some_and(is_key));
+        paths.sort();
+        paths.iter().filter_map(|path| fs::read_to_string(path).ok()).collect()
+    }
+
+    /// The log of the sshd that answers in the instance's place under [`crate::Network::Stranger`].
+    #[must_use]
+    pub fn stranger_log(&self, id: &str) -> String {
+        self.sshd_log(&stranger_id(id))
     }
 
     /// Signs in with IAM Identity Center, as `aws sso login --sso-session SESSION` would: the portal knows the token

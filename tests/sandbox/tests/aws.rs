@@ -5,9 +5,7 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::{authorization, http, key, prod, push, query, start};
-use sandbox::{
-    Account, Change, Console, Fail, Form, Instance, STAGING_ACCOUNT, SignIn, State, Switches, Throttle, UBUNTU,
-};
+use sandbox::{Account, Change, Fail, Form, Instance, STAGING_ACCOUNT, SignIn, State, Switches, Throttle, UBUNTU};
 
 /// How often a text occurs.
 fn count(text: &str, part: &str) -> usize {
@@ -239,27 +237,6 @@ fn switches_delay_fail_throttle_and_deny() {
     assert!(status == 403 && body.contains("explicit deny in a service control policy"), "{body}");
     let dropped = sandbox.calls().unwrap().into_iter().filter(|call| call.status == 0).count();
     assert_eq!(dropped, 1);
-}
-
-#[test]
-fn the_console_shows_the_host_key_of_the_first_boot() {
-    let sandbox = start(Form::Loopback);
-    let id = sandbox.add(Instance::new("web")).unwrap();
-    let console = || {
-        let (_, body) = query(&sandbox, "ec2", &format!("Action=GetConsoleOutput&InstanceId={id}"));
-        let encoded = body.split("<output>").nth(1).map_or("", |rest| rest.split('<').next().unwrap());
-        let decode = format!("echo {encoded} | base64 -d");
-        String::from_utf8(sandbox.command("sh").args(["-c", &decode]).output().unwrap().stdout).unwrap()
-    };
-    let file = sandbox.dir().join("instances").join(&id).join("ssh_host_ed25519_key.pub");
-    let first = console();
-    let key = std::fs::read_to_string(&file).unwrap();
-    assert!(first.contains("-----BEGIN SSH HOST KEY KEYS-----\r\n") && first.contains(key.trim()), "{first}");
-    sandbox.update(&id, Change { new_host_key: true, ..Change::default() }).unwrap();
-    assert_ne!(std::fs::read_to_string(&file).unwrap(), key);
-    assert_eq!(console(), first);
-    sandbox.update(&id, Change { console: Some(Console::Silent), ..Change::default() }).unwrap();
-    assert!(!console().contains("SSH HOST KEY"));
 }
 
 #[test]

@@ -6,13 +6,16 @@ mod common;
 mod tunnel_client;
 use tunnel_client as client;
 
+use std::io::Read;
 use std::process::Stdio;
 use std::time::Duration;
 
 use client::{closed, data, key, open, parameters, presign, refusal, tunnel, wait, world};
 use common::{query, start};
 use jiff::{SignedDuration, Timestamp};
-use sandbox::{Endpoint, Form, Instance, Refusal, Sandbox, Switches, TunnelSwitches, Upgrade};
+use sandbox::{
+    Change, Endpoint, Form, Instance, Network, Refusal, Sandbox, Switches, TunnelSwitches, Upgrade, needs_namespaces,
+};
 use tungstenite::Message;
 
 fn switch(sandbox: &Sandbox, tunnels: TunnelSwitches) {
@@ -124,6 +127,7 @@ print(request.prepare().url)
     python.args(["-c", script, &key.access_key_id, &key.secret_access_key, &url]).stdin(Stdio::null());
     let output = python.output().ok().filter(|output| output.status.success());
     let Some(output) = output else {
+        assert!(std::env::var_os("CI").is_none(), "CI has to have python3-botocore");
         eprintln!("skipped: python3 with botocore is not installed");
         return;
     };
@@ -245,11 +249,9 @@ fn endpoints_are_listed_on_two_pages_by_vpc_and_state() {
     assert!(first.contains("eice-02") && second.contains("eice-03") && !second.contains("nextToken"), "{second}");
 }
 
+#[needs_namespaces]
 #[test]
 fn names_resolve_in_the_namespace_until_switched_off() {
-    if Form::detect() != Form::Namespaces {
-        return;
-    }
     let sandbox = start(Form::Namespaces);
     sandbox.add(Instance::new("web")).unwrap();
     sandbox.add_endpoint(Endpoint::default()).unwrap();
@@ -267,4 +269,116 @@ fn names_resolve_in_the_namespace_until_switched_off() {
     assert_eq!(resolve(), "");
     sandbox.reset_switches().unwrap();
     assert!(resolve().starts_with("10.255.255.1 "));
+}
+
+#[test]
+fn an_upgrade_that_is_never_answered_ends_with_the_client() {
+    let (sandbox, instance, host) = world();
+    switch(&sandbox, TunnelSwitches { upgrade: Upgrade::Never, ..TunnelSwitches::default() });
+    let target = presign(&key(&sandbox), &host, &parameters(&instance), Timestamp::now());
+    let mut stream = client::connect(&sandbox, &host);
+    client::request_upgrade(&mut stream, &host, &target);
+    wait(&sandbox, |tunnel| tunnel.closed.is_none());
+    stream.sock.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    let error = stream.read(&mut [0; 64]).expect_err("no response");
+    assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+    assert_eq!(sandbox.tunnels().unwrap()[0].closed, None);
+    drop(stream);
+    let record = wait(&sandbox, |tunnel| tunnel.closed.is_some());
+    assert_eq!((record.received, record.sent), (0, 0));
+}
+
+/// An SSH message that servers ignore (`SSH_MSG_IGNORE`, RFC 4253, sections 6 and 11.2), before encryption.
+fn ignored_packet() -> Vec<u8> {
+    const DATA: u32 = 32_000;
+    // The sum of length, padding length, payload and padding is a multiple of 8.
+    let padding = 8 - (4 + 1 + 1 + 4 + DATA as usize) % 8 + 8;
+    let length = 1 + 1 + 4 + DATA + u32::try_from(padding).unwrap();
+    let mut packet = length.to_be_bytes().to_vec();
+    packet.extend([u8::try_from(padding).unwrap(), 2]);
+    packet.extend(DATA.to_be_bytes());
+    packet.resize(packet.len() + DATA as usize + padding, 0);
+    packet
+}
+
+#[test]
+fn a_tunnel_stops_reading_until_the_switch_is_reset() {
+    const LIMIT: u64 = 100_000;
+    let (sandbox, instance, host) = world();
+    switch(&sandbox, TunnelSwitches { stop_reading_after: Some(LIMIT), ..TunnelSwitches::default() });
+    let mut client = tunnel(&sandbox, &host, &instance);
+    data(&mut client, 8);
+    let packet = ignored_packet();
+    // More than TCP buffers on both sides.
+    let count = (24 << 20) / packet.len();
+    let total = 12 + (count * packet.len()) as u64;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            client.send(Message::binary(b"SSH-2.0-test".to_vec())).unwrap();
+            client.send(Message::binary(b"\r\n".to_vec())).unwrap();
+            for _ in 0..count {
+                client.send(Message::binary(packet.clone())).unwrap();
+            }
+        });
+        let stopped = wait(&sandbox, |tunnel| tunnel.received >= LIMIT).received;
+        std::thread::sleep(Duration::from_millis(300));
+        let later = sandbox.tunnels().unwrap()[0].received;
+        assert!(later == stopped && later < LIMIT + (1 << 20), "{stopped}, then {later}");
+        sandbox.reset_switches().unwrap();
+        wait(&sandbox, |tunnel| tunnel.received == total + 2);
+    });
+}
+
+#[test]
+fn an_endpoint_accepts_the_addresses_of_its_type() {
+    let sandbox = start(Form::Loopback);
+    sandbox.add(Instance::new("web").ipv6("fd00::9")).unwrap();
+    let instance = sandbox.instances().unwrap().pop().unwrap();
+    for (address_type, ipv4, ipv6) in [("ipv4", true, false), ("ipv6", false, true), ("dualstack", true, true)] {
+        sandbox.add_endpoint(Endpoint { address_type: address_type.into(), ..Endpoint::default() }).unwrap();
+        let host = client::name(&sandbox);
+        for (address, accepted) in [(instance.address.as_str(), ipv4), ("fd00::9", ipv6), ("fd00:0:0::9", ipv6)] {
+            let mut params = parameters(&instance);
+            params[2].1 = address.into();
+            let target = presign(&key(&sandbox), &host, &params, Timestamp::now());
+            if accepted {
+                let mut client = open(&sandbox, &host, &target).unwrap();
+                assert!(data(&mut client, 8).starts_with(b"SSH-2.0-"), "{address_type} {address}");
+                let record = sandbox.tunnels().unwrap().pop().unwrap();
+                assert_eq!((record.address.as_str(), &record.instance), (address, &instance.id));
+            } else {
+                let refusal = refusal(&sandbox, &host, &target);
+                assert!(refusal.contains("InvalidParameter"), "{address_type} {address}: {refusal}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_endpoint_of_a_shared_subnet_is_listed_and_not_usable() {
+    let sandbox = start(Form::Loopback);
+    sandbox.add(Instance::new("web")).unwrap();
+    let instance = sandbox.instances().unwrap().pop().unwrap();
+    let owner = || sandbox::STAGING_ACCOUNT.to_owned();
+    sandbox.add_endpoint(Endpoint { account: owner(), ..Endpoint::default() }).unwrap();
+    let list = || query(&sandbox, "ec2", "Action=DescribeInstanceConnectEndpoints").1;
+    assert!(!list().contains("eice-"), "another account's");
+    let shared = Endpoint { account: owner(), shared_with: vec![sandbox::ACCOUNT.to_owned()], ..Endpoint::default() };
+    sandbox.add_endpoint(shared).unwrap();
+    assert!(list().contains(&format!("<ownerId>{}</ownerId>", owner())), "{}", list());
+    let host = client::name(&sandbox);
+    let target = presign(&key(&sandbox), &host, &parameters(&instance), Timestamp::now());
+    let refusal = refusal(&sandbox, &host, &target);
+    assert!(refusal.starts_with("HTTP/1.1 403 ") && refusal.contains("belongs to another account"), "{refusal}");
+}
+
+#[test]
+fn an_endpoint_reaches_an_instance_that_clients_do_not() {
+    let (sandbox, instance, host) = world();
+    for network in [Network::Blackhole, Network::Refuse, Network::Silent, Network::Stranger] {
+        let change = Change { network: Some(network), ..Change::default() };
+        sandbox.update(&instance.id, change).unwrap();
+        assert!(data(&mut tunnel(&sandbox, &host, &instance), 8).starts_with(b"SSH-2.0-"), "{network:?}");
+        assert_eq!(sandbox.stranger_log(&instance.id), "", "the instance itself answers");
+    }
 }

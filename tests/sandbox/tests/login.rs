@@ -5,7 +5,7 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::{forms, key, login, push, said, ssh, start};
-use sandbox::{Change, Form, Instance, Network, State, Switches};
+use sandbox::{Change, Form, Instance, Network, State, Switches, needs_namespaces};
 
 /// Longest that anything may take, on a machine however busy.
 const LIMIT: Duration = Duration::from_mins(2);
@@ -117,11 +117,9 @@ fn a_stopped_instance_ends_its_sessions_and_answers_no_more() {
     }
 }
 
+#[needs_namespaces]
 #[test]
 fn namespaces_give_every_address_port_22_and_hide_the_real_home() {
-    if Form::detect() != Form::Namespaces {
-        return;
-    }
     let sandbox = start(Form::Namespaces);
     let v6 = sandbox.add(Instance::new("v6").address("100.64.0.9").ipv6("2001:db8::9")).unwrap();
     let other = sandbox.add(Instance::new("other").address("100.64.0.9").network(Network::Away)).unwrap();

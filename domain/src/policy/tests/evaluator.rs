@@ -1,4 +1,4 @@
-//! A small evaluator of IAM's rules, written from IAM's documents and not from the code that writes policies.
+//! A small evaluator of IAM policies, based on the IAM documentation and independent of the code that writes policies.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::policy::partition;
 
-/// A request with the keys of its context in lower case: IAM does not tell them apart by case.
+/// A request with the keys of its context in lower case: IAM ignores their case.
 pub(super) struct Request {
     pub(super) action: &'static str,
     pub(super) resource: String,
@@ -40,10 +40,10 @@ fn texts(value: &Value) -> Vec<String> {
     value.as_array().map_or_else(|| vec![text(value)], |values| values.iter().map(text).collect())
 }
 
-/// A letter of a condition's value, and whether it stands for itself.
+/// A character of a condition value, and whether it is literal.
 type Letter = (char, bool);
 
-/// Reads what stands in `${…}`: `*`, `?` and `$` for themselves; anything else would be a variable of IAM's.
+/// Reads `${*}`, `${?}` and `${$}` as literal characters; any other `${…}` would be a policy variable.
 fn letters(text: &str, has_wildcards: bool) -> Vec<Letter> {
     let mut letters = Vec::new();
     let mut rest: &[char] = &text.chars().collect::<Vec<_>>();
@@ -80,7 +80,7 @@ fn is_equal(wanted: &str, value: &str) -> bool {
     like(&letters(wanted, false), &value.chars().collect::<Vec<_>>())
 }
 
-/// A dotted network; enough for these tests.
+/// IPv4 networks only, which is enough for these tests.
 fn in_network(network: &str, address: &str) -> bool {
     let number = |text: &str| u32::from(text.parse::<::core::net::Ipv4Addr>().expect("an address"));
     let (base, length) = network.split_once('/').unwrap_or((network, "32"));
@@ -88,15 +88,29 @@ fn in_network(network: &str, address: &str) -> bool {
     number(base).checked_shr(shift).unwrap_or(0) == number(address).checked_shr(shift).unwrap_or(0)
 }
 
+/// A text with the values of its policy variables; none if the request lacks one, which then matches nothing.
+fn with_variables(text: &str, context: &BTreeMap<String, String>) -> Option<String> {
+    let mut out = text.to_owned();
+    for variable in ["aws:username", "aws:userid"] {
+        let placeholder = format!("${{{variable}}}");
+        if out.contains(&placeholder) {
+            out = out.replace(&placeholder, context.get(variable)?);
+        }
+    }
+    Some(out)
+}
+
 fn holds(operator: &str, wanted: &[String], found: Option<&String>) -> bool {
     let any = |test: &dyn Fn(&str, &str) -> bool| found.is_some_and(|found| wanted.iter().any(|one| test(one, found)));
     match operator {
-        // Variables are read in all of these.
+        // Policy variables apply to all of these operators.
         "StringEquals" => any(&is_equal),
         "StringNotEquals" => !any(&is_equal),
         "StringLike" => any(&is_like),
         "StringNotLike" => !any(&is_like),
         "IpAddress" => any(&in_network),
+        "NumericLessThanEquals" => any(&|one, found| found.parse::<u32>().unwrap() <= one.parse::<u32>().unwrap()),
+        "BoolIfExists" => found.is_none() || any(&|one, found| one == found),
         "NumericEquals" => any(&|one, found| one.parse::<u32>().unwrap() == found.parse::<u32>().unwrap()),
         other => panic!("an operator that this evaluator does not know: {other}"),
     }
@@ -105,19 +119,23 @@ fn holds(operator: &str, wanted: &[String], found: Option<&String>) -> bool {
 pub(super) fn allows(policy: &Value, request: &Request) -> bool {
     policy["Statement"].as_array().expect("statements").iter().any(|statement| {
         texts(&statement["Action"]).iter().any(|action| action == request.action)
-            && texts(&statement["Resource"]).iter().any(|arn| is_like(arn, &request.resource))
+            && texts(&statement["Resource"])
+                .iter()
+                .filter_map(|arn| with_variables(arn, &request.context))
+                .any(|arn| is_like(&arn, &request.resource))
             && statement.get("Condition").is_none_or(|condition| {
                 condition.as_object().expect("operators").iter().all(|(operator, keys)| {
-                    keys.as_object()
-                        .expect("keys")
-                        .iter()
-                        .all(|(key, values)| holds(operator, &texts(values), request.context.get(&key.to_lowercase())))
+                    keys.as_object().expect("keys").iter().all(|(key, values)| {
+                        let wanted: Vec<String> =
+                            texts(values).iter().filter_map(|text| with_variables(text, &request.context)).collect();
+                        holds(operator, &wanted, request.context.get(&key.to_lowercase()))
+                    })
                 })
             })
     })
 }
 
-/// IAM's grammar, as far as we could break it.
+/// Checks the parts of the IAM grammar that the generated policy could violate.
 pub(super) fn check_grammar(policy: &Value) {
     let text = policy.to_string();
     assert!(text.chars().all(|c| ('\u{20}'..='\u{ff}').contains(&c)), "{text}");

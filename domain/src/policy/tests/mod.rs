@@ -1,4 +1,4 @@
-//! What a policy allows is judged by the evaluator beside this file.
+//! The evaluator in this folder decides what a policy allows.
 
 use proptest::prelude::*;
 use serde_json::Value;
@@ -22,11 +22,11 @@ fn filters(pairs: Pairs<'_>) -> BTreeMap<String, Vec<String>> {
     pairs.iter().map(|(key, values)| ((*key).to_owned(), list(values))).collect()
 }
 
-fn ask(account: &str, regions: &[&str], users: &[&str]) -> Ask {
-    Ask { account: account.to_owned(), regions: set(regions), users: set(users), ..Ask::default() }
+fn access(account: &str, regions: &[&str], users: &[&str]) -> Access {
+    Access { account: account.to_owned(), regions: set(regions), users: set(users), ..Access::default() }
 }
 
-/// A policy as IAM reads it, and the notes.
+/// A parsed policy and its notes.
 struct Written {
     policy: Value,
     notes: Vec<String>,
@@ -39,17 +39,17 @@ fn read(document: Document) -> Written {
     Written { policy, notes: document.notes }
 }
 
-fn written(asks: &[Ask]) -> Written {
-    read(document(asks, &Origin::default()).expect("a policy"))
+fn written(accesses: &[Access]) -> Written {
+    read(document(accesses, &Origin::default()).expect("a policy"))
 }
 
 const ONE: &str = "111122223333";
 const TWO: &str = "444455556666";
 
 #[test]
-fn the_right_account_region_and_user_and_no_other() {
-    let asks = [ask(ONE, &["eu-west-1"], &["ubuntu"]), ask(TWO, &["us-east-1"], &["ec2-user"])];
-    let Written { policy, notes } = written(&asks);
+fn only_the_requested_account_region_and_user_are_allowed() {
+    let accesses = [access(ONE, &["eu-west-1"], &["ubuntu"]), access(TWO, &["us-east-1"], &["ec2-user"])];
+    let Written { policy, notes } = written(&accesses);
     assert!(notes.is_empty(), "{notes:?}");
     assert!(allows(&policy, &push(ONE, "eu-west-1", "ubuntu", &[])));
     assert!(allows(&policy, &push(TWO, "us-east-1", "ec2-user", &[])));
@@ -70,8 +70,8 @@ fn the_right_account_region_and_user_and_no_other() {
 }
 
 #[test]
-fn tags_are_and_over_keys_and_or_over_values_with_wildcards() {
-    let mut one = ask(ONE, &["eu-west-1"], &["ubuntu"]);
+fn all_tag_keys_and_any_value_of_each_have_to_match() {
+    let mut one = access(ONE, &["eu-west-1"], &["ubuntu"]);
     one.tags = filters(&[("Environment", &["prod"]), ("Role", &["web", "db-?"]), ("Cost", &[r"a\*b", "${x}"])]);
     one.exclude = filters(&[("Name", &["*-fw"])]);
     let Written { policy, notes } = written(&[one]);
@@ -88,8 +88,8 @@ fn tags_are_and_over_keys_and_or_over_values_with_wildcards() {
 }
 
 #[test]
-fn an_exclusion_of_several_keys_leaves_out_what_matches_all_of_them() {
-    let mut one = ask(ONE, &["eu-west-1"], &["ubuntu"]);
+fn an_exclusion_of_several_keys_applies_only_if_all_of_them_match() {
+    let mut one = access(ONE, &["eu-west-1"], &["ubuntu"]);
     one.exclude = filters(&[("Name", &["*-fw"]), ("Team", &["net"])]);
     let Written { policy, notes } = written(&[one]);
     assert!(notes.is_empty(), "{notes:?}");
@@ -99,17 +99,17 @@ fn an_exclusion_of_several_keys_leaves_out_what_matches_all_of_them() {
 }
 
 #[test]
-fn what_iam_has_no_words_for_is_said() {
+fn filters_that_iam_cannot_express_get_a_note() {
     let long = "k".repeat(129);
     let table: [(Pairs<'_>, &str); 5] = [
-        (&[("Stufe", &["日本-1"])], "* stands for those"),
-        (&[("日本", &["x"]), ("Role", &["web"])], "no such key"),
-        (&[(&long, &["x"]), ("Role", &["web"])], "no such key"),
-        (&[("Env", &["a"]), ("env", &["b"]), ("Role", &["web"])], "differ in case only"),
+        (&[("Stufe", &["日本-1"])], "the policy has * for them"),
+        (&[("日本", &["x"]), ("Role", &["web"])], "IAM does not accept this key"),
+        (&[(&long, &["x"]), ("Role", &["web"])], "IAM does not accept this key"),
+        (&[("Env", &["a"]), ("env", &["b"]), ("Role", &["web"])], "IAM ignores the case of keys"),
         (&[("Env", &[]), ("Role", &["web"])], "has no value"),
     ];
     for (tags, words) in table {
-        let one = Ask { tags: filters(tags), ..ask(ONE, &["eu-west-1"], &["ubuntu"]) };
+        let one = Access { tags: filters(tags), ..access(ONE, &["eu-west-1"], &["ubuntu"]) };
         let Written { policy, notes } = written(&[one]);
         assert!(notes.iter().any(|note| note.contains(words)), "{tags:?} {notes:?}");
         let tags: Vec<(&str, &str)> =
@@ -120,8 +120,8 @@ fn what_iam_has_no_words_for_is_said() {
 }
 
 #[test]
-fn a_user_named_by_a_tag_may_be_on_instances_with_that_tag_only() {
-    let one = Ask { tagged_users: set(&["root"]), ..ask(ONE, &["eu-west-1"], &["ubuntu"]) };
+fn a_user_from_a_tag_is_allowed_only_on_instances_with_that_tag() {
+    let one = Access { tagged_users: set(&["root"]), ..access(ONE, &["eu-west-1"], &["ubuntu"]) };
     let Written { policy, .. } = written(&[one]);
     let may = |user, tags: &[(&str, &str)]| allows(&policy, &push(ONE, "eu-west-1", user, tags));
     assert!(may("ubuntu", &[]) && may("root", &[(TAG_USER, "root")]));
@@ -130,22 +130,22 @@ fn a_user_named_by_a_tag_may_be_on_instances_with_that_tag_only() {
 
 #[test]
 fn requests_come_from_the_network_or_through_the_endpoint() {
-    let asks = [ask(ONE, &["eu-west-1"], &["ubuntu"])];
+    let accesses = [access(ONE, &["eu-west-1"], &["ubuntu"])];
     let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
     let origin = Origin::new(&texts(&["198.51.100.0/24", "10.1.0.0/16"]), &texts(&["vpce-0abc12de"])).unwrap();
-    let Written { policy, .. } = read(document(&asks, &origin).unwrap());
+    let Written { policy, .. } = read(document(&accesses, &origin).unwrap());
     let request = || push(ONE, "eu-west-1", "ubuntu", &[]);
     assert!(allows(&policy, &request()));
     assert!(!allows(&policy, &request().with("aws:SourceIp", "203.0.113.9")));
     assert!(allows(&policy, &request().through("vpce-0abc12de", "10.1.2.3")));
-    // Somebody else's VPC may have the same private addresses.
+    // Another VPC can have the same private addresses.
     assert!(!allows(&policy, &request().through("vpce-0fff12de", "10.1.2.3")));
     assert!(!allows(&policy, &request().through("vpce-0abc12de", "10.2.2.3")));
     assert_eq!(Origin::new(&texts(&["198.51.100.0/24", "100.64.0.0/10"]), &[]), Err("100.64.0.0/10".to_owned()));
 }
 
 #[test]
-fn networks_and_endpoints_are_those_that_iam_takes() {
+fn networks_and_endpoints_have_the_syntax_of_iam() {
     for good in ["198.51.100.0/24", "198.51.100.7", "2001:db8::/32", "0.0.0.0/0"] {
         assert!(is_network(good), "{good}");
     }
@@ -158,7 +158,7 @@ fn networks_and_endpoints_are_those_that_iam_takes() {
 }
 
 #[test]
-fn partitions_are_those_of_the_sdks() {
+fn partitions_match_those_of_the_sdks() {
     for (region, wanted) in [
         ("eu-west-1", "aws"),
         ("us-east-1", "aws"),
@@ -173,17 +173,17 @@ fn partitions_are_those_of_the_sdks() {
     ] {
         assert_eq!(partition(region), wanted, "{region}");
     }
-    let Written { policy, .. } = written(&[ask(ONE, &["cn-north-1"], &["ubuntu"])]);
+    let Written { policy, .. } = written(&[access(ONE, &["cn-north-1"], &["ubuntu"])]);
     assert_eq!(policy["Statement"][0]["Resource"][0], "arn:aws-cn:ec2:cn-north-1:111122223333:instance/*");
 }
 
 #[test]
-fn tunnels_and_console_output_where_they_are_asked_for() {
-    let one = Ask {
-        tunnel_ports: BTreeSet::from([22]),
+fn tunnels_and_console_output_are_allowed_only_if_requested() {
+    let one = Access {
+        tunnel_duration: Some(1800),
         console: true,
         tags: filters(&[("Environment", &["prod"])]),
-        ..ask(ONE, &["eu-west-1"], &["ubuntu"])
+        ..access(ONE, &["eu-west-1"], &["ubuntu"])
     };
     let Written { policy, notes } = written(&[one]);
     assert!(notes.is_empty(), "{notes:?}");
@@ -193,23 +193,65 @@ fn tunnels_and_console_output_where_they_are_asked_for() {
         context: BTreeMap::new(),
     };
     let tunnel = |account| on("ec2-instance-connect:OpenTunnel", "instance-connect-endpoint", account);
-    assert!(allows(&policy, &tunnel(ONE).with("ec2-instance-connect:remotePort", "22")));
-    assert!(!allows(&policy, &tunnel(ONE).with("ec2-instance-connect:remotePort", "3389")));
-    assert!(!allows(&policy, &tunnel(TWO).with("ec2-instance-connect:remotePort", "22")));
+    let tunnel = |account, port, seconds| {
+        tunnel(account)
+            .with("ec2-instance-connect:remotePort", port)
+            .with("ec2-instance-connect:maxTunnelDuration", seconds)
+    };
+    assert!(allows(&policy, &tunnel(ONE, "22", "1800")) && allows(&policy, &tunnel(ONE, "22", "60")));
+    assert!(!allows(&policy, &tunnel(ONE, "22", "3600")));
+    assert!(!allows(&policy, &tunnel(ONE, "3389", "1800")));
+    assert!(!allows(&policy, &tunnel(TWO, "22", "1800")));
     let console = |account| on("ec2:GetConsoleOutput", "instance", account);
     assert!(allows(&policy, &console(ONE).with("aws:ResourceTag/Environment", "prod")));
     assert!(!allows(&policy, &console(ONE).with("aws:ResourceTag/Environment", "dev")));
     assert!(!allows(&policy, &console(TWO).with("aws:ResourceTag/Environment", "prod")));
-    let plain = written(&[ask(ONE, &["eu-west-1"], &["ubuntu"])]).policy.to_string();
+    let plain = written(&[access(ONE, &["eu-west-1"], &["ubuntu"])]).policy.to_string();
     assert!(!plain.contains("OpenTunnel") && !plain.contains("GetConsoleOutput"), "{plain}");
+    assert!(!plain.contains("ssm"), "{plain}");
 }
 
 #[test]
-fn the_example_of_contrib_is_what_is_printed() {
-    let one = Ask {
+fn ssh_sessions_of_session_manager_on_the_source_s_instances_and_no_others() {
+    let one = Access {
+        session_manager: true,
+        tags: filters(&[("Environment", &["prod"])]),
+        ..access(ONE, &["eu-west-1"], &["ubuntu"])
+    };
+    let Written { policy, notes } = written(&[one]);
+    assert!(notes.is_empty(), "{notes:?}");
+    let request = |action, arn: &str| Request { action, resource: arn.to_owned(), context: BTreeMap::new() };
+    let start =
+        |account: &str| request("ssm:StartSession", &format!("arn:aws:ec2:eu-west-1:{account}:instance/i-0abc"));
+    let tag = "ssm:resourceTag/Environment";
+    assert!(allows(&policy, &start(ONE).with(tag, "prod")));
+    assert!(allows(&policy, &start(ONE).with(tag, "prod").with("ssm:SessionDocumentAccessCheck", "true")));
+    assert!(!allows(&policy, &start(ONE).with(tag, "prod").with("ssm:SessionDocumentAccessCheck", "false")));
+    assert!(!allows(&policy, &start(ONE).with(tag, "dev")));
+    assert!(!allows(&policy, &start(TWO).with(tag, "prod")));
+    let document = |name: &str| request("ssm:StartSession", &format!("arn:aws:ssm:eu-west-1::document/{name}"));
+    assert!(allows(&policy, &document("AWS-StartSSHSession")));
+    assert!(!allows(&policy, &document("SSM-SessionManagerRunShell")));
+    for action in ["ssm:ResumeSession", "ssm:TerminateSession", "ssmmessages:OpenDataChannel"] {
+        let session = |name: &str| request(action, &format!("arn:aws:ssm:eu-west-1:{ONE}:session/{name}"));
+        let user = |name: &str| session(name).with("aws:username", "alice").with("aws:userid", "AIDA1");
+        assert!(allows(&policy, &user("alice-0abc")) && !allows(&policy, &user("bob-0abc")), "{action}");
+        let role = |owner: &str| {
+            session("alice-0abc")
+                .with("aws:userid", "AROA1:alice")
+                .with("ssm:resourceTag/aws:ssmmessages:session-id", owner)
+        };
+        assert!(allows(&policy, &role("AROA1:alice")) && !allows(&policy, &role("AROA1:bob")), "{action}");
+    }
+    assert!(allows(&policy, &request("ssm:GetConnectionStatus", "*")));
+}
+
+#[test]
+fn the_example_in_contrib_matches_the_output() {
+    let one = Access {
         tags: filters(&[("Environment", &["prod"]), ("Role", &["web", "db-*"])]),
         tagged_users: set(&["deploy"]),
-        ..ask(ONE, &["eu-west-1", "us-east-1"], &["ec2-user", "ubuntu"])
+        ..access(ONE, &["eu-west-1", "us-east-1"], &["ec2-user", "ubuntu"])
     };
     let origin = Origin::new(&["198.51.100.0/24".to_owned()], &[]).unwrap();
     let text = serde_json::to_string_pretty(&document(&[one], &origin).unwrap().policy).unwrap();
@@ -225,11 +267,12 @@ const SIX: [&str; 6] = ["us-east-1", "us-west-2", "eu-west-1", "eu-central-1", "
 
 #[test]
 fn forty_accounts_in_six_regions_fit_without_allowing_more() {
-    let mut asks: Vec<Ask> = (0..40).map(|number| ask(&account(number), &SIX, &["ec2-user", "ubuntu"])).collect();
-    for one in &mut asks {
+    let mut accesses: Vec<Access> =
+        (0..40).map(|number| access(&account(number), &SIX, &["ec2-user", "ubuntu"])).collect();
+    for one in &mut accesses {
         one.tags = filters(&[("Environment", &["prod", "staging"]), ("Role", &["web-*"])]);
     }
-    let Written { policy, notes } = written(&asks);
+    let Written { policy, notes } = written(&accesses);
     assert!(notes.is_empty(), "{notes:?}");
     let tags = [("Environment", "prod"), ("Role", "web-1")];
     assert!(allows(&policy, &push(&account(39), "ap-northeast-1", "ubuntu", &tags)));
@@ -238,13 +281,13 @@ fn forty_accounts_in_six_regions_fit_without_allowing_more() {
 }
 
 #[test]
-fn what_does_not_fit_is_widened_by_the_least_and_said_or_refused() {
-    // Each account has another user and another set of regions.
-    let various = |accounts: usize| -> Vec<Ask> {
+fn a_policy_that_is_too_long_is_widened_step_by_step_with_notes_or_rejected() {
+    // Each account has a different user and a different set of regions.
+    let various = |accounts: usize| -> Vec<Access> {
         let regions = |number: usize| -> Vec<&str> {
             SIX.iter().enumerate().filter(|(at, _)| *at == 0 || (number >> at) & 1 == 1).map(|(_, r)| *r).collect()
         };
-        (0..accounts).map(|n| ask(&account(n), &regions(n), &[&format!("user-{n}")])).collect()
+        (0..accounts).map(|n| access(&account(n), &regions(n), &[&format!("user-{n}")])).collect()
     };
     let Written { policy, notes } = written(&various(60));
     assert!(notes.iter().any(|note| note.contains("each OS user")), "{notes:?}");
@@ -254,10 +297,10 @@ fn what_does_not_fit_is_widened_by_the_least_and_said_or_refused() {
     assert!(notes.iter().any(|note| note.contains("any account")), "{notes:?}");
     assert!(!allows(&policy, &push(&account(7), "eu-north-1", "user-7", &[])), "regions are known all the same");
     let refused = document(&various(2000), &Origin::default()).map(|document| document.notes);
-    assert!(matches!(refused, Err(Refusal::TooLong { length }) if length > LIMIT), "{refused:?}");
+    assert!(matches!(refused, Err(PolicyError::TooLong { length }) if length > LIMIT), "{refused:?}");
 }
 
-/// EC2's filters: a backslash takes the meaning from what follows.
+/// Matches an EC2 filter, in which a backslash makes the next character literal.
 fn ec2_matches(filter: &[char], value: &[char]) -> bool {
     match filter {
         [] => value.is_empty(),
@@ -270,7 +313,7 @@ fn ec2_matches(filter: &[char], value: &[char]) -> bool {
     }
 }
 
-fn is_asked(one: &Ask, account: &str, region: &str, user: &str, tags: &BTreeMap<String, String>) -> bool {
+fn is_requested(one: &Access, account: &str, region: &str, user: &str, tags: &BTreeMap<String, String>) -> bool {
     let letters = |text: &str| text.chars().collect::<Vec<_>>();
     let meets = |(key, values): (&String, &Vec<String>)| {
         tags.get(key).is_some_and(|tag| values.iter().any(|value| ec2_matches(&letters(value), &letters(tag))))
@@ -287,7 +330,7 @@ fn is_asked(one: &Ask, account: &str, region: &str, user: &str, tags: &BTreeMap<
         && (one.exclude.is_empty() || !one.exclude.iter().all(excludes))
 }
 
-/// What has a meaning to EC2, to IAM, or to neither.
+/// Values with characters that are special to EC2, to IAM, or to neither.
 fn value() -> impl Strategy<Value = String> {
     let piece = prop::sample::select(vec!["a", "b", "*", "?", "\\", "\\*", "$", "${", "${a}", "é", "日"]);
     prop::collection::vec(piece, 0..3).prop_map(|pieces| pieces.concat())
@@ -310,7 +353,7 @@ fn some_user() -> impl Strategy<Value = String> {
 }
 
 prop_compose! {
-    fn some_ask(accounts: usize)(
+    fn some_access(accounts: usize)(
         number in 0..accounts,
         regions in prop::collection::btree_set(some_region(), 1..3),
         every_region in prop::bool::weighted(0.2),
@@ -319,10 +362,22 @@ prop_compose! {
         tags in some_filters(),
         exclude in some_filters(),
         console in any::<bool>(),
-        tunnel_ports in prop::collection::btree_set(prop_oneof![Just(22), Just(3389)], 0..2),
-    ) -> Ask {
+        tunnel_duration in prop::option::of(1..=3600_u16),
+        session_manager in any::<bool>(),
+    ) -> Access {
         let account = account(number);
-        Ask { account, regions, every_region, users, tagged_users, tags, exclude, tunnel_ports, console }
+        Access {
+            account,
+            regions,
+            every_region,
+            users,
+            tagged_users,
+            tags,
+            exclude,
+            tunnel_duration,
+            session_manager,
+            console,
+        }
     }
 }
 
@@ -339,23 +394,23 @@ prop_compose! {
     }
 }
 
-/// Those of which each by itself can be said.
-fn sayable(mut asks: Vec<Ask>) -> Vec<Ask> {
-    asks.retain(|one| document(std::slice::from_ref(one), &Origin::default()).is_ok());
-    asks
+/// Keeps the accesses that have a policy on their own.
+fn expressible(mut accesses: Vec<Access>) -> Vec<Access> {
+    accesses.retain(|one| document(std::slice::from_ref(one), &Origin::default()).is_ok());
+    accesses
 }
 
 proptest! {
     #[test]
-    fn a_policy_allows_what_was_asked_and_no_more_without_a_note(
-        asks in prop::collection::vec(some_ask(3), 0..7).prop_map(sayable),
+    fn a_policy_without_notes_allows_exactly_the_requested_access(
+        accesses in prop::collection::vec(some_access(3), 0..7).prop_map(expressible),
         pushes in prop::collection::vec(some_push(), 1..40),
     ) {
-        let Ok(document) = document(&asks, &Origin::default()) else { return Ok(()) };
+        let Ok(document) = document(&accesses, &Origin::default()) else { return Ok(()) };
         let Written { policy, notes } = read(document);
         for (number, region, user, tags) in &pushes {
             let pairs: Vec<(&str, &str)> = tags.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-            let asked = asks.iter().any(|one| is_asked(one, &account(*number), region, user, tags));
+            let asked = accesses.iter().any(|one| is_requested(one, &account(*number), region, user, tags));
             let allowed = allows(&policy, &push(&account(*number), region, user, &pairs));
             prop_assert!(!asked || allowed, "asked and denied: {number} {region} {user} {tags:?} {policy:#}");
             prop_assert!(asked || !allowed || !notes.is_empty(), "{number} {region} {user} {tags:?} {policy:#}");
@@ -369,12 +424,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
 
     #[test]
-    fn however_much_is_asked_the_limit_is_kept(
-        asks in prop::collection::vec(some_ask(300), 50..200).prop_map(sayable),
+    fn no_policy_exceeds_the_limit(
+        accesses in prop::collection::vec(some_access(300), 50..200).prop_map(expressible),
     ) {
-        match document(&asks, &Origin::default()) {
+        match document(&accesses, &Origin::default()) {
             Ok(document) => drop(read(document)),
-            Err(Refusal::TooLong { length }) => prop_assert!(length > LIMIT),
+            Err(PolicyError::TooLong { length }) => prop_assert!(length > LIMIT),
             Err(unfiltered) => prop_assert!(false, "{unfiltered:?}"),
         }
     }

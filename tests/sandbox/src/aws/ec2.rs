@@ -3,9 +3,8 @@
 use super::dialect::{Fault, Service};
 use super::filter::{Filter, numbered};
 use super::xml::{PROLOGUE, Xml};
-use super::{Context, instances, sts, vpc};
-use crate::model::{Console, Image};
-use crate::server::console_keys;
+use super::{Context, console, instances, vpc};
+use crate::model::Image;
 
 const NAMESPACE: &str = "http://ec2.amazonaws.com/doc/2016-11-15/";
 
@@ -42,7 +41,7 @@ pub(super) fn perform(context: &Context<'_>, action: &str) -> Result<String, Fau
         "DescribeInstances" => instances::describe(context),
         "DescribeImages" => describe_images(context),
         "DescribeRegions" => Ok(describe_regions(context)),
-        "GetConsoleOutput" => console_output(context),
+        "GetConsoleOutput" => console::output(context),
         "DescribeInstanceConnectEndpoints" => vpc::describe_endpoints(context),
         "DescribeSecurityGroups" => vpc::describe_security_groups(context),
         _ => Err(Service::Ec2.unknown_action(action)),
@@ -138,35 +137,6 @@ fn describe_regions(context: &Context<'_>) -> String {
         }
     });
     xml.finish()
-}
-
-fn console_output(context: &Context<'_>) -> Result<String, Fault> {
-    let id = context.params.get("InstanceId").map_or("", String::as_str);
-    check_ids(context, &[id.to_owned()])?;
-    let instance = context.world.lock().fleet.get(id).cloned().unwrap_or_default();
-    let keys = console_keys(context.world, &instance);
-    let (key, fingerprint) = keys.map_err(|error| Fault::new(500, "InternalError", error.to_string()))?;
-    let block = |prefix: &str| {
-        let lines = ["-----BEGIN SSH HOST KEY KEYS-----", &key, "-----END SSH HOST KEY KEYS-----"];
-        lines.map(|line| format!("{prefix}{line}\r\n")).concat()
-    };
-    let prints = format!(
-        "ec2: -----BEGIN SSH HOST KEY FINGERPRINTS-----\r\nec2: {fingerprint}\r\n\
-         ec2: -----END SSH HOST KEY FINGERPRINTS-----\r\n"
-    );
-    let told = match instance.console {
-        Console::Empty => None,
-        Console::Silent => Some(String::new()),
-        Console::Fingerprints => Some(prints),
-        Console::Keys => Some(prints + &block("")),
-        Console::Prefixed => Some(prints + &block("<14>Nov 23 03:12:00 ec2: ")),
-    };
-    let text = told.map(|told| format!("[    0.000000] Linux version 6.1\r\n{told}\r\nlocalhost login: "));
-    let mut xml = Xml::new();
-    xml.text("instanceId", id);
-    xml.text("timestamp", &sts::iso(instance.launched));
-    xml.optional("output", &base64(text.unwrap_or_default().as_bytes()));
-    Ok(xml.finish())
 }
 
 /// Base64 with padding.

@@ -149,6 +149,12 @@ fn write_instance(xml: &mut Xml, instance: &Instance) {
         xml.optional("ipAddress", &instance.public_address);
         xml.optional("ipv6Address", &instance.ipv6);
     }
+    if !instance.instance_profile.is_empty() {
+        xml.element("iamInstanceProfile", |xml| {
+            xml.text("arn", &instance.instance_profile);
+            xml.text("id", "AIPA0000000000000001");
+        });
+    }
     xml.element("groupSet", |xml| {
         for group in &instance.security_groups {
             xml.element("item", |xml| {

@@ -4,6 +4,7 @@
 //! as in reality: protocols, error codes and statuses, texts.
 
 mod caller;
+mod console;
 mod dialect;
 mod ec2;
 mod eic;

@@ -7,7 +7,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{World, sshd};
+use super::{World, host_keys, proxy, sshd};
 use crate::control::{Request, Response, SOCKET};
 
 /// Answers requests, each connection in a thread of its own.
@@ -95,6 +95,11 @@ fn answer(world: &Arc<World>, request: Request) -> io::Result<Response> {
         Request::Tunnels => return Ok(Response::Tunnels(world.lock().tunnels.clone())),
         Request::AdvanceTunnels(seconds) => world.lock().tunnel_clock += seconds,
         Request::PingTunnels => world.lock().tunnel_pings += 1,
+        Request::AddProxy(proxy) => return proxy::listen(world, proxy).map(Response::Address),
+        Request::UpdateProxy { port, proxy } => world.lock().proxy(port)?.0 = proxy,
+        Request::ProxyRequests(port) => return Ok(Response::ProxyRequests(world.lock().proxy(port)?.1.clone())),
+        Request::ClearProxyRequests(port) => world.lock().proxy(port)?.1.clear(),
+        Request::HostCa => return host_keys::authority_public_key(world).map(Response::Text),
         Request::Warm => sshd::prepare_all(world)?,
     }
     Ok(Response::Done)

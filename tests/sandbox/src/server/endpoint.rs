@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 
+use super::connection::Socket;
 use super::http::{self, Reply, Request};
 use super::network::{BACKLOG, listener};
 use super::relay::{self, Relay};
-use super::websocket::{Socket, close, upgrade};
+use super::websocket::{close, upgrade};
 use super::{World, sshd};
 use crate::aws::{self, Accepted};
 use crate::model::Instance;
@@ -48,14 +49,14 @@ pub(super) fn listen(world: &Arc<World>, config: Arc<ServerConfig>) -> io::Resul
 
 fn serve(world: &Arc<World>, config: Arc<ServerConfig>, stream: TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let Some((mut socket, request)) = Socket::accept(config, stream)? else { return Ok(()) };
+    let Some((mut connection, request)) = Socket::accept(Some(config), stream)? else { return Ok(()) };
     let accepted = match aws::open_tunnel(world, &request) {
         Ok(accepted) => accepted,
         Err(None) => return Ok(()),
-        Err(Some(reply)) => return refuse(world, &mut socket, &reply),
+        Err(Some(reply)) => return refuse(world, &mut connection, &reply),
     };
     let index = accepted.index;
-    let reason = tunnel(world, &mut socket, &request, accepted);
+    let reason = tunnel(world, &mut connection, &request, accepted);
     let closed = reason.as_ref().map_or_else(ToString::to_string, String::clone);
     if let Some(tunnel) = world.lock().tunnels.get_mut(index) {
         tunnel.closed = Some(closed);
@@ -63,16 +64,16 @@ fn serve(world: &Arc<World>, config: Arc<ServerConfig>, stream: TcpStream) -> io
     reason.map(drop)
 }
 
-fn refuse(world: &World, socket: &mut Socket, reply: &Reply) -> io::Result<()> {
+fn refuse(world: &World, connection: &mut Socket, reply: &Reply) -> io::Result<()> {
     let delivery = world.lock().switches.tunnels.as_ref().map(|tunnels| tunnels.refusal).unwrap_or_default();
     let mut text = Vec::new();
     http::write(&mut text, reply, aws::now(world))?;
     let middle = text.len() - reply.body.len() / 2;
     match delivery {
-        Refusal::Whole => socket.send_record(&text)?,
+        Refusal::Whole => connection.send_record(&text)?,
         Refusal::TwoRecords => {
-            socket.send_record(&text[..middle])?;
-            socket.send_record(&text[middle..])?;
+            connection.send_record(&text[..middle])?;
+            connection.send_record(&text[middle..])?;
         }
         Refusal::Chunked => {
             let head = String::from_utf8_lossy(&text[..text.len() - reply.body.len()]).into_owned();
@@ -82,42 +83,42 @@ fn refuse(world: &World, socket: &mut Socket, reply: &Reply) -> io::Result<()> {
             for chunk in [first, second] {
                 write!(chunked, "{:x}\r\n{chunk}\r\n", chunk.len())?;
             }
-            socket.send_record(&chunked)?;
-            socket.send_record(b"0\r\n\r\n")?;
+            connection.send_record(&chunked)?;
+            connection.send_record(b"0\r\n\r\n")?;
         }
     }
-    socket.finish();
+    connection.finish();
     Ok(())
 }
 
 /// Runs one tunnel to its end and returns the reason.
-fn tunnel(world: &Arc<World>, socket: &mut Socket, request: &Request, accepted: Accepted) -> io::Result<String> {
+fn tunnel(world: &Arc<World>, connection: &mut Socket, request: &Request, accepted: Accepted) -> io::Result<String> {
     let Some(response) = upgrade(request) else {
-        socket.send_record(b"HTTP/1.1 426 Upgrade Required\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")?;
-        socket.finish();
+        connection.send_record(b"HTTP/1.1 426 Upgrade Required\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")?;
+        connection.finish();
         return Ok("not a websocket".into());
     };
     let switches = world.lock().switches.tunnels.clone().unwrap_or_default();
     match switches.upgrade {
-        Upgrade::Whole => socket.send_record(response.as_bytes())?,
-        Upgrade::Bytewise => response.bytes().try_for_each(|byte| socket.send_record(&[byte]))?,
+        Upgrade::Whole => connection.send_record(response.as_bytes())?,
+        Upgrade::Bytewise => response.bytes().try_for_each(|byte| connection.send_record(&[byte]))?,
         // The relay writes it with the first frame.
         Upgrade::WithFirstFrame => {}
         Upgrade::Never => {
-            socket.unblock()?;
-            return relay::wait_for_the_client(socket).map(|()| "the upgrade was never answered".into());
+            connection.unblock()?;
+            return relay::wait_for_the_client(connection).map(|()| "the upgrade was never answered".into());
         }
     }
     let held = if switches.upgrade == Upgrade::WithFirstFrame { response.into_bytes() } else { Vec::new() };
     let Some(instance) = accepted.instance else {
-        socket.send_record(&[held, close(Some(1000), UNREACHABLE)].concat())?;
-        socket.unblock()?;
-        socket.finish();
+        connection.send_record(&[held, close(Some(1000), UNREACHABLE)].concat())?;
+        connection.unblock()?;
+        connection.finish();
         return Ok(UNREACHABLE.into());
     };
     let target = connect(world, instance)?;
-    socket.unblock()?;
-    Relay::new(world, socket, target, switches, accepted.index, accepted.max_duration, held).run()
+    connection.unblock()?;
+    Relay::new(world, connection, target, switches, accepted.index, accepted.max_duration, held).run()
 }
 
 /// A connection to a new sshd of the instance.

@@ -81,10 +81,12 @@ fn decode(text: &str) -> String {
 }
 
 /// Serves the AWS stand-in on a free port of 127.0.0.1 and returns its URL.
-pub(super) fn listen(world: Arc<World>, tls: Option<Arc<ServerConfig>>) -> io::Result<String> {
+pub(super) fn listen(world: &Arc<World>, tls: Option<Arc<ServerConfig>>) -> io::Result<String> {
     let listener = listener((Ipv4Addr::LOCALHOST, 0).into(), BACKLOG)?;
     let scheme = if tls.is_some() { "https" } else { "http" };
-    let endpoint = format!("{scheme}://{}", listener.local_addr()?);
+    let address = listener.local_addr()?;
+    world.set_aws_address(address);
+    let world = Arc::clone(world);
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let (world, tls) = (Arc::clone(&world), tls.clone());
@@ -97,7 +99,7 @@ pub(super) fn listen(world: Arc<World>, tls: Option<Arc<ServerConfig>>) -> io::R
             });
         }
     });
-    Ok(endpoint)
+    Ok(format!("{scheme}://{address}"))
 }
 
 /// The same over TLS, with the goodbye that clients tell a cut connection by.

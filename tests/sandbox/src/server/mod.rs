@@ -1,13 +1,16 @@
 //! The server process: one per sandbox. It ends at the end of its stdin (its parent is gone) or by a signal, and takes
 //! every sshd that it started with it.
 
+pub(crate) mod connection;
 mod control_socket;
 mod endpoint;
 mod fleet;
+mod host_keys;
 mod http;
 mod keys;
 mod namespace;
 mod network;
+mod proxy;
 mod relay;
 pub(crate) mod sshd;
 mod tls;
@@ -25,7 +28,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 pub(crate) use http::{Reply, Request};
-pub(crate) use sshd::console_keys;
+pub(crate) use sshd::{console_keys, stranger_id};
 pub(crate) use tls::CA;
 pub(crate) use world::{Counters, World};
 
@@ -46,7 +49,7 @@ pub(crate) fn serve(dir: &Path, form: Form, tls: bool, remove: bool) -> io::Resu
     let world = Arc::new(world);
     world.set_own(&world);
     let tls = tls.then(|| world.tls()).transpose()?;
-    let endpoint = http::listen(Arc::clone(&world), tls.as_ref().map(|tls| Arc::clone(&tls.config)))?;
+    let endpoint = http::listen(&world, tls.as_ref().map(|tls| Arc::clone(&tls.config)))?;
     control_socket::listen(Arc::clone(&world))?;
     acceptor.start(Arc::clone(&world))?;
     keys::expire_in_background(Arc::clone(&world));

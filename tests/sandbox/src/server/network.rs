@@ -145,7 +145,9 @@ fn socket_address(instance: &Instance) -> Option<SocketAddr> {
 }
 
 fn wanted_listeners(form: Form, instances: &[Arc<Instance>]) -> BTreeMap<Purpose, SocketAddr> {
-    let answering = instances.iter().filter(|i| matches!(i.network, Network::Ok | Network::Silent | Network::Deaf));
+    let answering = instances
+        .iter()
+        .filter(|i| matches!(i.network, Network::Ok | Network::Silent | Network::Deaf | Network::Stranger));
     match form {
         Form::Loopback => {
             answering.filter_map(|i| Some((Purpose::Instance(i.id.clone()), socket_address(i)?))).collect()
@@ -220,6 +222,7 @@ fn play(world: &World, purpose: &Purpose, stream: TcpStream) {
         found.filter(|instance| !state.refuses_connection(instance))
     };
     let result = match instance {
+        Some(instance) if instance.network == Network::Stranger => sshd::play_stranger(world, &instance, stream),
         Some(instance) if instance.network == Network::Deaf => keep_open(&stream, &instance.greeting),
         Some(instance) if !instance.greeting.is_empty() => greet(&stream, &instance.greeting),
         Some(instance) if instance.network == Network::Ok => sshd::play(world, &instance, stream),

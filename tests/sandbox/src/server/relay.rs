@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::World;
-use super::websocket::{Frame, Socket, close, encode, opcode};
+use super::connection::Socket;
+use super::websocket::{Frame, close, decode, encode, opcode};
 use crate::tunnel::TunnelSwitches;
 
 /// Queued bytes above which the other side is not read.
@@ -22,7 +23,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) struct Relay<'a> {
     world: &'a World,
-    socket: &'a mut Socket,
+    connection: &'a mut Socket,
     target: TcpStream,
     switches: TunnelSwitches,
     index: usize,
@@ -46,7 +47,7 @@ pub(super) struct Relay<'a> {
 impl<'a> Relay<'a> {
     pub(super) fn new(
         world: &'a World,
-        socket: &'a mut Socket,
+        connection: &'a mut Socket,
         target: TcpStream,
         switches: TunnelSwitches,
         index: usize,
@@ -60,7 +61,7 @@ impl<'a> Relay<'a> {
         let from_target = vec![0; usize::try_from(switches.flood).unwrap_or_default()];
         Self {
             world,
-            socket,
+            connection,
             target,
             switches,
             index,
@@ -88,7 +89,7 @@ impl<'a> Relay<'a> {
         }
         if self.switches.text_frame {
             let text = [std::mem::take(&mut self.held), encode(true, opcode::TEXT, b"text")].concat();
-            self.socket.queue(&text);
+            self.connection.queue(&text);
         }
         loop {
             if let Some(reason) = self.step()? {
@@ -100,13 +101,14 @@ impl<'a> Relay<'a> {
 
     fn step(&mut self) -> io::Result<Option<String>> {
         let reading = self.to_target.len() < HIGH_WATER && !self.stops_reading();
-        let writable = self.socket.queued() < HIGH_WATER && self.from_target.len() < HIGH_WATER.max(self.frame_size());
+        let writable =
+            self.connection.queued() < HIGH_WATER && self.from_target.len() < HIGH_WATER.max(self.frame_size());
         let flag = |on: bool, flag: PollFlags| if on { flag } else { PollFlags::empty() };
         let ended = self.ending.is_some();
         let mut fds = [
             PollFd::new(
-                self.socket.stream(),
-                flag(reading, PollFlags::IN) | flag(self.socket.wants_write(), PollFlags::OUT),
+                self.connection.stream(),
+                flag(reading, PollFlags::IN) | flag(self.connection.wants_write(), PollFlags::OUT),
             ),
             PollFd::new(
                 &self.target,
@@ -116,7 +118,7 @@ impl<'a> Relay<'a> {
         ];
         rustix::event::poll(&mut fds, Some(&TICK))?;
         if reading {
-            let open = self.socket.receive()?;
+            let open = self.connection.receive()?;
             if let Some(reason) = self.frames()? {
                 return Ok(Some(reason));
             }
@@ -125,7 +127,7 @@ impl<'a> Relay<'a> {
             }
         }
         if let Some((reason, since)) = &self.ending {
-            self.socket.flush()?;
+            self.connection.flush()?;
             if since.elapsed() > CLOSE_TIMEOUT {
                 return Ok(Some(reason.clone()));
             }
@@ -137,7 +139,7 @@ impl<'a> Relay<'a> {
             return Ok(Some(reason));
         }
         self.tick();
-        self.socket.flush()?;
+        self.connection.flush()?;
         self.record();
         Ok(None)
     }
@@ -150,13 +152,13 @@ impl<'a> Relay<'a> {
 
     /// Handles the frames that have arrived; a reason if the client closed.
     fn frames(&mut self) -> io::Result<Option<String>> {
-        while let Some(Frame { opcode: kind, payload, .. }) = self.socket.frame()? {
+        while let Some(Frame { opcode: kind, payload, .. }) = decode(&mut self.connection.input)? {
             match kind {
                 opcode::BINARY | opcode::CONTINUATION => {
                     self.received += payload.len() as u64;
                     self.to_target.extend(payload);
                 }
-                opcode::PING => self.socket.queue(&encode(true, opcode::PONG, &payload)),
+                opcode::PING => self.connection.queue(&encode(true, opcode::PONG, &payload)),
                 opcode::PONG if self.pings.front() == Some(&payload) => {
                     self.pings.pop_front();
                     self.pongs += 1;
@@ -164,11 +166,11 @@ impl<'a> Relay<'a> {
                 opcode::PONG => return Ok(Some("the client sent a pong for no ping".into())),
                 opcode::CLOSE => {
                     if let Some((reason, _)) = self.ending.take() {
-                        self.socket.finish();
+                        self.connection.finish();
                         return Ok(Some(reason));
                     }
-                    self.socket.queue(&encode(true, opcode::CLOSE, &payload));
-                    self.socket.finish();
+                    self.connection.queue(&encode(true, opcode::CLOSE, &payload));
+                    self.connection.finish();
                     return Ok(Some("the client closed the tunnel".into()));
                 }
                 _ => return Ok(Some(format!("the client sent a frame of kind {kind}"))),
@@ -212,7 +214,7 @@ impl<'a> Relay<'a> {
     /// Sends what sshd said; a reason if a switch ends the tunnel without waiting for the client.
     fn send(&mut self, more: bool) -> io::Result<Option<String>> {
         let size = self.frame_size();
-        while !self.from_target.is_empty() && self.socket.queued() < HIGH_WATER {
+        while !self.from_target.is_empty() && self.connection.queued() < HIGH_WATER {
             if self.from_target.len() < size && more {
                 break;
             }
@@ -247,7 +249,7 @@ impl<'a> Relay<'a> {
             bytes.extend(encode(i + 1 == count, kind, part));
         }
         self.data_sent += message.len() as u64;
-        self.socket.queue(&bytes);
+        self.connection.queue(&bytes);
         if first {
             self.ping();
         }
@@ -256,12 +258,12 @@ impl<'a> Relay<'a> {
     /// Applies `cut_after` or `close_after`, whichever is reached.
     fn break_off(&mut self) -> io::Result<Option<String>> {
         if self.switches.cut_after.is_some_and(|limit| self.data_sent >= limit) {
-            while self.socket.wants_write() {
-                self.socket.flush()?;
-                let mut fds = [PollFd::new(self.socket.stream(), PollFlags::OUT)];
+            while self.connection.wants_write() {
+                self.connection.flush()?;
+                let mut fds = [PollFd::new(self.connection.stream(), PollFlags::OUT)];
                 rustix::event::poll(&mut fds, Some(&TICK))?;
             }
-            self.socket.stream().shutdown(std::net::Shutdown::Both)?;
+            self.connection.stream().shutdown(std::net::Shutdown::Both)?;
             return Ok(Some("cut by the switch".into()));
         }
         let (code, reason) = (self.switches.close_code, self.switches.close_reason.clone());
@@ -271,8 +273,8 @@ impl<'a> Relay<'a> {
 
     fn close(&mut self, code: Option<u16>, reason: &str, recorded: &str) {
         let held = std::mem::take(&mut self.held);
-        self.socket.queue(&held);
-        self.socket.queue(&close(code, reason));
+        self.connection.queue(&held);
+        self.connection.queue(&close(code, reason));
         let _ = self.target.shutdown(std::net::Shutdown::Both);
         self.ending = Some((recorded.to_owned(), Instant::now()));
     }
@@ -280,7 +282,7 @@ impl<'a> Relay<'a> {
     fn ping(&mut self) {
         self.ping_count += 1;
         let payload = format!("ping {}", self.ping_count).into_bytes();
-        self.socket.queue(&encode(true, opcode::PING, &payload));
+        self.connection.queue(&encode(true, opcode::PING, &payload));
         self.pings.push_back(payload);
     }
 
@@ -310,13 +312,13 @@ impl<'a> Relay<'a> {
 }
 
 /// Reads and drops what the client sends until it closes.
-pub(super) fn wait_for_the_client(socket: &mut Socket) -> io::Result<()> {
+pub(super) fn wait_for_the_client(connection: &mut Socket) -> io::Result<()> {
     loop {
-        let mut fds = [PollFd::new(socket.stream(), PollFlags::IN)];
+        let mut fds = [PollFd::new(connection.stream(), PollFlags::IN)];
         rustix::event::poll(&mut fds, None)?;
-        if !socket.receive()? {
+        if !connection.receive()? {
             return Ok(());
         }
-        while socket.frame()?.is_some() {}
+        while decode(&mut connection.input)?.is_some() {}
     }
 }

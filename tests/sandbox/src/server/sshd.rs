@@ -6,23 +6,26 @@ use std::io;
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
-use super::World;
+use super::{World, host_keys};
 use crate::model::Instance;
 use crate::options::Form;
 use crate::program::{SYSTEM_PATH, find};
 
-const HOST_KEY: &str = "ssh_host_ed25519_key";
-/// The public key of the first boot, which the console output keeps for ever.
-const BOOT_KEY: &str = "console_key.pub";
+/// The public host keys of the first boot, for the console output.
+const BOOT_KEYS: &str = "console_keys.pub";
 
 /// Which instances have their files, with a lock for each while they are made.
 #[derive(Debug, Default)]
-pub(super) struct Prepared(Mutex<HashMap<String, Arc<Mutex<bool>>>>);
+pub(super) struct Prepared {
+    instances: Mutex<HashMap<String, Arc<Mutex<bool>>>>,
+    /// Held while the authority of host certificates is made.
+    pub(super) authority: Mutex<()>,
+}
 
 /// The folder of an instance.
 fn folder(world: &World, id: &str) -> PathBuf {
@@ -32,16 +35,17 @@ fn folder(world: &World, id: &str) -> PathBuf {
 /// Makes host key and configuration, once.
 fn prepare(world: &World, instance: &Instance) -> io::Result<PathBuf> {
     let lock = {
-        let mut all = world.prepared.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = world.prepared.instances.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(all.entry(instance.id.clone()).or_default())
     };
     let dir = folder(world, &instance.id);
     let mut done = lock.lock().unwrap_or_else(PoisonError::into_inner);
     if !*done {
         fs::create_dir_all(dir.join("keys"))?;
-        make_host_key(&dir)?;
-        fs::copy(dir.join(HOST_KEY).with_extension("pub"), dir.join(BOOT_KEY))?;
-        fs::write(dir.join("sshd_config"), configuration(world, instance, &dir))?;
+        host_keys::generate(&dir, instance)?;
+        host_keys::certify(world, &dir, instance)?;
+        fs::write(dir.join(BOOT_KEYS), host_keys::public_keys(&dir, instance)?)?;
+        fs::write(dir.join("sshd_config"), configuration(world, instance, &dir)?)?;
         *done = true;
     }
     Ok(dir)
@@ -53,36 +57,33 @@ pub(super) fn prepare_all(world: &World) -> io::Result<()> {
     instances.iter().try_for_each(|instance| prepare(world, instance).map(drop))
 }
 
-/// Gives the instance another host key than the one it booted with.
-pub(super) fn replace_host_key(world: &World, instance: &Instance) -> io::Result<()> {
+/// Replaces the instance's host keys if `generate`, and certifies them.
+pub(super) fn update_host_keys(world: &World, instance: &Instance, generate: bool) -> io::Result<()> {
     let dir = prepare(world, instance)?;
-    fs::remove_file(dir.join(HOST_KEY))?;
-    make_host_key(&dir)
+    if generate {
+        host_keys::generate(&dir, instance)?;
+    }
+    host_keys::certify(world, &dir, instance)?;
+    fs::write(dir.join("sshd_config"), configuration(world, instance, &dir)?)
 }
 
 /// Forgets an instance's files.
 pub(super) fn forget(world: &World, id: &str) {
-    world.prepared.0.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
-    let _ = fs::remove_dir_all(folder(world, id));
+    for id in [id, &stranger_id(id)] {
+        world.prepared.instances.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+        let _ = fs::remove_dir_all(folder(world, id));
+    }
 }
 
-fn make_host_key(dir: &Path) -> io::Result<()> {
-    let _ = fs::remove_file(dir.join(HOST_KEY).with_extension("pub"));
-    let mut command = Command::new(find("ssh-keygen")?);
-    command.args(["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"]).arg(dir.join(HOST_KEY)).stdin(Stdio::null());
-    let status = command.status()?;
-    if status.success() { Ok(()) } else { Err(io::Error::other(format!("ssh-keygen: {status}"))) }
-}
-
-/// The public host key of the first boot and its SHA-256 fingerprint, for the console output.
+/// The public host keys of the first boot and their SHA-256 fingerprints, one a line, for the console output.
 pub(crate) fn console_keys(world: &World, instance: &Instance) -> io::Result<(String, String)> {
-    let key = prepare(world, instance)?.join(BOOT_KEY);
-    let fingerprint = Command::new(find("ssh-keygen")?).arg("-lf").arg(&key).output()?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-    Ok((text(&fs::read(key)?), text(&fingerprint.stdout)))
+    let keys = prepare(world, instance)?.join(BOOT_KEYS);
+    let fingerprints = Command::new(find("ssh-keygen")?).arg("-lf").arg(&keys).output()?;
+    Ok((fs::read_to_string(keys)?, String::from_utf8_lossy(&fingerprints.stdout).into_owned()))
 }
 
-fn configuration(world: &World, instance: &Instance, dir: &Path) -> String {
+fn configuration(world: &World, instance: &Instance, dir: &Path) -> io::Result<String> {
+    let host_keys = host_keys::options(dir, instance);
     let dir = dir.display();
     let bin = world.dir.join("bin");
     let name: String = if instance.name().is_empty() { &instance.id } else { instance.name() }
@@ -90,8 +91,16 @@ fn configuration(world: &World, instance: &Instance, dir: &Path) -> String {
         .map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' })
         .collect();
     let id = &instance.id;
-    format!(
-        "HostKey {dir}/{HOST_KEY}\n\
+    let any_key = if instance.accepts_any_key {
+        // The command prints the key that the client offers.
+        let (echo, user) = (find("echo")?, &world.user);
+        format!("AuthorizedKeysCommand {} %t %k\nAuthorizedKeysCommandUser {user}\n", echo.display())
+    } else {
+        String::new()
+    };
+    Ok(format!(
+        "{host_keys}\
+         {any_key}\
          AuthorizedKeysFile {dir}/keys/%u\n\
          StrictModes no\n\
          UsePAM no\n\
@@ -110,7 +119,7 @@ fn configuration(world: &World, instance: &Instance, dir: &Path) -> String {
          UseDNS no\n\
          LogLevel VERBOSE\n",
         bin = bin.display(),
-    )
+    ))
 }
 
 /// The server's folders, and the `hostname` that sessions find first: all instances share the machine's own, and
@@ -175,6 +184,17 @@ pub(crate) fn play(world: &World, instance: &Instance, stream: TcpStream) -> io:
     // The command still holds the socket.
     drop(command);
     world.children.attend(child, &instance.id)
+}
+
+/// Plays the host that answers at the instance's address in its place (`Network::Stranger`).
+pub(super) fn play_stranger(world: &World, instance: &Instance, stream: TcpStream) -> io::Result<()> {
+    let id = stranger_id(&instance.id);
+    play(world, &Instance::new("stranger").id(id).accepts_any_key(), stream)
+}
+
+/// The name of a stranger's folder, beside those of the instances.
+pub(crate) fn stranger_id(id: &str) -> String {
+    format!("{id}-stranger")
 }
 
 /// What sshd needs on this machine outside namespaces.

@@ -1,26 +1,20 @@
-//! The server side of a websocket (RFC 6455) over TLS: the upgrade, frames, and a non-blocking connection.
+//! The server side of a websocket (RFC 6455): the upgrade and the frames.
 //!
-//! What is sent in the frames, and when a connection ends, is up to the caller: [`super::endpoint`] relays TCP bytes.
-//! Frames are built by hand here because tests need the ones that a well-behaved library never sends.
+//! Frames are built by hand here because tests need invalid and unusual ones, which a library does not send.
 
-use std::io::{self, Read, Write};
-use std::net::TcpStream;
-use std::sync::Arc;
+use std::io;
 
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
-use rustls::{ServerConfig, ServerConnection};
 
-use super::http::{self, Request};
+use super::connection::MAX_INPUT;
+use super::http::Request;
 use crate::aws::base64;
 
 /// RFC 6455, section 1.3.
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// Unread input above which [`Socket::receive`] leaves bytes to TCP's flow control.
-const MAX_INPUT: usize = 256 * 1024;
-
 /// The largest frame that a client may send; below [`MAX_INPUT`], so that a whole one always fits.
-const MAX_FRAME: usize = 128 * 1024;
+const MAX_FRAME: usize = MAX_INPUT / 2;
 
 /// The opcodes of RFC 6455, section 5.2.
 pub(crate) mod opcode {
@@ -68,7 +62,7 @@ pub(crate) fn close(code: Option<u16>, reason: &str) -> Vec<u8> {
 ///
 /// # Errors
 /// If the frame is unmasked, uses a reserved bit, or is too large.
-fn decode(input: &mut Vec<u8>) -> io::Result<Option<Frame>> {
+pub(crate) fn decode(input: &mut Vec<u8>) -> io::Result<Option<Frame>> {
     let [first, second, rest @ ..] = input.as_slice() else { return Ok(None) };
     if second & 0x80 == 0 {
         return Err(io::Error::other("the client sent an unmasked frame"));
@@ -116,112 +110,6 @@ pub(crate) fn upgrade(request: &Request) -> Option<String> {
         "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\
          sec-websocket-accept: {accept}\r\n\r\n"
     ))
-}
-
-/// A TLS connection of a client: blocking until [`Socket::unblock`], for a poll loop afterwards.
-#[derive(Debug)]
-pub(crate) struct Socket {
-    tls: ServerConnection,
-    stream: TcpStream,
-    input: Vec<u8>,
-    output: Vec<u8>,
-}
-
-impl Socket {
-    /// Completes the TLS handshake and reads the HTTP request; `None` if the client sent none.
-    pub(crate) fn accept(config: Arc<ServerConfig>, stream: TcpStream) -> io::Result<Option<(Self, Request)>> {
-        let mut tls = ServerConnection::new(config).map_err(io::Error::other)?;
-        let mut stream = stream;
-        let mut input = Vec::new();
-        let request = http::read(&mut rustls::Stream::new(&mut tls, &mut stream), &mut input)?;
-        Ok(request.map(|request| (Self { tls, stream, input, output: Vec::new() }, request)))
-    }
-
-    /// The TCP connection, to be polled.
-    pub(crate) fn stream(&self) -> &TcpStream {
-        &self.stream
-    }
-
-    /// Makes reading and writing non-blocking.
-    pub(crate) fn unblock(&self) -> io::Result<()> {
-        self.stream.set_nonblocking(true)
-    }
-
-    /// Sends bytes in a TLS record of their own and waits until TCP has taken it.
-    pub(crate) fn send_record(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.set_nonblocking(false)?;
-        self.tls.writer().write_all(bytes)?;
-        while self.tls.wants_write() {
-            self.tls.write_tls(&mut self.stream)?;
-        }
-        Ok(())
-    }
-
-    /// Queues bytes for [`Socket::flush`].
-    pub(crate) fn queue(&mut self, bytes: &[u8]) {
-        self.output.extend_from_slice(bytes);
-    }
-
-    /// How many bytes wait for TLS to take them.
-    pub(crate) fn queued(&self) -> usize {
-        self.output.len()
-    }
-
-    /// Whether there is something to write.
-    pub(crate) fn wants_write(&self) -> bool {
-        !self.output.is_empty() || self.tls.wants_write()
-    }
-
-    /// Writes as much as TCP takes.
-    pub(crate) fn flush(&mut self) -> io::Result<()> {
-        while self.wants_write() {
-            let taken = self.tls.writer().write(&self.output)?;
-            self.output.drain(..taken);
-            match self.tls.write_tls(&mut self.stream) {
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads what has arrived, up to a limit; `false` at the end of the stream.
-    pub(crate) fn receive(&mut self) -> io::Result<bool> {
-        let mut chunk = [0; 16 * 1024];
-        loop {
-            match self.tls.reader().read(&mut chunk) {
-                Ok(0) => return Ok(false),
-                Ok(count) => {
-                    self.input.extend_from_slice(&chunk[..count]);
-                    continue;
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
-            }
-            if self.input.len() > MAX_INPUT {
-                return Ok(true);
-            }
-            match self.tls.read_tls(&mut self.stream) {
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
-                Err(error) => return Err(error),
-            }
-            self.tls.process_new_packets().map_err(io::Error::other)?;
-        }
-    }
-
-    /// The next complete frame among the received bytes.
-    pub(crate) fn frame(&mut self) -> io::Result<Option<Frame>> {
-        decode(&mut self.input)
-    }
-
-    /// Ends the TLS session in order; without it the client sees a cut connection.
-    pub(crate) fn finish(&mut self) {
-        self.tls.send_close_notify();
-        let _ = self.flush();
-        let _ = self.stream.shutdown(std::net::Shutdown::Write);
-    }
 }
 
 #[cfg(test)]

@@ -16,9 +16,11 @@ use super::sshd::{Children, Prepared};
 use super::tls::{self, Tls};
 use super::{endpoint, namespace, sshd};
 use crate::control::{Call, Switches, Throttle};
+use crate::guest::Console;
 use crate::identity::{Credential, SignIn};
 use crate::model::{Change, Image, Instance, Network, State as InstanceState, images};
 use crate::options::Form;
+use crate::proxy::{Proxy, ProxyRequest};
 use crate::ssm::{Sessions, gateway};
 use crate::tunnel::Tunnel;
 use crate::vpc::{Endpoint, EndpointNames, SecurityGroup};
@@ -33,7 +35,9 @@ pub(crate) struct World {
     pub(super) net: Net,
     pub(super) children: Children,
     pub(super) prepared: Prepared,
-    user: String,
+    pub(super) user: String,
+    /// Where the AWS APIs are served.
+    aws: OnceLock<SocketAddr>,
     tls: Mutex<Option<Tls>>,
     /// Where the endpoints are served, once there is one.
     tunnels: Mutex<Option<SocketAddr>>,
@@ -55,6 +59,8 @@ pub(crate) struct State {
     pub(crate) switches: Switches,
     pub(crate) counters: Counters,
     pub(crate) tunnels: Vec<Tunnel>,
+    /// The proxies and their requests, by port.
+    pub(super) proxies: BTreeMap<u16, (Proxy, Vec<ProxyRequest>)>,
     /// Seconds that tests have added to the clock of the tunnels.
     pub(super) tunnel_clock: u64,
     /// Pings that tests have asked of every open tunnel.
@@ -95,6 +101,7 @@ impl World {
             children: Children::default(),
             prepared: Prepared::default(),
             user: program::user_name()?,
+            aws: OnceLock::new(),
             tls: Mutex::default(),
             tunnels: Mutex::default(),
             own: OnceLock::new(),
@@ -117,6 +124,19 @@ impl World {
         }
     }
 
+    pub(super) fn set_aws_address(&self, address: SocketAddr) {
+        let _ = self.aws.set(address);
+    }
+
+    pub(super) fn aws_address(&self) -> Option<SocketAddr> {
+        self.aws.get().copied()
+    }
+
+    /// The address of all endpoints, once there is one.
+    pub(super) fn endpoints_address(&self) -> Option<SocketAddr> {
+        *self.tunnels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Adds an endpoint, serves it and lets its names resolve.
     pub(super) fn add_endpoint(self: &Arc<Self>, endpoint: Endpoint) -> io::Result<()> {
         let mut address = self.tunnels.lock().unwrap_or_else(PoisonError::into_inner);
@@ -130,8 +150,7 @@ impl World {
 
     /// The names of an endpoint; in the loopback form, where nothing resolves them, its address and port.
     pub(crate) fn endpoint_names(&self, endpoint: &Endpoint) -> EndpointNames {
-        let address = *self.tunnels.lock().unwrap_or_else(PoisonError::into_inner);
-        match (self.form, address) {
+        match (self.form, self.endpoints_address()) {
             (Form::Loopback, Some(address)) => EndpointNames::all(&address.to_string()),
             _ => EndpointNames::of(endpoint),
         }
@@ -229,6 +248,12 @@ impl World {
         set(&mut instance.network, network);
         set(&mut instance.image, image);
         set(&mut instance.console, console);
+        change.console_output.is_some().then(|| instance.console_output.clone_from(&change.console_output));
+        change.console_snapshot.is_some().then(|| instance.console_snapshot.clone_from(&change.console_snapshot));
+        change.host_certificate.is_some().then(|| instance.host_certificate.clone_from(&change.host_certificate));
+        if change.reboot {
+            (instance.console, instance.console_output, instance.console_snapshot) = (Console::Silent, None, None);
+        }
         if self.form == Form::Loopback && instance.address != "127.0.0.1" {
             self.give_port(instance)?;
         }
@@ -242,10 +267,13 @@ impl World {
         self.route(std::slice::from_ref(&instance))?;
         self.net.reconcile(self.form, state.fleet.all())?;
         drop(state);
-        if instance.state != InstanceState::Running {
+        if instance.state != InstanceState::Running || change.reboot {
             self.children.kill(id);
         }
-        if change.new_host_key { sshd::replace_host_key(self, &instance) } else { Ok(()) }
+        if change.new_host_key || change.host_certificate.is_some() {
+            sshd::update_host_keys(self, &instance, change.new_host_key)?;
+        }
+        Ok(())
     }
 
     pub(super) fn remove(&self, id: &str) -> io::Result<()> {
@@ -284,6 +312,12 @@ impl State {
         let mut found = self.fleet.all().iter().filter(here);
         let first = found.clone().next();
         found.find(|i| i.state == InstanceState::Running).or(first)
+    }
+
+    /// The proxy on a port, and its requests.
+    pub(super) fn proxy(&mut self, port: u16) -> io::Result<&mut (Proxy, Vec<ProxyRequest>)> {
+        let missing = || io::Error::new(io::ErrorKind::NotFound, format!("no proxy on port {port}"));
+        self.proxies.get_mut(&port).ok_or_else(missing)
     }
 
     /// A number that no request has had.

@@ -16,8 +16,9 @@ use super::message::{ACKNOWLEDGE, INPUT, OUTPUT, parse, publication};
 use super::{SsmSession, SsmSwitches};
 use crate::aws;
 use crate::server::World;
+use crate::server::connection::Socket;
 use crate::server::sshd;
-use crate::server::websocket::{Frame, Socket, close, encode, opcode, upgrade};
+use crate::server::websocket::{Frame, close, decode, encode, opcode, upgrade};
 
 /// Queued bytes above which nothing more is produced for the client.
 const HIGH_WATER: usize = 256 * 1024;
@@ -45,7 +46,7 @@ pub(crate) fn listen(world: &Arc<World>, config: Arc<ServerConfig>) -> io::Resul
 
 fn serve(world: &Arc<World>, config: Arc<ServerConfig>, stream: TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let Some((mut socket, request)) = Socket::accept(config, stream)? else { return Ok(()) };
+    let Some((mut socket, request)) = Socket::accept(Some(config), stream)? else { return Ok(()) };
     let accepted = aws::authorize_data_channel(world, &request);
     let (response, id) = match (accepted, upgrade(&request)) {
         (Ok(id), Some(response)) => (response, Some(id)),
@@ -133,7 +134,7 @@ impl Connection<'_> {
                 continue;
             }
             let is_connected = self.socket.receive()?;
-            while let Some(frame) = self.socket.frame()? {
+            while let Some(frame) = decode(&mut self.socket.input)? {
                 if self.receive(&frame)? == Next::Leave {
                     self.socket.finish();
                     return Ok(());

@@ -69,14 +69,15 @@ pub(crate) fn key(sandbox: &Sandbox) -> (PathBuf, String) {
     (path, public)
 }
 
-/// Real ssh to an instance, by address and port.
+/// Real ssh to an instance, by address and port. `options` override the others.
 pub(crate) fn ssh(sandbox: &Sandbox, id: &str, user: &str, options: &[&str], command: &str) -> Output {
     let all = sandbox.instances().expect("the server answers");
     let instance = all.into_iter().find(|instance| instance.id == id).expect("it was added");
     let mut ssh = sandbox.command("ssh");
-    ssh.args(["-F", "/dev/null", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=accept-new", "-o"]);
+    ssh.args(["-F", "/dev/null"]).args(options);
+    ssh.args(["-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=accept-new", "-o"]);
     ssh.arg(format!("UserKnownHostsFile={}", sandbox.home().join("known_hosts").display()));
-    ssh.arg("-o").arg(format!("HostKeyAlias={id}")).args(["-i", "id"]).args(options);
+    ssh.arg("-o").arg(format!("HostKeyAlias={id}")).args(["-i", "id"]);
     ssh.args(["-p", &instance.listen.to_string(), "-l", user, &instance.address, command]);
     ssh.stdin(Stdio::null()).output().expect("ssh runs")
 }

@@ -1,6 +1,7 @@
 //! A client of the endpoint: a presigned URL and a real websocket over TLS.
 
 use std::fmt::Write as _;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,9 +24,14 @@ pub(crate) fn world() -> (Sandbox, Instance, String) {
     sandbox.add(Instance::new("web")).unwrap();
     sandbox.add_endpoint(Endpoint::default()).unwrap();
     let instance = sandbox.instances().unwrap().pop().unwrap();
-    let (_, xml) = query(&sandbox, "ec2", "Action=DescribeInstanceConnectEndpoints");
-    let name = xml.split("<dnsName>").nth(1).and_then(|rest| rest.split('<').next()).unwrap().to_owned();
+    let name = name(&sandbox);
     (sandbox, instance, name)
+}
+
+/// The name of the only endpoint, with its port in the loopback form.
+pub(crate) fn name(sandbox: &Sandbox) -> String {
+    let (_, xml) = query(sandbox, "ec2", "Action=DescribeInstanceConnectEndpoints");
+    xml.split("<dnsName>").nth(1).and_then(|rest| rest.split('<').next()).unwrap().to_owned()
 }
 
 pub(crate) fn key(sandbox: &Sandbox) -> Credential {
@@ -122,16 +128,20 @@ pub(crate) fn tunnel(sandbox: &Sandbox, host: &str, instance: &Instance) -> Clie
 
 /// The status and body of a refusal, read to the end of the connection.
 pub(crate) fn refusal(sandbox: &Sandbox, host: &str, target: &str) -> String {
-    use std::io::{Read, Write};
     let mut stream = connect(sandbox, host);
+    request_upgrade(&mut stream, host, target);
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
+}
+
+/// Sends the request of an upgrade and does not wait for the response.
+pub(crate) fn request_upgrade(stream: &mut impl Write, host: &str, target: &str) {
     let head = format!(
         "GET {target} HTTP/1.1\r\nhost: {host}\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\
          sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
-    text
 }
 
 /// Reads data until it contains `wanted` bytes.

@@ -1,7 +1,7 @@
 //! Reporting in the client's own protocol why there will be no session.
 //!
 //! ssh sends our stderr to /dev/null under ControlPersist (so under all of Ansible); a DISCONNECT in place of the next
-//! packet is printed even then. It has to stand on a packet boundary and before the server's NEWKEYS.
+//! packet is printed even then. It has to follow a packet boundary and precede the server's NEWKEYS.
 
 use std::time::{Duration, Instant};
 
@@ -13,47 +13,47 @@ use crate::connect::relay::{self, GONE};
 use crate::domain::handshake;
 use crate::error::Error;
 
-/// A failure, and what the client has received from the server so far.
+/// A failed opening, and what the client has received from the server so far.
 #[derive(Debug)]
-pub struct Failed {
+pub struct OpeningFailure {
     /// The failure.
     pub error: Error,
     /// Decides how it can be reported in-band.
-    pub heard: Heard,
-    /// Whole lines and packets that the client has not taken yet.
+    pub client: ClientState,
+    /// Whole lines and packets that have not been written to the client.
     pub pending: Vec<u8>,
 }
 
 /// What a client has received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Heard {
+pub enum ClientState {
     /// No version line yet: it needs one of ours before the DISCONNECT.
-    Nothing,
+    NoVersion,
     /// Whole packets. It may have a host key prompt open and read nothing until that is answered.
     Packets {
-        /// Its NEWKEYS is here, so that no prompt is open.
+        /// Its NEWKEYS has arrived, so that no prompt is open.
         ready: bool,
     },
-    /// Something that we do not read: nothing can be reported in it.
+    /// Another protocol: nothing can be reported in it.
     Opaque,
 }
 
-/// How long the client gets to read the DISCONNECT.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long the client may take to read the DISCONNECT.
+const TIMEOUT: Duration = Duration::from_secs(1);
 /// The same while a prompt may be open: as long as a server would wait (sshd's LoginGraceTime).
-const LAST_WORDS_AT_A_PROMPT: Duration = Duration::from_mins(2);
+const TIMEOUT_AT_A_PROMPT: Duration = Duration::from_mins(2);
 
-/// Writes the DISCONNECT and waits until the client has gone or had its time to read it: one that writes into a closed
-/// pipe first would be killed by that and never print it.
-pub fn tell(failed: &Failed) {
-    let disconnect = handshake::disconnect(&failed.error.in_one_line());
-    let (version, limit): (&[u8], Duration) = match failed.heard {
-        Heard::Nothing => (handshake::OUR_VERSION, LAST_WORDS),
-        Heard::Packets { ready: true } => (b"", LAST_WORDS),
-        Heard::Packets { ready: false } => (b"", LAST_WORDS_AT_A_PROMPT),
-        Heard::Opaque => return,
+/// Writes the DISCONNECT and waits until the client has closed or had its time to read it: one that writes into a closed
+/// pipe first would be ended by a signal and never print it.
+pub fn send(failure: &OpeningFailure) {
+    let disconnect = handshake::disconnect(&failure.error.in_one_line());
+    let (version, limit): (&[u8], Duration) = match failure.client {
+        ClientState::NoVersion => (handshake::OUR_VERSION, TIMEOUT),
+        ClientState::Packets { ready: true } => (b"", TIMEOUT),
+        ClientState::Packets { ready: false } => (b"", TIMEOUT_AT_A_PROMPT),
+        ClientState::Opaque => return,
     };
-    let mut queue = Queue::with([&failed.pending, version, &disconnect].concat());
+    let mut queue = Queue::with([&failure.pending, version, &disconnect].concat());
     let deadline = Instant::now() + limit;
     let mut block = [0; 4096];
     while Instant::now() < deadline {

@@ -1,0 +1,14 @@
+//! A connection that is started before the config is read.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use crate::domain::address::is_private;
+use crate::net::Tcp;
+
+/// Begins to connect to an address of a private network. Other addresses are dialled only once everything is known.
+#[must_use]
+pub fn start(host: &str, port: u16) -> Option<Tcp> {
+    let ip = host.parse::<IpAddr>().ok().filter(|ip| is_private(*ip))?;
+    Tcp::start(&[ip], port, None, Instant::now()).ok()
+}

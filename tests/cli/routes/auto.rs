@@ -1,0 +1,116 @@
+//! `route = "auto"`: the address where that is safe, the endpoint elsewhere.
+
+use std::time::Duration;
+
+use sandbox::{Change, Instance, Network, SsmSwitches, Switches, TunnelSwitches};
+
+use super::{switch, tunnels, world};
+use crate::world::World;
+
+fn network(world: &World, id: &str, network: Network) {
+    world.sandbox.update(id, Change { network: Some(network), ..Change::default() }).unwrap();
+}
+
+fn login(world: &World) {
+    assert_eq!(world.ssh(&["prod-web-1", "echo $SSH_EIC_INSTANCE"]).ok(), format!("{}\n", world.web1));
+}
+
+/// Direct connections that the instance has accepted.
+fn direct_connections(world: &World) -> usize {
+    world.sandbox.sshd_log(&world.web1).matches("Accepted publickey").count() - tunnels(world).len()
+}
+
+#[test]
+fn a_first_connection_uses_the_endpoint_and_the_next_one_the_address() {
+    let Some(world) = world("auto") else { return };
+    login(&world);
+    assert_eq!((tunnels(&world).len(), direct_connections(&world)), (1, 0), "the host key is not known yet");
+    world.sh("rm -f $HOME/.cache/ssh-eic/routes.json").ok();
+    login(&world);
+    assert_eq!((tunnels(&world).len(), direct_connections(&world)), (1, 1));
+}
+
+#[test]
+fn an_address_that_does_not_answer_is_left_after_a_second_and_not_waited_for_again() {
+    let Some(world) = world("auto") else { return };
+    login(&world);
+    world.sh("rm -f $HOME/.cache/ssh-eic/routes.json").ok();
+    network(&world, &world.web1, Network::Blackhole);
+    login(&world);
+    assert_eq!(tunnels(&world).len(), 2);
+    let routes = world.read(".cache/ssh-eic/routes.json");
+    assert!(routes.contains("specific"), "{routes}");
+    let output = world.ssh(&["prod-web-1", "true"]);
+    output.within(Duration::from_secs(1)).ok();
+    assert_eq!(tunnels(&world).len(), 3);
+}
+
+#[test]
+fn an_address_that_refuses_is_left_at_once() {
+    let Some(world) = world("auto") else { return };
+    login(&world);
+    world.sh("rm -f $HOME/.cache/ssh-eic/routes.json").ok();
+    network(&world, &world.web1, Network::Refuse);
+    login(&world);
+    assert_eq!(tunnels(&world).len(), 2);
+}
+
+#[test]
+fn without_an_endpoint_and_an_agent_the_address_is_used() {
+    let Some(world) = world("auto") else { return };
+    let alone = world.add(Instance::new("alone").address("10.0.3.70").vpc("vpc-9"));
+    let ssm = SsmSwitches { not_connected: vec![alone], ..SsmSwitches::default() };
+    world.sandbox.switches(Switches { ssm: Some(ssm), ..Switches::default() }).unwrap();
+    world.ssh(&["alone", "true"]).ok();
+    world.ssh(&["alone", "true"]).ok();
+    assert!(tunnels(&world).is_empty());
+    // A host key that has changed is then ssh's to judge.
+    login(&world);
+    let script = "cd $HOME/.ssh/eic; other=$(grep '$WEB1 ssh-ed25519' known_hosts | cut -d' ' -f3); [ \"$other\" ] &&
+        sed -i \"/$WEB1/!s|ssh-ed25519 .*|ssh-ed25519 $other|\" known_hosts";
+    world.sh(&script.replace("$WEB1", &world.web1)).ok();
+    let output = world.ssh(&["alone", "true"]);
+    output.fails_with(255).says("another machine on this network").says("run the command again");
+    world.ssh(&["alone", "true"]).fails_with(255).says("REMOTE HOST IDENTIFICATION HAS CHANGED");
+}
+
+#[test]
+fn a_known_host_is_reached_where_the_endpoint_s_name_does_not_resolve() {
+    let Some(world) = world("auto") else { return };
+    login(&world);
+    world.sh("rm -rf $HOME/.cache/ssh-eic/routes.json $HOME/.cache/ssh-eic/endpoints").ok();
+    switch(&world, TunnelSwitches { unresolved: true, ..TunnelSwitches::default() });
+    login(&world);
+    assert_eq!((tunnels(&world).len(), direct_connections(&world)), (1, 1));
+    // Also with the endpoint as the route that worked last.
+    switch(&world, TunnelSwitches::default());
+    world.sh("sed -i s/direct/specific/ $HOME/.cache/ssh-eic/routes.json").ok();
+    switch(&world, TunnelSwitches { unresolved: true, ..TunnelSwitches::default() });
+    login(&world);
+}
+
+#[test]
+fn another_machine_at_the_address_gets_no_further_than_its_host_key() {
+    let Some(world) = world("auto") else { return };
+    login(&world);
+    world.sh("rm -f $HOME/.cache/ssh-eic/routes.json").ok();
+    network(&world, &world.web1, Network::Away);
+    let stranger = world.sandbox.add(Instance::new("stranger").address("10.0.3.7").vpc("vpc-other")).unwrap();
+    let output = world.ssh(&["prod-web-1", "echo $SSH_EIC_INSTANCE"]);
+    assert_eq!(output.ok(), format!("{}\n", world.web1));
+    assert!(!output.stderr.contains("REMOTE HOST IDENTIFICATION HAS CHANGED"), "{output}");
+    let warning =
+        "ssh-eic: warning: 10.0.3.7 is another machine on this network: its host key is not the key of prod-web-1";
+    output.says(warning);
+    assert!(!world.ssh(&["prod-web-1", "true"]).stderr.contains("another machine"), "known by now");
+    // Also on a network where the address was the instance's before.
+    world.write(
+        ".cache/ssh-eic/routes.json",
+        &world.read(".cache/ssh-eic/routes.json").replace("specific", "direct").replace(" stranger", "x"),
+    );
+    let output = world.ssh(&["prod-web-1", "true"]);
+    output.fails_with(255).says("10.0.3.7 is another machine on this network").says("run the command again");
+    assert!(!output.stderr.contains("REMOTE HOST IDENTIFICATION HAS CHANGED"), "{output}");
+    login(&world);
+    assert!(!world.sandbox.sshd_log(&stranger).contains("Accepted"), "{}", world.sandbox.sshd_log(&stranger));
+}

@@ -1,0 +1,64 @@
+//! `jump:<host>` through the user's own ssh.
+
+use sandbox::{Change, Instance, Network};
+
+use super::{set_route, world};
+use crate::world::World;
+
+/// prod-web-1 is reached through prod-web-2, which is reached directly.
+fn with_jump(world: &World, host: &str) {
+    let path = ".config/ssh-eic/config.toml";
+    let config = world.read(path);
+    world.write(path, &format!("{config}\n[[host]]\nmatch = \"prod-web-1\"\nroute = \"jump:{host}\"\n"));
+    world.eic(&["sync"]).ok();
+    world.sandbox.clear_calls().unwrap();
+}
+
+#[test]
+fn a_managed_host_is_the_jump_host_and_each_key_is_pushed_once() {
+    let Some(world) = world("direct") else { return };
+    with_jump(&world, "prod-web-2");
+    assert_eq!(world.ssh(&["prod-web-1", "echo $SSH_EIC_INSTANCE"]).ok(), format!("{}\n", world.web1));
+    assert_eq!(world.pushes().len(), 2);
+    let log = world.sandbox.sshd_log(&world.web2);
+    assert!(log.contains("Accepted publickey for ec2-user"), "{log}");
+    let script = "set -e; cd $HOME; head -c 5000000 /dev/urandom > f; scp -q f prod-web-1:; scp -q prod-web-1:f g; cmp f g; echo whole";
+    assert_eq!(world.sh(script).ok(), "whole\n");
+}
+
+#[test]
+fn the_last_line_of_the_jump_host_s_ssh_is_the_error() {
+    let Some(world) = world("direct") else { return };
+    world.write(
+        ".ssh/config",
+        &format!("{}\nHost bastion\n  HostName 127.0.0.1\n  Port 9\n", world.read(".ssh/config")),
+    );
+    with_jump(&world, "bastion");
+    let output = world.ssh(&["prod-web-1", "true"]);
+    output.fails_with(255).says("is unreachable: bastion: ssh: connect to host 127.0.0.1 port 9: Connection refused");
+    let refused = Change { network: Some(Network::Refuse), ..Change::default() };
+    world.sandbox.update(&world.web1, refused).unwrap();
+    with_jump(&world, "prod-web-2");
+}
+
+#[test]
+fn a_loop_is_reported_and_not_run() {
+    let Some(world) = world("direct") else { return };
+    set_route(&world, "jump:prod-web-1", "");
+    let output = world.ssh(&["prod-web-2", "true"]);
+    output.fails_with(255).says("is reached through itself: its route is jump:prod-web-1");
+}
+
+#[test]
+fn an_ipv6_address_is_reached_through_the_jump_host() {
+    let Some(world) = world("direct") else { return };
+    world.sandbox.add(Instance::new("six").address("10.0.3.60").ipv6("::1")).unwrap();
+    let path = ".config/ssh-eic/config.toml";
+    let hosts = "\n[[host]]\nmatch = \"six\"\nroute = \"jump:prod-web-2\"\n";
+    set_route(&world, "direct", "address = \"ipv6\"");
+    world.write(path, &(world.read(path) + hosts));
+    world.eic(&["sync"]).ok();
+    let output = world.ssh(&["six", "true"]);
+    // The jump host has no IPv6 address, which its own ssh reports.
+    output.fails_with(255).says("prod-web-2: ");
+}
