@@ -1,6 +1,6 @@
-//! The one error type: a kind (which is the exit code), what failed and for which thing, and what to do about it.
+//! The error type: its kind (the exit code), what failed and for which thing, and what to do about it.
 //!
-//! Every floor above `core` uses it. Printing is `ui`'s, exiting is `main`'s.
+//! Not here: printing errors (`ui`) and exiting (`main`).
 
 use std::fmt;
 use std::io;
@@ -10,21 +10,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::diagnosis::Cause;
 
-/// What kind of failure; each is one exit code of the man page.
+/// The kind of a failure; each has its exit code in the man page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// 1: a check says no (a difference, not managed).
+    /// 1: the result of a check is negative (a difference, a host that is not managed).
     No,
     /// 2: bad usage.
     Usage,
-    /// 3: bad config file, ours or a generated one that ssh does not take.
+    /// 3: bad config file: config.toml, or a generated one that ssh refuses.
     Config,
     /// 4: no such host, or more than one.
     NoHost,
     /// 5: no, expired or wrong credentials.
     Credentials,
-    /// 6: AWS said no.
+    /// 6: AWS denied the request.
     Denied,
     /// 7: AWS throttled, failed or could not be reached.
     Unavailable,
@@ -37,7 +37,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All of them, in the order of their exit codes.
+    /// All kinds in the order of their exit codes.
     pub const ALL: [Self; 10] = [
         Self::No,
         Self::Usage,
@@ -51,7 +51,7 @@ impl Kind {
         Self::Bug,
     ];
 
-    /// What it means, as the man page says it.
+    /// The meaning, for the man page.
     #[must_use]
     pub fn meaning(self) -> &'static str {
         match self {
@@ -88,26 +88,29 @@ impl Kind {
     }
 }
 
-/// A failure as the user reads it. Crosses processes as JSON: the proxy's pushes run in a child.
+/// A failure. Passed between processes as JSON, because the proxy's pushes run in a child process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Error {
     /// The kind.
     pub kind: Kind,
     /// What failed, for which thing: lower case, no full stop.
     pub message: String,
-    /// What to type or change, most likely first.
+    /// What to type or change, the most likely first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hints: Vec<String>,
-    /// The library's own words, shown under `-v` only.
+    /// The error of a library, shown under `-v` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// The instance is gone for good, so that another one may have its name by now: what has become of it, such as
+    /// Set if the instance does not exist any more, so that another one may have its name: its state, such as
     /// `terminated since 2026-11-23 03:12:00 GMT`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gone: Option<String>,
-    /// Which of the known causes it is, for `doctor`.
+    /// The cause, for `doctor`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
+    /// The error code of AWS's response, such as `OptInRequired`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<Box<str>>,
 }
 
 /// A result with [`Error`].
@@ -116,7 +119,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// An error without hints.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hints: Vec::new(), source: None, gone: None, cause: None }
+        Self { kind, message: message.into(), hints: Vec::new(), source: None, gone: None, cause: None, code: None }
     }
 
     /// Adds a hint.
@@ -126,28 +129,28 @@ impl Error {
         self
     }
 
-    /// Keeps what a library said, for `-v`.
+    /// Sets the error of a library, shown under `-v`.
     #[must_use]
     pub fn because(mut self, source: impl fmt::Display) -> Self {
         self.source = Some(source.to_string());
         self
     }
 
-    /// Says that the instance does not exist any more.
+    /// Sets what became of an instance that does not exist any more.
     #[must_use]
     pub fn gone(mut self, what: impl Into<String>) -> Self {
         self.gone = Some(what.into());
         self
     }
 
-    /// Says which of the known causes it is.
+    /// Sets the cause.
     #[must_use]
     pub fn cause(mut self, cause: Cause) -> Self {
         self.cause = Some(cause);
         self
     }
 
-    /// A file that could not be read, written, …
+    /// A file operation that failed; `action` is a verb such as `read`.
     #[must_use]
     pub fn file(action: &str, path: &Path, error: &io::Error) -> Self {
         let plain = Self::new(Kind::File, format!("cannot {action} {}: {}", path.display(), reason(error)));
@@ -158,7 +161,7 @@ impl Error {
         }
     }
 
-    /// All of it in one line, for readers that take no more: `message; hint`.
+    /// The message and the first hint in one line, as shown inside the SSH protocol.
     #[must_use]
     pub fn in_one_line(&self) -> String {
         match self.hints.first() {
@@ -176,7 +179,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// An I/O error in our manner of speaking: `permission denied` instead of `Permission denied (os error 13)`.
+/// The reason of an I/O error without its number: `permission denied`, not `Permission denied (os error 13)`.
 #[must_use]
 pub fn reason(error: &io::Error) -> String {
     let text = error.to_string();

@@ -1,25 +1,25 @@
 //! ssh-eic: plain `ssh` to private EC2 instances through EC2 Instance Connect.
 //!
-//! The map, from the top floor down; an upper floor may use a lower one, never the reverse, and commands never use
-//! each other (a test reads the `use` lines).
+//! The modules in the order of their layers, from the top. A layer uses those below it, never those above it or beside
+//! it, and commands never use each other (tests/cli/layers.rs).
 //!
-//! | floor | module | what it is for |
-//! | --- | --- | --- |
-//! | 6 | [`command`] | one subcommand each: read its name, know its job |
-//! | 5 | [`connect`] | one connection: push once, reach the address, hold the handshake, carry the bytes |
-//! | 5 | [`doctor`] | why a connection fails: checks in order, up to the first cause |
-//! | 5 | [`discover`] | from the configured sources to the files that ssh reads |
-//! | 4 | [`cli`] | the clap types |
-//! | 3 | [`aws`] | AWS calls: the only module that knows the SDK |
-//! | 3 | [`net`] | network connections of the proxy, non-blocking |
-//! | 3 | [`store`] | our files on disk |
-//! | 3 | [`sys`] | the operating system |
-//! | 2 | [`ui`] | words on the terminal |
-//! | 2 | [`error`] | the one error type and the exit codes |
-//! | 1 | [`domain`] | pure: values in, values out |
+//! | layer | purpose |
+//! | --- | --- |
+//! | `run` | parses the command line, runs the subcommand, prints its error |
+//! | [`command`] | the subcommands, one file each |
+//! | [`doctor`] | `ssh-eic doctor`: checks in the order of a connection, up to the first cause of a failure |
+//! | [`connect`] | one connection: push the key, connect to the address, then relay the bytes |
+//! | [`discover`] | from the configured sources to the files that ssh reads |
+//! | [`cli`] | the types of the command line |
+//! | [`aws`] | requests to AWS; only this layer uses the SDK |
+//! | [`net`], [`store`] | network connections of the proxy, non-blocking; the program's files |
+//! | [`sys`] | the operating system |
+//! | [`ui`] | messages, colour and progress on the terminal |
+//! | [`error`] | the error type and the exit codes |
+//! | [`domain`] | pure code: no files, network, processes, environment or clock |
 //!
-//! The way of one connection: ssh parses the config and runs [`command::match_hook`], then starts [`command::proxy`],
-//! which opens it in [`connect::opening`] with the push in a [`connect::worker`], and carries it in [`connect::relay`].
+//! A connection: ssh parses the config and runs [`command::match_hook`], then starts [`command::proxy`],
+//! which opens it in [`connect::opening`], with the push in a [`connect::worker`], and relays it in [`connect::relay`].
 
 pub mod aws;
 pub mod cli;

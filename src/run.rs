@@ -10,7 +10,7 @@ use clap::Parser;
 use crate::cli::{self, Cli, Command};
 use crate::command::{self, Context, Exit};
 use crate::error::{Error, Kind, Result};
-use crate::store::paths;
+use crate::store::paths::{self, Environment};
 use crate::sys::environment;
 use crate::ui;
 
@@ -48,7 +48,7 @@ fn dispatch(args: &[OsString]) -> Exit {
 
 fn run_hook(alias: &str, user: Option<&str>) -> Result<Exit> {
     ui::set_level(false, 0, log_level().as_deref());
-    command::match_hook::run(&Context::new(&environment::of_paths(None, None, None))?, alias, user, None)
+    command::match_hook::run(&Context::new(&Environment::read(None, None, None))?, alias, user, None)
 }
 
 fn run_command(cli: Cli) -> Result<Exit> {
@@ -65,7 +65,7 @@ fn run_parsed(cli: Cli) -> Result<Exit> {
     let absolute = |path: Option<PathBuf>| path.map(|path| paths::absolute(&path)).transpose();
     let config_named = cli.global.config.is_some() || environment::variable("SSH_EIC_CONFIG").is_some();
     let values =
-        environment::of_paths(absolute(cli.global.home)?, absolute(cli.global.config)?, absolute(cli.global.state)?);
+        Environment::read(absolute(cli.global.home)?, absolute(cli.global.config)?, absolute(cli.global.state)?);
     let context = Context::new(&values)?;
     if config_named && matches!(&cli.command, Command::Sync(sync) if !sync.detached) && !context.paths.config.exists() {
         // Without a file the defaults apply: every instance of the ambient account. A typo must not mean that.
@@ -115,7 +115,7 @@ fn host_instead_of_command(args: &[OsString]) -> Option<Error> {
         [host] => (*host, *host),
         _ => return None,
     };
-    let context = Context::new(&environment::of_paths(None, None, None)).ok()?;
+    let context = Context::new(&Environment::read(None, None, None)).ok()?;
     let name = host.split_once('@').map_or(host, |(_, name)| name);
     let name = name.split_once(':').map_or(name, |(name, _)| name);
     command::is_managed(&context, name).then(|| {

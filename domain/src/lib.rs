@@ -43,6 +43,7 @@ pub mod splice;
 pub mod ssh_options;
 pub mod ssh_words;
 pub mod standalone;
+pub mod suggestion;
 pub mod tag_filter;
 pub mod text;
 pub mod upgrade;

@@ -7,7 +7,7 @@ use aws_sdk_sso::Client;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::aws::client::{self, Patience};
+use crate::aws::client::{self, RequestLimits};
 use crate::aws::pages::Pages;
 use crate::aws::profiles::Profiles;
 use crate::aws::{failure, sso};
@@ -40,7 +40,7 @@ pub struct Held {
 /// else what the portal says.
 pub async fn held(wanted: &Accounts) -> Result<(Vec<Held>, Vec<(String, Error)>)> {
     let session = Profiles::load().await?.sso_session(&wanted.session)?;
-    let config = client::config(None, Some(session.region.as_ref()), Patience::QUERY).await?;
+    let config = client::config(None, Some(session.region.as_ref()), RequestLimits::QUERY).await?;
     let token: Arc<str> = sso::access_token(&session).await?.into();
     let client = Client::new(&config);
     let mut accounts = Vec::new();

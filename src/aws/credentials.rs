@@ -1,110 +1,61 @@
-//! Who signs: exactly the profile that a source names, or the SDK's chain where it names none.
+//! Credentials of an identity: those of the profile that a source names, or of the SDK's default chain without a profile.
 //!
-//! The SDK's default chain asks the environment before the profile even when a profile is named, so that exported keys
-//! would sign for every source; a named profile therefore gets the profile's own provider. Credentials are resolved
-//! before any request, which keeps their errors apart from the service's. Nothing here prompts.
+//! The SDK's default chain prefers the environment to a named profile, so that exported keys would sign for every source;
+//! therefore a named profile gets the SDK's provider for profiles. Credentials are resolved before any request, so that
+//! their errors differ from those of the service. Nothing here prompts.
 
 use std::path::Path;
 use std::time::Duration;
 
+use aws_config::SdkConfig;
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
-use aws_config::environment::EnvironmentVariableRegionProvider;
-use aws_config::imds;
-use aws_config::meta::region::RegionProviderChain;
-use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
+use aws_config::profile::ProfileFileCredentialsProvider;
 use aws_config::provider_config::ProviderConfig;
 use aws_config::sts::AssumeRoleProvider;
-use aws_config::{Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_smithy_types::error::display::DisplayErrorContext;
 
 use crate::aws::chain::Chain;
-use crate::aws::client::{self, Patience};
+use crate::aws::client::{self, RequestLimits};
+use crate::aws::credential_cache;
 use crate::aws::failure::{self, Explained};
-use crate::aws::kept;
 use crate::aws::profiles::{Profiles, Settings};
+pub use crate::aws::session::{Session, described};
 use crate::aws::sso::RoleCredentials;
+use crate::aws::{default_region, http};
 use crate::domain::diagnosis::Cause;
 use crate::domain::identity::{Identity, SsoRole};
 use crate::domain::ids::{is_account, is_region};
-use crate::domain::text::shell_word;
 use crate::error::{Error, Kind, Result};
-use crate::store::credentials::Entry;
 
-/// Instance metadata is asked last; off EC2 nobody answers, and the words have to come soon.
-const METADATA_PATIENCE: Duration = Duration::from_millis(600);
-/// For providers that ask servers or run programs.
-const PROVIDER_PATIENCE: Duration = Duration::from_secs(20);
+/// For providers that send requests or run programs.
+const PROVIDER_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The identity in a message.
-#[must_use]
-pub fn described(identity: &Identity) -> String {
-    match (&identity.profile, &identity.sso) {
-        (Some(profile), _) => format!("profile {profile:?}"),
-        (None, Some(SsoRole { session, account, role })) => {
-            format!("role {role:?} in account {account} (SSO session {session:?})")
-        }
-        (None, None) => match crate::sys::environment::variable("AWS_PROFILE") {
-            Some(profile) => format!("the environment or profile {}", profile.to_string_lossy()),
-            None => "the environment or the default profile".to_owned(),
-        },
-    }
-}
-
-/// An identity that can sign, for one region.
-#[derive(Debug, Clone)]
-pub struct Session {
-    /// For building clients.
-    pub config: SdkConfig,
-    /// The region it is for.
-    pub region: String,
-    /// The access key id that signs.
-    pub access_key: String,
-    /// The account, where the credentials tell it.
-    pub account: Option<String>,
-    /// For messages and hints.
-    pub identity: Identity,
-    /// Where the credentials are kept between processes.
-    pub kept: Option<Entry>,
-    /// Where keys are pushed, if the profile names a place of its own for that.
-    pub push_endpoint: Option<String>,
-}
-
-impl Session {
-    /// The same identity in another region.
-    #[must_use]
-    pub fn in_region(&self, region: &str) -> Self {
-        let config = self.config.clone().into_builder().region(Region::new(region.to_owned())).build();
-        Self { config, region: region.to_owned(), ..self.clone() }
-    }
-}
-
-/// Resolves credentials and region. `cache` is the folder in which temporary credentials are kept, if they are.
+/// Resolves credentials and region. `cache` is the folder of temporary credentials; `None` disables caching.
 ///
 /// # Errors
 ///
-/// [`Kind::Credentials`] with the command that signs in; [`Kind::Config`] where no region is named anywhere.
+/// [`Kind::Credentials`] with the command that signs in; [`Kind::Config`] if no region is set, or it cannot be one.
 pub async fn open(
     identity: &Identity,
     region: Option<&str>,
-    patience: Patience,
+    limits: RequestLimits,
     cache: Option<&Path>,
 ) -> Result<Session> {
-    let config = client::config(identity.profile.as_deref(), region, patience).await?;
-    let region = config.region().map(ToString::to_string).ok_or_else(|| {
-        Error::new(Kind::Config, format!("no region is set for {}", described(identity)))
-            .hint("set regions = [\"…\"] for the source in config.toml, or region in ~/.aws/config")
-            .cause(Cause::NoRegion)
-    })?;
+    let config = client::config(identity.profile.as_deref(), region, limits).await?;
+    let Some(region) = config.region().map(ToString::to_string) else { return Err(no_region(identity).await) };
     if !is_region(&region) {
         return Err(Error::new(Kind::Config, format!("{region:?} is not a region such as \"eu-west-1\""))
             .hint("correct AWS_REGION, or region in ~/.aws/config")
             .cause(Cause::NoRegion));
     }
-    let (credentials, kept) = match cache {
-        Some(folder) => kept::or_fetch(identity, folder, async || Box::pin(resolve(identity, &config)).await).await?,
+    let (credentials, cache_file) = match cache {
+        Some(folder) => {
+            credential_cache::load_or_fetch(identity, folder, async || Box::pin(resolve(identity, &config)).await)
+                .await?
+        }
         None => (Box::pin(resolve(identity, &config)).await?, None),
     };
     let session = Session {
@@ -112,7 +63,7 @@ pub async fn open(
         access_key: credentials.access_key_id().to_owned(),
         account: credentials.account_id().map(|id| id.as_str().to_owned()).filter(|id| is_account(id)),
         identity: identity.clone(),
-        kept,
+        cache_file,
         push_endpoint: match identity.sso {
             None => Profiles::load().await.ok().and_then(|all| all.push_endpoint(identity.profile.as_deref())),
             Some(_) => None,
@@ -125,7 +76,18 @@ pub async fn open(
     Ok(session)
 }
 
-/// Refuses credentials of another account than the one that the source or the first sync names.
+async fn no_region(identity: &Identity) -> Error {
+    if let (Some(profile), Ok(profiles)) = (&identity.profile, Profiles::load().await)
+        && !profiles.names().contains(profile)
+    {
+        return profiles.no_such_profile(profile);
+    }
+    Error::new(Kind::Config, format!("no region is set for {}", described(identity)))
+        .hint("set regions = [\"…\"] for the source in config.toml, or region in ~/.aws/config")
+        .cause(Cause::NoRegion)
+}
+
+/// Refuses credentials of another account than the one of the source or of the first sync.
 ///
 /// # Errors
 ///
@@ -139,7 +101,7 @@ pub fn check_account(identity: &Identity, wanted: &str, found: &str) -> Result<(
         .cause(Cause::WrongAccount))
 }
 
-/// The account of a session, asked of STS where the credentials do not tell it.
+/// The account of a session, from STS if the credentials do not contain it.
 ///
 /// # Errors
 ///
@@ -148,50 +110,20 @@ pub async fn account(session: &Session) -> Result<String> {
     if let Some(account) = &session.account {
         return Ok(account.clone());
     }
-    let answer = aws_sdk_sts::Client::new(&session.config)
+    let response = aws_sdk_sts::Client::new(&session.config)
         .get_caller_identity()
         .send()
         .await
         .map_err(|error| crate::aws::failure::explain("sts:GetCallerIdentity", "*", session, &error).error)?;
-    let account = answer.account.filter(|id| is_account(id)).unwrap_or_default();
+    let account = response.account.filter(|id| is_account(id)).unwrap_or_default();
     if let Some(wanted) = &session.identity.account {
         check_account(&session.identity, wanted, &account)?;
     }
     Ok(account)
 }
 
-/// The region of the environment, the profile, or, briefly asked, the instance that we run on.
-#[must_use]
-pub fn region_chain(profile: Option<&str>) -> RegionProviderChain {
-    let mut of_profile = ProfileFileRegionProvider::builder();
-    if let Some(profile) = profile {
-        of_profile = of_profile.profile_name(profile);
-    }
-    let of_profile = of_profile.build();
-    match profile {
-        // A named profile's own region comes before the environment's, as its identity does.
-        Some(_) => RegionProviderChain::first_try(of_profile).or_else(EnvironmentVariableRegionProvider::new()),
-        None => RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new()).or_else(of_profile),
-    }
-    .or_else(imds::region::ImdsRegionProvider::builder().imds_client(metadata(None)).build())
-}
-
-fn metadata(config: Option<&ProviderConfig>) -> imds::Client {
-    let mut builder = imds::Client::builder()
-        .max_attempts(1)
-        .connect_timeout(METADATA_PATIENCE)
-        .read_timeout(METADATA_PATIENCE)
-        .operation_timeout(METADATA_PATIENCE);
-    if let Some(config) = config {
-        builder = builder.configure(config);
-    } else if let Ok(http_client) = client::http_client(None) {
-        builder = builder.configure(&ProviderConfig::without_region().with_http_client(http_client));
-    }
-    builder.build()
-}
-
 async fn resolve(identity: &Identity, config: &SdkConfig) -> Result<Credentials> {
-    let http_client = config.http_client().map_or_else(|| client::http_client(None), |client| Ok(client.clone()))?;
+    let http_client = config.http_client().map_or_else(|| http::client(None), |client| Ok(client.clone()))?;
     let provider_config =
         ProviderConfig::without_region().with_region(config.region().cloned()).with_http_client(http_client);
     let base: SharedCredentialsProvider = if let Some(SsoRole { session, account, role }) = &identity.sso {
@@ -205,7 +137,7 @@ async fn resolve(identity: &Identity, config: &SdkConfig) -> Result<Credentials>
         SharedCredentialsProvider::new(provider.build())
     } else {
         let chain = DefaultCredentialsChain::builder()
-            .imds_client(metadata(Some(&provider_config)))
+            .imds_client(default_region::metadata_client(Some(&provider_config)))
             .region(config.region().cloned())
             .configure(provider_config);
         SharedCredentialsProvider::new(chain.build().await)
@@ -222,19 +154,19 @@ async fn resolve(identity: &Identity, config: &SdkConfig) -> Result<Credentials>
             SharedCredentialsProvider::new(builder.build_from_provider(base).await)
         }
     };
-    match tokio::time::timeout(PROVIDER_PATIENCE, provider.provide_credentials()).await {
+    match tokio::time::timeout(PROVIDER_TIMEOUT, provider.provide_credentials()).await {
         Ok(Ok(credentials)) => Ok(credentials),
         Ok(Err(error)) => Err(explain(identity, &error).await),
         Err(_) => Err(Error::new(
             Kind::Credentials,
-            format!("{} gave no credentials within {} s", described(identity), PROVIDER_PATIENCE.as_secs()),
+            format!("{} gave no credentials within {} s", described(identity), PROVIDER_TIMEOUT.as_secs()),
         )
-        .hint("see whether its credential_process or sign-in service answers")),
+        .hint("check its credential_process or sign-in service")),
     }
 }
 
-/// The chain of the identity's profile, if its base is one of our providers. Exported keys come before the profile that
-/// the environment selects, as in the SDK's default chain.
+/// The chain of the identity's profile, if its base is a provider of this program. Exported keys take precedence over
+/// the profile that the environment selects, as in the SDK's default chain.
 async fn own_chain(identity: &Identity) -> Option<Chain> {
     let is_set = |name: &str| crate::sys::environment::variable(name).is_some();
     let has_keys = is_set("AWS_ACCESS_KEY_ID") && (is_set("AWS_SECRET_ACCESS_KEY") || is_set("SECRET_ACCESS_KEY"));
@@ -244,7 +176,7 @@ async fn own_chain(identity: &Identity) -> Option<Chain> {
     Chain::of(&Profiles::load().await.ok()?, identity.profile.as_deref())
 }
 
-/// The error that one of our own providers gave, which needs no further explanation.
+/// The error of a provider of this program, which needs no further explanation.
 fn explained(error: &CredentialsError) -> Option<Error> {
     let mut cause: Option<&dyn std::error::Error> = Some(error);
     while let Some(error) = cause {
@@ -256,30 +188,29 @@ fn explained(error: &CredentialsError) -> Option<Error> {
     None
 }
 
-/// Says in words why there are no credentials, and what to type.
+/// Why there are no credentials, and what to type.
 async fn explain(identity: &Identity, error: &CredentialsError) -> Error {
     if let Some(error) = explained(error) {
         return error;
     }
     let details = DisplayErrorContext(error).to_string();
-    let settings = match Profiles::load().await {
-        Ok(profiles) => profiles.settings(identity.profile.as_deref()),
-        Err(_) => Settings::unknown(),
+    let profiles = Profiles::load().await.ok();
+    let settings = match &profiles {
+        Some(profiles) => profiles.settings(identity.profile.as_deref()),
+        None => Settings::unknown(),
     };
     let who = described(identity);
-    // To be told from the whole; to be shown only without the answer's body, in which there may be keys.
+    // Matched, but never shown: it has the body of the response, which may contain keys.
     let whole = details;
     let details = failure::causes(error);
     let failed = |message: String| Error::new(Kind::Credentials, message).because(&details);
-    if let Some(profile) = &identity.profile
+    if let (Some(profile), Some(profiles)) = (&identity.profile, &profiles)
         && !settings.exists
     {
-        return failed(format!("there is no AWS profile {profile:?}"))
-            .hint(format!("aws configure --profile {}, or correct profile in config.toml", shell_word(profile)))
-            .cause(Cause::NoProfile);
+        return profiles.no_such_profile(profile).because(&details);
     }
     if settings.mfa {
-        return failed(format!("{who} needs an MFA code, which nothing can ask for here"))
+        return failed(format!("{who} needs an MFA code, which ssh-eic cannot ask for"))
             .hint("use a credential_process in ~/.aws/config that asks for it and caches the session")
             .cause(Cause::NeedsMfa);
     }
@@ -302,7 +233,7 @@ async fn explain(identity: &Identity, error: &CredentialsError) -> Error {
         return error.because(&details);
     }
     if has(&["expiredtoken", "expired token"]) {
-        return failed(format!("the keys that {who} is made from have expired"))
+        return failed(format!("the keys that {who} is derived from have expired"))
             .hint(format!("aws sso login{0}, or renew them where they come from", identity.flag()))
             .cause(Cause::CredentialsExpired);
     }
@@ -312,11 +243,11 @@ async fn explain(identity: &Identity, error: &CredentialsError) -> Error {
             .cause(Cause::RoleRefused);
     }
     if login.is_some() {
-        return Error::new(Kind::Unavailable, format!("Identity Center gives no credentials for {who} just now"))
-            .hint("try again in a moment; -v shows what it says")
+        return Error::new(Kind::Unavailable, format!("Identity Center gives no credentials for {who} at the moment"))
+            .hint("try again in a moment; -v shows its response")
             .because(&details);
     }
-    // The ambient chain asks instance metadata last: its refusal says only that nothing before it had any.
+    // The default chain tries instance metadata last: its error means that no provider has credentials.
     let by_metadata = identity.profile.is_none() && lower.contains("imds");
     if by_metadata || matches!(error, CredentialsError::CredentialsNotLoaded(_)) {
         return failed(format!("there are no AWS credentials in {who}"))
@@ -326,7 +257,7 @@ async fn explain(identity: &Identity, error: &CredentialsError) -> Error {
         .hint(format!("aws sts get-caller-identity{} shows whether the AWS CLI can use it", identity.flag()))
 }
 
-/// What Identity Center itself says no to: a session that is over, a role that is not held.
+/// Refusals of Identity Center: the session has expired, or the role is not assigned.
 fn refused_by_sso(
     settings: &Settings,
     (session, login): (&str, &str),
@@ -336,8 +267,8 @@ fn refused_by_sso(
     if has(&["unauthorizedexception", "sso token", "token expired", "token has expired", "refresh", "cached"])
         && !has(&["forbiddenexception", "toomanyrequests", "assumerole"])
     {
-        let words = format!("{session} has expired or was never signed in");
-        return Some(Error::new(Kind::Credentials, words).hint(login).cause(Cause::SsoExpired));
+        let message = format!("{session} has expired or was never signed in");
+        return Some(Error::new(Kind::Credentials, message).hint(login).cause(Cause::SsoExpired));
     }
     if has(&["forbiddenexception", "no access"]) {
         let held =
@@ -345,14 +276,14 @@ fn refused_by_sso(
         let held = held.unwrap_or_else(|| who.to_owned());
         return Some(
             Error::new(Kind::Denied, format!("Identity Center does not give {held} (any more)"))
-                .hint("ssh-eic sync, or ask whoever assigns accounts in Identity Center")
+                .hint("ssh-eic sync, or ask the administrator of Identity Center")
                 .cause(Cause::RoleRefused),
         );
     }
     None
 }
 
-/// The innermost error that says something.
+/// The message of the innermost error.
 fn first_cause(error: &CredentialsError) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(deeper) = cause.source() {

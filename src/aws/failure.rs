@@ -1,5 +1,4 @@
-//! What AWS said, in the words of the contract (section 9): what failed, for which thing, what to do, and whether
-//! trying again can help.
+//! Errors of the SDK as errors of this program: what failed, for which thing, what to do, and whether a retry can help.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -8,75 +7,133 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-use crate::aws::credentials::{Session, described};
 use crate::aws::limit;
+use crate::aws::session::{Session, described};
 use crate::domain::diagnosis::Cause;
 use crate::domain::handshake::one_line;
+use crate::domain::ids::InstanceId;
+use crate::domain::suggestion::nearest_region;
 use crate::domain::text::shell_word;
 use crate::error::{Error, Kind};
 
-/// Whether trying again can help.
+/// Whether a retry can help, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
-    /// It cannot.
+    /// The same request fails again.
     Never,
-    /// Later and slower.
+    /// AWS throttles: later, and at a lower rate.
     Throttled,
-    /// The service had a fault.
+    /// The service failed.
     Fault,
     /// The service could not be reached.
     Network,
 }
 
+/// The resource of a request, for messages.
+#[derive(Debug, Clone, Copy)]
+pub enum Resource<'a> {
+    /// As in an IAM policy: an id, or `*`.
+    Named(&'a str),
+    /// An instance and its name.
+    Instance {
+        /// The name; the id where it has none.
+        label: &'a str,
+        /// The id.
+        id: &'a InstanceId,
+    },
+}
+
+impl<'a> From<&'a str> for Resource<'a> {
+    fn from(name: &'a str) -> Self {
+        Self::Named(name)
+    }
+}
+
+impl Resource<'_> {
+    /// What to type for it.
+    fn label(&self) -> &str {
+        match self {
+            Self::Named(label) | Self::Instance { label, .. } => label,
+        }
+    }
+
+    fn id(&self) -> &str {
+        match self {
+            Self::Named(id) => id,
+            Self::Instance { id, .. } => id.as_str(),
+        }
+    }
+}
+
+impl std::fmt::Display for Resource<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Instance { label, id } if *label != id.as_str() => write!(f, "{label} ({id})"),
+            _ => f.write_str(self.label()),
+        }
+    }
+}
+
 /// A failed request.
 #[derive(Debug, Clone)]
 pub struct Failure {
-    /// In words.
+    /// The message.
     pub error: Error,
-    /// Whether trying again can help.
+    /// Whether a retry can help.
     pub retry: Retry,
-    /// AWS's error code, if it answered.
+    /// The error code of the response, if there was one.
     pub code: Option<String>,
 }
 
-/// Seconds by which a clock has to be off before AWS refuses a signature, less some for the way.
+/// Seconds from which a difference of the clocks explains a refused signature. AWS refuses from 300 s (five minutes); a
+/// minute less allows for the duration of the request.
 const SKEW: i64 = 240;
 
-/// Puts an SDK error into words. `action` as IAM names it, `resource` as a person would.
+/// Translates an SDK error. `action` is IAM's name of the request.
 #[must_use]
-pub fn explain<E>(action: &str, resource: &str, session: &Session, error: &SdkError<E, HttpResponse>) -> Failure
+pub fn explain<'a, E>(
+    action: &str,
+    resource: impl Into<Resource<'a>>,
+    session: &Session,
+    error: &SdkError<E, HttpResponse>,
+) -> Failure
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
     let details = DisplayErrorContext(error).to_string();
     let region = &session.region;
     match error {
-        SdkError::ServiceError(answer) => {
-            let meta = answer.err().meta();
-            let status = answer.raw().status().as_u16();
+        SdkError::ServiceError(response) => {
+            let meta = response.err().meta();
+            let status = response.raw().status().as_u16();
             let code = meta.code().unwrap_or("").to_owned();
             let message = one_line(meta.message().unwrap_or(""));
-            let said = Said {
+            let response_error = ResponseError {
                 action,
-                resource,
+                resource: resource.into(),
                 session,
                 code: &code,
                 message: message.trim().trim_end_matches('.'),
                 status,
-                skew: skew(answer.raw()),
+                skew: skew(response.raw()),
             };
-            let (error, retry) = said.explained();
-            let dead = ["ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException"];
-            if let Some(kept) = session.kept.as_ref().filter(|_| dead.contains(&code.as_str())) {
-                kept.forget(&session.access_key);
+            let (error, retry) = response_error.explained();
+            let unusable =
+                ["ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException"];
+            if let Some(file) = session.cache_file.as_ref().filter(|_| unusable.contains(&code.as_str())) {
+                file.forget(&session.access_key);
             }
-            let request_id = answer.raw().headers().get("x-amzn-requestid").unwrap_or("none");
+            let request_id = response.raw().headers().get("x-amzn-requestid").unwrap_or("none");
             let details = format!("{code} ({status}), request id {request_id}: {message}");
-            Failure { error: error.because(details), retry, code: Some(code) }
+            Failure {
+                error: Error { code: Some(code.as_str().into()), ..error.because(details) },
+                retry,
+                code: Some(code),
+            }
         }
         SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => {
-            let (told, retry) = on_the_way(action, region, &details);
-            Failure { error: told.because(causes(error)), retry, code: None }
+            let (explained, retry) = transport_error(action, region, &details);
+            Failure { error: explained.because(causes(error)), retry, code: None }
         }
         _ => Failure {
             error: Error::new(Kind::Bug, format!("{action}: the request could not be made")).because(causes(error)),
@@ -86,7 +143,7 @@ where
     }
 }
 
-/// An error in our own words, on its way through the SDK's types.
+/// An error of this program as the cause of an error of the SDK.
 #[derive(Debug)]
 pub(super) struct Explained(pub(super) Error);
 
@@ -98,27 +155,25 @@ impl std::fmt::Display for Explained {
 
 impl std::error::Error for Explained {}
 
-/// The messages of an error and of its causes. Never their `Debug` form, which has the response with its body, and there
-/// may be secrets in it.
+/// The messages of an error and its causes. Never their `Debug` form, which has the body of the response with secrets.
 pub(super) fn causes(error: &dyn std::error::Error) -> String {
     let below = error.source().map(causes);
     below.map_or_else(|| error.to_string(), |below| format!("{error}: {below}"))
 }
 
-/// What went wrong before AWS could answer. The SDK has no types for it, only words; what stays the same however often
-/// it is tried is not tried again.
-fn on_the_way(action: &str, region: &str, details: &str) -> (Error, Retry) {
+/// A failure before there was a response. The SDK has no types for these, only the text in `details`.
+fn transport_error(action: &str, region: &str, details: &str) -> (Error, Retry) {
     let failed = |what: &str| Error::new(Kind::Unavailable, format!("{action}: {what} in {region}"));
-    let has = |words: &str| details.contains(words);
+    let has = |text: &str| details.contains(text);
     if has("invalid peer certificate") {
         let why = details.split("invalid peer certificate: ").nth(1).unwrap_or_default();
         let why = why.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
         let error = if why.starts_with("Expired") || why.starts_with("NotValidYet") {
-            failed(&format!("the certificate of AWS's endpoint is not valid at this time ({why})"))
+            failed(&format!("the certificate of the AWS endpoint is not valid at this time ({why})"))
                 .hint("check this machine's clock; timedatectl set-ntp true sets it")
         } else {
-            failed(&format!("the certificate of AWS's endpoint is not trusted ({why})"))
-                .hint("if a proxy of your company's opens TLS, name its authority's PEM file by AWS_CA_BUNDLE")
+            failed(&format!("the certificate of the AWS endpoint is not trusted ({why})"))
+                .hint("behind a proxy that inspects TLS, set AWS_CA_BUNDLE to the PEM file of its CA")
         };
         return (error.cause(Cause::AwsUnreachable), Retry::Never);
     }
@@ -127,7 +182,7 @@ fn on_the_way(action: &str, region: &str, details: &str) -> (Error, Retry) {
         return (error.hint("check AWS_ENDPOINT_URL, endpoint_url in ~/.aws/config and HTTPS_PROXY"), Retry::Never);
     }
     if has("proxy authorization required") {
-        let error = failed("the proxy on the way to AWS wants a user and a password");
+        let error = failed("the HTTPS proxy requires a user and a password");
         let error = error.hint("HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT, special characters percent-encoded");
         return (error.cause(Cause::AwsUnreachable), Retry::Never);
     }
@@ -142,14 +197,22 @@ fn on_the_way(action: &str, region: &str, details: &str) -> (Error, Retry) {
         };
         return (error.cause(Cause::AwsUnreachable), Retry::Never);
     }
+    if has("dns error")
+        && let Some(near) = nearest_region(region)
+    {
+        let error = Error::new(Kind::Config, format!("{region} is not an AWS region; did you mean {near}?"))
+            .hint("correct regions in config.toml, AWS_REGION, or region in ~/.aws/config");
+        return (error.cause(Cause::NoRegion), Retry::Never);
+    }
     let error = failed("AWS could not be reached");
     let error = error.hint("check the network, VPN and HTTPS_PROXY; -v shows the details").cause(Cause::AwsUnreachable);
     (error, Retry::Network)
 }
 
-struct Said<'a> {
+/// A response with an error.
+struct ResponseError<'a> {
     action: &'a str,
-    resource: &'a str,
+    resource: Resource<'a>,
     session: &'a Session,
     code: &'a str,
     message: &'a str,
@@ -157,7 +220,7 @@ struct Said<'a> {
     skew: Option<i64>,
 }
 
-impl Said<'_> {
+impl ResponseError<'_> {
     fn explained(&self) -> (Error, Retry) {
         let Self { action, resource, code, message, status, .. } = self;
         let region = &self.session.region;
@@ -191,10 +254,9 @@ impl Said<'_> {
                 (error.cause(Cause::InstanceStopped), Retry::Never)
             }
             "EC2InstanceUnavailableException" => {
-                let message = format!("EC2 Instance Connect cannot reach {resource} just now");
-                let label = resource.split(' ').next().unwrap_or_default();
-                let hint =
-                    format!("try again in a moment, it may still be starting; ssh-eic doctor {label} looks into it");
+                let message = format!("EC2 Instance Connect cannot reach {resource} at the moment");
+                let label = resource.label();
+                let hint = format!("try again in a moment, it may still be starting; ssh-eic doctor {label} checks it");
                 (Error::new(Kind::Unreachable, message).hint(hint).cause(Cause::InstanceUnavailable), Retry::Fault)
             }
             "InvalidArgsException" => {
@@ -208,7 +270,7 @@ impl Said<'_> {
                 Retry::Throttled,
             ),
             "" if *status == 200 => (
-                Error::new(Kind::Unavailable, format!("{action}: AWS's answer in {region} could not be read")),
+                Error::new(Kind::Unavailable, format!("{action}: the response of AWS in {region} could not be read")),
                 Retry::Never,
             ),
             code if *status >= 500 => (
@@ -263,7 +325,7 @@ impl Said<'_> {
     }
 
     fn start_hint(&self) -> String {
-        let id = self.resource.rsplit(' ').next().unwrap_or(self.resource).trim_matches(['(', ')']);
+        let id = self.resource.id();
         let (region, flag) = (&self.session.region, self.session.identity.flag());
         format!("aws ec2 start-instances --instance-ids {id} --region {region}{flag}")
     }
@@ -282,10 +344,10 @@ fn is_throttling(code: &str) -> bool {
     )
 }
 
-/// How far our clock is ahead of the server's, in seconds, by its Date header (RFC 9110 section 6.6.1).
+/// Seconds that this machine's clock is ahead of the server's Date header (RFC 9110 section 6.6.1).
 fn skew(response: &HttpResponse) -> Option<i64> {
-    let theirs = response.headers().get("date")?;
-    let theirs = aws_smithy_types::DateTime::from_str(theirs, aws_smithy_types::date_time::Format::HttpDate).ok()?;
-    let ours = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
-    Some(i64::try_from(ours).ok()? - theirs.secs())
+    let date = response.headers().get("date")?;
+    let server = aws_smithy_types::DateTime::from_str(date, aws_smithy_types::date_time::Format::HttpDate).ok()?;
+    let local = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
+    Some(i64::try_from(local).ok()? - server.secs())
 }

@@ -1,4 +1,4 @@
-//! What the AWS config files say: profiles, SSO sessions, and a digest of everything that decides about credentials.
+//! The AWS config files: profiles, SSO sessions, and a digest of everything that determines the credentials.
 
 use std::path::PathBuf;
 
@@ -7,11 +7,16 @@ use aws_runtime::env_config::property::PropertiesKey;
 use aws_runtime::env_config::section::EnvConfigSections;
 use aws_types::os_shim_internal::{Env, Fs};
 
+use crate::domain::diagnosis::Cause;
 use crate::domain::digest;
 use crate::domain::identity::Identity;
+use crate::domain::suggestion::nearest;
 use crate::domain::text::shell_word;
 use crate::error::{Error, Kind, Result};
 use crate::sys::environment::variable;
+
+/// Profiles that an error lists.
+const LISTED: usize = 8;
 
 /// The files, as the SDK reads them.
 #[derive(Debug)]
@@ -28,19 +33,19 @@ pub struct SsoSession {
     pub region: Region,
 }
 
-/// What a profile's section says about signing in.
+/// The settings of a profile that concern signing in.
 #[derive(Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts of a file")]
 pub struct Settings {
-    /// There is such a profile.
+    /// Whether the profile exists.
     pub exists: bool,
-    /// It asks for an MFA code.
+    /// Whether it needs an MFA code.
     pub mfa: bool,
-    /// It assumes a role.
+    /// Whether it assumes a role.
     pub role: bool,
-    /// It has, or its source has, an access key of its own.
+    /// Whether it or its source has an access key.
     pub keys: bool,
-    /// What it holds in Identity Center: the role and the account.
+    /// Its role and account in Identity Center.
     pub sso_role: Option<(String, String)>,
     sso_session: Option<String>,
     sso: bool,
@@ -70,6 +75,21 @@ impl Profiles {
         names
     }
 
+    /// The error for a profile that does not exist.
+    pub(super) fn no_such_profile(&self, profile: &str) -> Error {
+        let names = self.names();
+        let near = nearest(profile, names.iter().map(String::as_str));
+        let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+        let list = match names.as_slice() {
+            [] => String::new(),
+            few if few.len() <= LISTED => format!(" (profiles: {})", few.join(", ")),
+            many => format!(" (profiles: {} and {} more)", many[..LISTED].join(", "), many.len() - LISTED),
+        };
+        Error::new(Kind::Credentials, format!("there is no AWS profile {profile:?}{near}{list}"))
+            .hint(format!("correct profile in config.toml, or aws configure --profile {}", shell_word(profile)))
+            .cause(Cause::NoProfile)
+    }
+
     /// The profile that the environment selects.
     pub(super) fn selected(&self) -> &str {
         self.0.selected_profile()
@@ -84,7 +104,7 @@ impl Profiles {
     ///
     /// # Errors
     ///
-    /// [`Kind::Config`] if there is none, or it does not say where to sign in.
+    /// [`Kind::Config`] if there is none, or it has no start URL or region.
     pub fn sso_session(&self, name: &str) -> Result<SsoSession> {
         let section = self.0.sso_session(name).ok_or_else(|| {
             let known: Vec<&str> = self.0.sso_sessions().collect();
@@ -104,7 +124,7 @@ impl Profiles {
         Ok(SsoSession { name: name.to_owned(), start_url, region })
     }
 
-    /// The portal at which an identity signs in, if it does at all.
+    /// The start URL of the portal of an identity, if it uses SSO.
     #[must_use]
     pub fn start_url(&self, identity: &Identity) -> Option<String> {
         let settings = self.settings(identity.profile.as_deref());
@@ -138,7 +158,7 @@ impl Profiles {
         self.0.other_sections().get(&key).cloned()
     }
 
-    /// What a profile says; none names the selected one.
+    /// The settings of a profile; `None` is the selected one.
     #[must_use]
     pub fn settings(&self, profile: Option<&str>) -> Settings {
         let name = profile.unwrap_or_else(|| self.0.selected_profile());
@@ -165,13 +185,13 @@ impl Profiles {
 }
 
 impl Settings {
-    /// Those of files that cannot be read: the profile may be there.
+    /// Settings if the files cannot be read: the profile may exist.
     #[must_use]
     pub fn unknown() -> Self {
         Self { exists: true, ..Self::default() }
     }
 
-    /// What it signs in with, in a few words, and the command to type; none if it has nothing to do with SSO.
+    /// The SSO session for messages, and the command that signs in; none without SSO.
     #[must_use]
     pub fn sso_login(&self, identity: &Identity) -> Option<(String, String)> {
         let session = identity.sso.as_ref().map(|role| &role.session).or(self.sso_session.as_ref());
@@ -180,14 +200,14 @@ impl Settings {
                 Some((format!("the SSO session {name:?}"), format!("aws sso login --sso-session {}", shell_word(name))))
             }
             None => self.sso.then(|| {
-                let whose = identity.profile.as_deref().unwrap_or("default");
-                (format!("the SSO session of profile {whose:?}"), format!("aws sso login{}", identity.flag()))
+                let profile = identity.profile.as_deref().unwrap_or("default");
+                (format!("the SSO session of profile {profile:?}"), format!("aws sso login{}", identity.flag()))
             }),
         }
     }
 }
 
-/// Whether the identity's credentials come from SSO or STS, as far as the files and the environment tell.
+/// Whether the identity's credentials come from SSO or STS, according to the files and the environment.
 pub async fn gives_temporary(identity: &Identity) -> bool {
     if identity.sso.is_some() || identity.role.is_some() {
         return true;
@@ -203,7 +223,7 @@ pub async fn gives_temporary(identity: &Identity) -> bool {
     settings.role || settings.sso || settings.sso_session.is_some()
 }
 
-/// Variables that decide which credentials an identity stands for.
+/// Variables that determine the credentials of an identity.
 const VARIABLES: [&str; 11] = [
     "AWS_PROFILE",
     "AWS_DEFAULT_PROFILE",
@@ -218,10 +238,10 @@ const VARIABLES: [&str; 11] = [
     "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
 ];
 
-/// The file of trusted certificates that a profile names; none: the selected profile.
+/// The `ca_bundle` of a profile; `None` is the selected one.
 pub async fn ca_bundle(profile: Option<&str>) -> Option<PathBuf> {
     let [config, _] = files();
-    // Hardly any config has one: look for the word before the files are parsed.
+    // Few configs have one: search for the key before parsing the files.
     let bytes = std::fs::read(config).ok()?;
     memchr::memmem::find(&bytes, b"ca_bundle")?;
     let profiles = Profiles::load().await.ok()?;
@@ -244,7 +264,7 @@ fn expanded(path: PathBuf) -> PathBuf {
     }
 }
 
-/// The files of web identity tokens that the environment and an AWS config file name.
+/// The web identity token files of the environment and of an AWS config file.
 fn token_files(config: &[u8]) -> Vec<PathBuf> {
     let named = String::from_utf8_lossy(config)
         .lines()
@@ -255,8 +275,8 @@ fn token_files(config: &[u8]) -> Vec<PathBuf> {
     variable("AWS_WEB_IDENTITY_TOKEN_FILE").map(PathBuf::from).into_iter().chain(named).collect()
 }
 
-/// A digest of the identity and of everything that its credentials come from: the config files, the SSO and web identity
-/// tokens, and the environment. After `aws sso logout`, or another line in ~/.aws/config, it is another one.
+/// A digest of the identity and of all inputs of its credentials: the config files, the SSO and web identity tokens, and
+/// the environment. It changes with `aws sso logout` and with every change of ~/.aws/config.
 #[must_use]
 pub fn digest(identity: &Identity) -> String {
     let mut parts: Vec<Vec<u8>> = vec![serde_json::to_vec(&identity.unpinned()).unwrap_or_default()];

@@ -22,7 +22,7 @@ use sha1::{Digest, Sha1};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tokio::io::AsyncReadExt;
 
-use crate::aws::client::{self, Patience};
+use crate::aws::client::{self, RequestLimits};
 use crate::aws::failure;
 use crate::aws::profiles::{Profiles, SsoSession};
 use crate::domain::diagnosis::Cause;
@@ -241,7 +241,7 @@ async fn refresh_and_write(session: &str, file: &TokenFile, mut token: Token) ->
     let mut temporary = tempfile::Builder::new().prefix(".ssh-eic-").tempfile_in(folder).map_err(fail)?;
 
     let session = Profiles::load().await?.sso_session(session)?;
-    let config = client::config(None, Some(session.region.as_ref()), Patience::PUSH).await?;
+    let config = client::config(None, Some(session.region.as_ref()), RequestLimits::PUSH).await?;
     let text = |name: &str| token.text(name).unwrap_or_default().to_owned();
     let response = aws_sdk_ssooidc::Client::new(&config)
         .create_token()

@@ -1,36 +1,41 @@
-//! `ssh-eic doctor`: why a connection fails, and what to do about it, a line for each check.
+//! `ssh-eic doctor`: why a connection fails and what to do, a line for each check.
 
 use std::io;
 
 use crate::cli;
 use crate::command::{Context, Exit, print, print_json};
-use crate::doctor::Case;
+use crate::doctor::CheckContext;
 use crate::domain::diagnosis::{Cause, Finding, Status};
 use crate::error::{Kind, Result};
 use crate::ui;
 
-/// Runs it: exit 1 if a check failed, 4 if there is no such host.
+/// Exits with 1 if a check failed, 4 if there is no such host.
 ///
 /// # Errors
 ///
-/// None but a standard output that cannot be written: what goes wrong is a finding.
+/// If standard output cannot be written; failures of checks are findings.
 pub fn run(context: &Context, args: &cli::Doctor) -> Result<Exit> {
     let program = context.program()?;
-    let case = Case::new(&context.paths, &program, args.host.as_deref(), args.valid_for);
+    let checks = CheckContext::new(&context.paths, &program, args.host.as_deref(), args.valid_for);
     let activity = ui::Activity::start();
     let mut written = Ok(());
-    let findings = crate::doctor::run(&case, &|check| activity.about(&format!("checking {check}")), &mut |finding| {
+    let on_start = |check: &str| activity.about(&format!("checking {check}"));
+    let report = crate::doctor::run(&checks, &on_start, &mut |finding| {
         let is_shown = !args.json && (finding.status == Status::Problem || !ui::is_quiet());
         if is_shown && written.is_ok() {
-            written = activity.aside(|| print(&(finding.line(&paint) + "\n")));
+            let lines = ui::with_home_shortened(finding.lines(&paint) + "\n");
+            written = activity.aside(|| print(&lines));
         }
     });
     drop(activity);
     written?;
     if args.json {
-        print_json(&findings)?;
+        print_json(&report.findings)?;
+    } else if !report.not_run.is_empty() && !ui::is_quiet() {
+        let status = paint(Status::Skipped, &format!("{:<8}", Status::Skipped.word()));
+        print(&format!("{status} not checked: {}\n", report.not_run.join(", ")))?;
     }
-    Ok(Exit::code(code(&findings)))
+    Ok(Exit::code(code(&report.findings)))
 }
 
 fn code(findings: &[Finding]) -> u8 {

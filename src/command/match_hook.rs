@@ -17,11 +17,11 @@ use crate::domain::ids::{InstanceId, OsUser};
 use crate::domain::intent::{self, Connection, Intent, Master};
 use crate::domain::source::{HostKeys, KeyType};
 use crate::error::{Error, Kind, Result};
-use crate::store::files;
 use crate::store::host_keys;
 use crate::store::index::Index;
 use crate::store::keys;
 use crate::store::paths::Paths;
+use crate::store::{files, trusted};
 use crate::sys::{caller, clock, descriptors, environment};
 
 /// The longest that the hook may take with everything: ssh waits for us without a limit of its own.
@@ -135,7 +135,7 @@ fn reuses_master(
             let path = paths.control_socket(id, port, user);
             // A socket that another user could have put there is no master.
             let folder = path.parent().and_then(|folder| Some((folder, folder.metadata().ok()?)));
-            if folder.is_none_or(|(folder, metadata)| files::check_trusted(folder, &metadata).is_err()) {
+            if folder.is_none_or(|(folder, metadata)| trusted::check_trusted(folder, &metadata).is_err()) {
                 return false;
             }
             path

@@ -24,7 +24,7 @@ use crate::error::{Error, Kind, Result};
 use crate::store::endpoints::Network;
 use crate::store::files;
 use crate::store::index::{Index, UntoldMove};
-use crate::store::keys;
+use crate::store::{keys, refresh};
 use crate::sys::descriptors::{self, NonBlockingStdout};
 use crate::sys::{caller, clock, detach, signals};
 use crate::ui;
@@ -256,7 +256,9 @@ fn refresh(context: &Context, program: &Program, known: &Known, moved: bool) {
     let age = index.header.refresh.map(|seconds| seconds * 1000);
     let old = age.is_some_and(|limit| !freshness::is_younger(index.header.tried, now, limit));
     let stamp = context.paths.refresh_stamp();
-    if !(moved || old) || !detach::due(&stamp, now, AT_MOST_EVERY.min(age.unwrap_or(AT_MOST_EVERY))).unwrap_or(false) {
+    if !(moved || old)
+        || !refresh::is_due(&stamp, now, AT_MOST_EVERY.min(age.unwrap_or(AT_MOST_EVERY))).unwrap_or(false)
+    {
         return;
     }
     let mut args: Vec<String> = context.flags.iter().flat_map(|(flag, value)| [flag.clone(), value.clone()]).collect();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::aws::client::{self, Patience};
+use crate::aws::client::{self, RequestLimits};
 use crate::aws::{console, credentials};
 use crate::connect::push::Job;
 use crate::domain::console::Unusable;
@@ -27,7 +27,7 @@ const BOOT: u64 = 15 * 60 * 1000;
 ///
 /// AWS denied, failed or did not answer in time; nothing is stored then.
 pub fn read(paths: &Paths, job: &Job) -> Result<ConsoleRecord> {
-    let patience = Patience { attempts: 2, ..Patience::PUSH };
+    let patience = RequestLimits { max_attempts: 2, ..RequestLimits::PUSH };
     let keys = client::run_within(TIMEOUT, async {
         let session = credentials::open(&job.identity, job.region.as_deref(), patience, job.cache.as_deref()).await?;
         console::host_keys(&session, &job.id, &job.name()).await.map_err(|failure| failure.error)

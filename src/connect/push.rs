@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::aws::client::{self, Patience};
+use crate::aws::client::{self, RequestLimits};
 use crate::aws::credentials::{self, Session, described};
 use crate::aws::failure::{Failure, Retry};
 use crate::aws::{instances, push};
@@ -170,7 +170,7 @@ fn lock(paths: &Paths, job: &Job, deadline: Instant) -> Result<Lock> {
 
 /// Returns when the request that succeeded was sent, in milliseconds since 1970.
 async fn push_with_retries(paths: &Paths, job: &Job, key: &PublicKey, deadline: Instant) -> Result<u64> {
-    let sign_in = || credentials::open(&job.identity, job.region.as_deref(), Patience::PUSH, job.cache.as_deref());
+    let sign_in = || credentials::open(&job.identity, job.region.as_deref(), RequestLimits::PUSH, job.cache.as_deref());
     let mut session = sign_in().await?;
     let mut refusals = Refusals::default();
     let mut pause = Duration::from_millis(100);
@@ -182,7 +182,7 @@ async fn push_with_retries(paths: &Paths, job: &Job, key: &PublicKey, deadline: 
         }
         refusals.forgive(queue);
         let sent = clock::now();
-        let push = push::Push { id: &job.id, name: &job.name(), user: &job.user, public_key: &key.line };
+        let push = push::PushRequest { id: &job.id, label: &job.label, user: &job.user, public_key: &key.line };
         let failure = match push::send(&session, push).await {
             Ok(request_id) => {
                 pushes::recover(paths, job.push_rate);
@@ -191,9 +191,9 @@ async fn push_with_retries(paths: &Paths, job: &Job, key: &PublicKey, deadline: 
             }
             Err(failure) => failure,
         };
-        if failure.error.kind == Kind::Credentials && session.kept.take().is_some() {
-            // They were kept from before and are not taken any more: once with fresh ones.
-            session = Session { kept: None, ..sign_in().await? };
+        if failure.error.kind == Kind::Credentials && session.cache_file.take().is_some() {
+            // Cached credentials that AWS does not accept any more: one retry with new ones.
+            session = Session { cache_file: None, ..sign_in().await? };
             continue;
         }
         if failure.retry == Retry::Throttled {

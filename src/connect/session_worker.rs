@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::aws::client::{self, Patience};
+use crate::aws::client::{self, RequestLimits};
 use crate::aws::credentials::{self, Session};
 use crate::aws::failure::{Failure, Retry};
 use crate::aws::profiles;
@@ -234,7 +234,7 @@ enum Attempt<'a> {
 }
 
 async fn sign_in(job: &Job) -> Result<Session> {
-    credentials::open(&job.identity, job.region.as_deref(), Patience::PUSH, job.cache.as_deref()).await
+    credentials::open(&job.identity, job.region.as_deref(), RequestLimits::PUSH, job.cache.as_deref()).await
 }
 
 /// Starts or resumes a session, and prepares the upgrade request.
@@ -252,9 +252,9 @@ async fn open(job: &Job, request: Attempt<'_>) -> Result<SessionResponse> {
             Ok(channel) => break channel,
             Err(failure) => failure,
         };
-        if error.kind == Kind::Credentials && session.kept.take().is_some() {
+        if error.kind == Kind::Credentials && session.cache_file.take().is_some() {
             // Cached credentials are not accepted any more: once with fresh ones.
-            session = Session { kept: None, ..sign_in(job).await? };
+            session = Session { cache_file: None, ..sign_in(job).await? };
             continue;
         }
         if retry != Retry::Throttled || began.elapsed() + pause > THROTTLED_TIMEOUT {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::aws::client::{self, Patience};
+use crate::aws::client::{self, RequestLimits};
 use crate::aws::credentials::{self, Session};
 use crate::aws::endpoints::{self, SignedUrl};
 use crate::aws::{instances, profiles};
@@ -82,13 +82,13 @@ pub fn prepare(paths: &Paths, request: &TunnelRequest) -> Result<TunnelAnswer> {
 
 async fn prepare_now(paths: &Paths, request: &TunnelRequest) -> Result<TunnelAnswer> {
     let job = &request.job;
-    let timeouts = Patience { attempts: 2, ..Patience::PUSH };
+    let timeouts = RequestLimits { max_attempts: 2, ..RequestLimits::PUSH };
     let sign_in = || credentials::open(&job.identity, job.region.as_deref(), timeouts, job.cache.as_deref());
     let mut session = sign_in().await?;
     if request.refresh
-        && let Some(kept) = session.kept.take()
+        && let Some(cache_file) = session.cache_file.take()
     {
-        kept.forget(&session.access_key);
+        cache_file.forget(&session.access_key);
         session = sign_in().await?;
     }
     let instance = Place::of(paths, request, &session).await?;
@@ -96,7 +96,7 @@ async fn prepare_now(paths: &Paths, request: &TunnelRequest) -> Result<TunnelAns
     let now = clock::now();
     let vpc = &instance.network.vpc;
     let cached = if request.refresh { None } else { known::of_vpc(paths, vpc, account, now) };
-    let is_cached = cached.is_some() || session.kept.is_some();
+    let is_cached = cached.is_some() || session.cache_file.is_some();
     let list = if let Some(list) = cached {
         list
     } else {

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, poll};
 use serde::{Deserialize, Serialize};
 
-use crate::aws::client::{self, Patience};
+use crate::aws::client::{self, RequestLimits};
 use crate::aws::{credentials, instances};
 use crate::connect::console;
 use crate::connect::push::{self, Job};
@@ -274,7 +274,7 @@ fn answer(paths: &Paths, program: Program, request: Request) -> Result<Answer> {
             push::ensure(paths, &job, Instant::now() + Duration::from_millis(patience)).map(Answer::Pushed)
         }
         Request::Describe(job) => client::run(async {
-            let patience = Patience { attempts: 2, ..Patience::PUSH };
+            let patience = RequestLimits { max_attempts: 2, ..RequestLimits::PUSH };
             let session =
                 credentials::open(&job.identity, job.region.as_deref(), patience, job.cache.as_deref()).await?;
             match instances::by_id(&session, &job.id).await {

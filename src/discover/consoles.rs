@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::aws::client::{self, Patience};
+use crate::aws::client::{self, RequestLimits};
 use crate::aws::failure::Retry;
 use crate::aws::{console, credentials};
 use crate::connect::console::is_unread;
@@ -157,7 +157,7 @@ fn read(run: &Run<'_>, found: &Fleet<'_>, hosts: &[&Host]) -> Result<Read> {
 async fn read_group(group: Group, deadline: Instant) -> Read {
     let Group { identity, region, cache, hosts } = group;
     let mut read = Read::default();
-    let session = match credentials::open(&identity, Some(&region), Patience::QUERY, cache.as_deref()).await {
+    let session = match credentials::open(&identity, Some(&region), RequestLimits::QUERY, cache.as_deref()).await {
         Ok(session) => session,
         Err(error) => return Read { errors: vec![error], left: hosts.len(), ..read },
     };

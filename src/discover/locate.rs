@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::aws::client::{self, Patience};
+use crate::aws::client::{self, RequestLimits};
 use crate::aws::{credentials, instances};
 use crate::discover::expand;
 use crate::discover::query::{AT_ONCE, record};
@@ -85,7 +85,7 @@ async fn has(
     id: &InstanceId,
     cache: Option<&std::path::Path>,
 ) -> Result<Option<String>> {
-    let session = credentials::open(identity, region, Patience::PUSH, cache).await?;
+    let session = credentials::open(identity, region, RequestLimits::PUSH, cache).await?;
     match instances::by_id(&session, id).await {
         Ok(instance) => Ok(instance.map(|_| session.region)),
         Err(failure) if failure.error.kind == Kind::NoHost => Ok(None),

@@ -8,9 +8,8 @@ use std::thread;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::aws::client::{self, Patience};
+use crate::aws::client::{self, RequestLimits};
 use crate::aws::credentials::{self, Session};
-use crate::aws::failure::Failure;
 use crate::aws::{images, instances, regions};
 use crate::discover::expand::{self, Expanded};
 use crate::domain::fleet::{DiscoveredInstance, TAG_USER};
@@ -300,7 +299,7 @@ async fn signed_in(
     let _permit = shared.permits.acquire().await;
     let mut identity = source.identity().unwrap_or_default();
     identity.account = identity.account.or(known);
-    let open = |region| credentials::open(&identity, region, Patience::QUERY, shared.cache.as_deref());
+    let open = |region| credentials::open(&identity, region, RequestLimits::QUERY, shared.cache.as_deref());
     let session = match &source.regions {
         Regions::Named(named) => open(named.first().map(String::as_str)).await?,
         Regions::OfProfile => open(None).await?,
@@ -361,10 +360,9 @@ async fn of_region(
         _ => Ok(None),
     };
     shared.progress.done(1);
-    let is_disabled =
-        |failure: &Failure| failure.error.kind == Kind::Denied || failure.code.as_deref() == Some("OptInRequired");
-    let only_a_note = source.regions == Regions::All && found.as_ref().is_err_and(is_disabled);
     let found = found.map_err(|failure| failure.error);
+    let is_disabled = |error: &Error| error.kind == Kind::Denied || error.code.as_deref() == Some("OptInRequired");
+    let only_a_note = source.regions == Regions::All && found.as_ref().is_err_and(is_disabled);
     (RegionResult { source: position, region: Some(session.region.clone()), found, only_a_note }, images)
 }
 

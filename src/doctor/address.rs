@@ -4,10 +4,10 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use super::Case;
-use super::case::Target;
+use super::CheckContext;
+use super::context::Target;
 use super::instance::address_of;
-use crate::aws::client::{self, Patience};
+use crate::aws::client::{self, RequestLimits};
 use crate::aws::credentials;
 use crate::aws::network::{self, Surroundings};
 use crate::domain::diagnosis::{Cause, Finding};
@@ -19,12 +19,12 @@ use crate::domain::text;
 use crate::error::{Error, Kind, Result, reason};
 
 /// How long somebody else's address is listened to.
-const STRANGER: Duration = Duration::from_secs(2);
+const STALE_ADDRESS_TIMEOUT: Duration = Duration::from_secs(2);
 /// For each of the questions about what stands in between.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What an address does.
-pub(super) enum Heard {
+pub(super) enum Probe {
     Ssh(String),
     Other(String),
     /// Its sshd refuses the client: its line and the cause.
@@ -37,52 +37,52 @@ pub(super) enum Heard {
 }
 
 /// It answers, with SSH.
-pub(super) fn reachable(case: &Case<'_>) -> Result<Vec<Finding>> {
-    let Target { job, address, .. } = case.target()?;
-    let port: u16 = case.effective("port")?.parse().unwrap_or(22);
-    let known = case.effective("hostname")?.parse::<IpAddr>().ok();
-    let now = case.instance.get().and_then(|instance| address_of(instance, *address));
+pub(super) fn reachable(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
+    let Target { job, address, .. } = context.target()?;
+    let port: u16 = context.effective("port")?.parse().unwrap_or(22);
+    let known = context.effective("hostname")?.parse::<IpAddr>().ok();
+    let now = context.instance.get().and_then(|instance| address_of(instance, *address));
     let mut findings = Vec::new();
     if let (Some(old), Some(now), false) = (known, now, *address == AddressKind::Public)
         && old != now
     {
-        let words = format!("{} had {old} at the last sync and has {now}", job.name());
-        if matches!(listen(old, port, STRANGER), Heard::Ssh(_)) {
-            let words = format!("{words}; somebody else answers at {old}");
-            return Ok(vec![Finding::problem("address", Cause::AddressChanged, words)]);
+        let message = format!("{} had {old} at the last sync and has {now}", job.name());
+        if matches!(listen(old, port, STALE_ADDRESS_TIMEOUT), Probe::Ssh(_)) {
+            let message = format!("{message}; somebody else answers at {old}");
+            return Ok(vec![Finding::problem("address", Cause::AddressChanged, message)]);
         }
-        findings.push(Finding::note("address", Cause::AddressChanged, words));
+        findings.push(Finding::note("address", Cause::AddressChanged, message));
     }
     let Some(ip) = now.or(known) else {
-        let words = format!("no address is known for {}", job.name());
-        return Err(Error::new(Kind::Unreachable, words).cause(Cause::NoAddress));
+        let message = format!("no address is known for {}", job.name());
+        return Err(Error::new(Kind::Unreachable, message).cause(Cause::NoAddress));
     };
-    let patience = case.config()?.connect_timeout;
+    let timeout = context.config()?.connect_timeout;
     let start = Instant::now();
     let place = format!("{ip} port {port}");
-    findings.push(match listen(ip, port, patience) {
-        Heard::Ssh(version) => {
+    findings.push(match listen(ip, port, timeout) {
+        Probe::Ssh(version) => {
             Finding::ok("address", format!("{place} says {version} after {} ms", start.elapsed().as_millis()))
         }
-        Heard::ServerRefuses(line, refusal) => {
+        Probe::ServerRefuses(line, refusal) => {
             Finding::problem("address", Cause::ServerRefuses, format!("{place} refused the connection: {line:?}"))
                 .fix(refusal.hint())
         }
-        Heard::Closed => {
-            let words = format!("{place} closed the connection before it sent a version");
-            Finding::problem("address", Cause::ServerRefuses, words).fix(ssh_words::CLOSED_AT_ONCE)
+        Probe::Closed => {
+            let message = format!("{place} closed the connection before it sent a version");
+            Finding::problem("address", Cause::ServerRefuses, message).fix(ssh_words::CLOSED_AT_ONCE)
         }
-        Heard::Other(line) => {
+        Probe::Other(line) => {
             Finding::problem("address", Cause::NotSsh, format!("{place} does not speak SSH, it says {line:?}")).fix(
                 format!("is {port} the port of its sshd? The tag ssh-eic:port, or port in config.toml, sets another"),
             )
         }
-        Heard::Refused(why) => Finding::problem("address", Cause::AddressRefused, format!("{place}: {why}")).fix(
+        Probe::Refused(why) => Finding::problem("address", Cause::AddressRefused, format!("{place}: {why}")).fix(
             format!("check that sshd runs on it and listens on port {port}; aws ec2 get-console-output shows the boot"),
         ),
-        Heard::Silent(why) => {
-            let words = format!("{place}: {why}");
-            findings.extend(in_between(case, port, &words));
+        Probe::Silent(why) => {
+            let message = format!("{place}: {why}");
+            findings.extend(in_between(context, port, &message));
             return Ok(findings);
         }
     });
@@ -90,17 +90,17 @@ pub(super) fn reachable(case: &Case<'_>) -> Result<Vec<Finding>> {
 }
 
 /// Connects, says hello as ssh does, and listens.
-pub(super) fn listen(ip: IpAddr, port: u16, patience: Duration) -> Heard {
-    let deadline = Instant::now() + patience;
+pub(super) fn listen(ip: IpAddr, port: u16, timeout: Duration) -> Probe {
+    let deadline = Instant::now() + timeout;
     let left = || deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-    let too_late = || Heard::Silent(format!("no answer within {} s", patience.as_secs_f32()));
+    let too_late = || Probe::Silent(format!("no answer within {} s", timeout.as_secs_f32()));
     let mut stream = match TcpStream::connect_timeout(&SocketAddr::new(ip, port), left()) {
         Ok(stream) => stream,
         Err(error) if is_timeout(&error) => return too_late(),
         Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset) => {
-            return Heard::Refused(reason(&error));
+            return Probe::Refused(reason(&error));
         }
-        Err(error) => return Heard::Silent(reason(&error)),
+        Err(error) => return Probe::Silent(reason(&error)),
     };
     let _ = stream.write_all(OUR_VERSION);
     let (mut said, mut block) = (Vec::new(), [0; 4096]);
@@ -115,9 +115,9 @@ pub(super) fn listen(ip: IpAddr, port: u16, patience: Duration) -> Heard {
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => false,
             Err(error) if said.is_empty() && is_timeout(&error) => {
-                return Heard::Silent(format!(
+                return Probe::Silent(format!(
                     "it accepts the connection and says nothing for {} s",
-                    patience.as_secs_f32()
+                    timeout.as_secs_f32()
                 ));
             }
             Err(_) => {
@@ -127,15 +127,15 @@ pub(super) fn listen(ip: IpAddr, port: u16, patience: Duration) -> Heard {
         };
         match ssh_words::greeting(&said, whole) {
             Greeting::Incomplete => {}
-            Greeting::Ssh(version) => return Heard::Ssh(version),
+            Greeting::Ssh(version) => return Probe::Ssh(version),
             Greeting::Other(_) if was_reset && said.is_empty() => {
-                return Heard::Refused("it reset the connection before it sent a version".to_owned());
+                return Probe::Refused("it reset the connection before it sent a version".to_owned());
             }
-            Greeting::Other(_) if said.trim_ascii().is_empty() => return Heard::Closed,
+            Greeting::Other(_) if said.trim_ascii().is_empty() => return Probe::Closed,
             Greeting::Other(line) => {
                 return match Refusal::of(&line) {
-                    Some(refusal) => Heard::ServerRefuses(line, refusal),
-                    None => Heard::Other(line),
+                    Some(refusal) => Probe::ServerRefuses(line, refusal),
+                    None => Probe::Other(line),
                 };
             }
         }
@@ -147,12 +147,12 @@ fn is_timeout(error: &io::Error) -> bool {
 }
 
 /// Why an address may be silent: what AWS knows of it, and what it does not.
-fn in_between(case: &Case<'_>, port: u16, words: &str) -> Vec<Finding> {
-    let Ok(Target { job, .. }) = case.target() else { return Vec::new() };
+fn in_between(context: &CheckContext<'_>, port: u16, message: &str) -> Vec<Finding> {
+    let Ok(Target { job, .. }) = context.target() else { return Vec::new() };
     let cache = job.cache.as_deref();
-    let patience = Patience { attempts: 1, ..Patience::PUSH };
-    let found = client::run_within(PATIENCE, async {
-        let session = credentials::open(&job.identity, job.region.as_deref(), patience, cache).await?;
+    let limits = RequestLimits { max_attempts: 1, ..RequestLimits::PUSH };
+    let found = client::run_within(TIMEOUT, async {
+        let session = credentials::open(&job.identity, job.region.as_deref(), limits, cache).await?;
         let around = network::surroundings(&session, &job.id).await?;
         let rules = network::inbound(&session, &around.groups).await;
         let endpoints = network::endpoints(&session, &around.vpc).await.unwrap_or_default();
@@ -168,7 +168,7 @@ fn in_between(case: &Case<'_>, port: u16, words: &str) -> Vec<Finding> {
     };
     let silent = |allowed: &str| {
         let subnet = found.as_ref().map(|(around, ..)| format!(" {}", around.subnet)).unwrap_or_default();
-        Finding::problem("address", Cause::AddressSilent, format!("{words}{allowed}")).fix(format!(
+        Finding::problem("address", Cause::AddressSilent, format!("{message}{allowed}")).fix(format!(
             "are you on the VPN? Else a route or a network ACL of its subnet{subnet}, or a firewall in between"
         ))
     };
@@ -178,8 +178,8 @@ fn in_between(case: &Case<'_>, port: u16, words: &str) -> Vec<Finding> {
             if let Some(endpoint) = endpoints.iter().find(|endpoint| endpoint.is_usable())
                 && job.connection.route == Route::Direct
             {
-                let words = format!("{} in its VPC could carry the connection", endpoint.id);
-                findings.push(Finding::note("address", Cause::EndpointAvailable, words));
+                let message = format!("{} in its VPC could carry the connection", endpoint.id);
+                findings.push(Finding::note("address", Cause::EndpointAvailable, message));
             }
             match rules {
                 Err(error) => findings.extend([unknown(error), silent("")]),
@@ -188,7 +188,7 @@ fn in_between(case: &Case<'_>, port: u16, words: &str) -> Vec<Finding> {
                     let who = ingress::allowed_sources(rules, port);
                     let groups = around.groups.join(", ");
                     findings.push(if who.is_empty() {
-                        closed(around, words, port, &groups)
+                        closed(around, message, port, &groups)
                     } else {
                         silent(&format!("; {groups} allows port {port} from {}", text::first_names(&who, 5)))
                     });
@@ -199,12 +199,12 @@ fn in_between(case: &Case<'_>, port: u16, words: &str) -> Vec<Finding> {
     findings
 }
 
-fn closed(around: &Surroundings, words: &str, port: u16, groups: &str) -> Finding {
+fn closed(around: &Surroundings, message: &str, port: u16, groups: &str) -> Finding {
     let group = around.groups.first().map_or("GROUP", String::as_str);
     Finding::problem(
         "address",
         Cause::SecurityGroup,
-        format!("{words}; no inbound rule of {groups} allows port {port}"),
+        format!("{message}; no inbound rule of {groups} allows port {port}"),
     )
     .fix(format!(
         "aws ec2 authorize-security-group-ingress --group-id {group} --protocol tcp --port {port} --cidr YOUR-NETWORK"

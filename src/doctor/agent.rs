@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::Case;
-use crate::aws::client::{self, Patience};
+use super::CheckContext;
+use crate::aws::client::{self, RequestLimits};
 use crate::aws::credentials;
 use crate::aws::network::{self, Surroundings};
 use crate::aws::session_manager::{self, Target};
@@ -16,10 +16,10 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The agent is connected; else, whether the instance has the profile that the agent needs. AWS does not report why an
 /// agent is not connected.
-pub(super) fn connected(case: &Case<'_>) -> Result<Vec<Finding>> {
-    let job = &case.target()?.job;
+pub(super) fn connected(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
+    let job = &context.target()?.job;
     let name = job.name();
-    let attempts = Patience { attempts: 1, ..Patience::PUSH };
+    let attempts = RequestLimits { max_attempts: 1, ..RequestLimits::PUSH };
     let (is_connected, around) = client::run_within(TIMEOUT, async {
         let cache = job.cache.as_deref();
         let session = credentials::open(&job.identity, job.region.as_deref(), attempts, cache).await?;
@@ -32,19 +32,19 @@ pub(super) fn connected(case: &Case<'_>) -> Result<Vec<Finding>> {
     if is_connected {
         return Ok(vec![Finding::ok(CHECK, format!("the Systems Manager agent of {name} is connected"))]);
     }
-    let words = format!("the Systems Manager agent of {name} is not connected");
+    let message = format!("the Systems Manager agent of {name} is not connected");
     Ok(vec![match around {
         Some(Surroundings { instance_profile: None, .. }) => {
-            let words = format!("{words}, and the instance has no instance profile");
-            Finding::problem(CHECK, Cause::NoInstanceProfile, words)
+            let message = format!("{message}, and the instance has no instance profile");
+            Finding::problem(CHECK, Cause::NoInstanceProfile, message)
         }
         Some(Surroundings { instance_profile: Some(profile), .. }) => {
             let profile = profile.rsplit('/').next().unwrap_or_default();
-            Finding::problem(CHECK, Cause::AgentNotConnected, words).fix(format!(
+            Finding::problem(CHECK, Cause::AgentNotConnected, message).fix(format!(
                 "check that amazon-ssm-agent runs on it, that the instance profile {profile} has \
                  AmazonSSMManagedInstanceCore, and that it reaches ssm and ssmmessages"
             ))
         }
-        None => Finding::problem(CHECK, Cause::AgentNotConnected, words),
+        None => Finding::problem(CHECK, Cause::AgentNotConnected, message),
     }])
 }

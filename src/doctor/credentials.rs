@@ -1,14 +1,14 @@
-//! Whether there are credentials, of the right account, and for how long: of the host's source, or of all.
+//! The credentials of the host's source, or of all sources: whether AWS accepts them, their account and their validity.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use super::Case;
-use crate::aws::client::{self, Patience};
+use super::CheckContext;
+use crate::aws::caller_identity::{self, CallerIdentity, Lifetime};
+use crate::aws::client::{self, RequestLimits};
 use crate::aws::credentials::{self, described};
-use crate::aws::standing::{self, Lifetime, Standing};
 use crate::discover::expand;
 use crate::discover::failures::{self, Failed};
 use crate::discover::query::record;
@@ -19,123 +19,127 @@ use crate::domain::identity::Identity;
 use crate::domain::source::{Regions, Source};
 use crate::error::{Error, Kind, Result};
 use crate::store::config;
-use crate::store::index::Content;
+use crate::store::index::SourceRecord;
 use crate::sys::clock;
 
-/// For all sources together; a sign-in service or a program that gives credentials has 20 s of it.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// For one request: the checks come in order, and somebody waits.
-const ONE: Patience = Patience { attempts: 2, ..Patience::PUSH };
+/// For all sources together. A provider of credentials has a timeout of 20 s.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// Fewer attempts than for a sync, because a person waits.
+const LIMITS: RequestLimits = RequestLimits { max_attempts: 2, ..RequestLimits::PUSH };
 
-/// Whose credentials, in which region.
-struct Asked {
+/// A source to check.
+struct SourceCheck {
     source: String,
     identity: Identity,
     region: Option<String>,
 }
 
-/// They are there, AWS takes them, and they will last.
-pub(super) fn standing(case: &Case<'_>) -> Result<Vec<Finding>> {
-    let cache = config::credentials_folder(case.config()?, case.paths);
-    let answers = if case.wanted.is_some() {
-        let job = &case.target()?.job;
-        let source = case.target()?.host.as_ref().map(|host| host.source.clone()).unwrap_or_default();
-        let one = Asked { source, identity: job.identity.clone(), region: job.region.clone() };
-        client::run_within(PATIENCE, async { Ok(vec![ask(one, cache).await]) })?
+/// AWS accepts the credentials, and they are valid for long enough.
+pub(super) fn valid(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
+    let cache = config::credentials_folder(context.config()?, context.paths);
+    let results = if context.wanted.is_some() && context.is_set_up() {
+        let job = &context.target()?.job;
+        let source = context.target()?.host.as_ref().map(|host| host.source.clone()).unwrap_or_default();
+        let one = SourceCheck { source, identity: job.identity.clone(), region: job.region.clone() };
+        client::run_within(TIMEOUT, async { Ok(vec![check(one, cache).await]) })?
     } else {
-        let records = case.index()?.content::<PreviousHost>()?;
-        let sources = &case.config()?.sources;
-        client::run_within(PATIENCE, async { Ok(ask_all(sources, &records, cache).await) })?
+        let records = match context.index() {
+            Ok(index) => index.content::<PreviousHost>()?.sources,
+            Err(_) => Vec::new(),
+        };
+        let sources = &context.config()?.sources;
+        client::run_within(TIMEOUT, async { Ok(check_all(sources, &records, cache).await) })?
     };
-    let alone = answers.len() == 1;
+    let is_only_source = results.len() == 1;
     let (mut findings, mut failed) = (Vec::new(), Vec::new());
-    for (asked, answer) in answers {
-        match answer {
-            Ok(standing) => findings.push(lasting(case.valid_for, &asked, &standing)),
-            Err(error) => failed.push(Failed { source: asked.source, region: None, error }),
+    for (source, result) in results {
+        match result {
+            Ok(caller) => findings.push(validity(context.valid_for, &source, &caller)),
+            Err(error) => failed.push(Failed { source: source.source, region: None, error }),
         }
     }
-    let failed = if alone { failed.into_iter().map(|one| one.error).collect() } else { failures::by_cause(failed) };
+    let failed =
+        if is_only_source { failed.into_iter().map(|one| one.error).collect() } else { failures::by_cause(failed) };
     findings.extend(failed.iter().map(|error| super::problem("credentials", error)));
     Ok(findings)
 }
 
-type Answer = (Asked, Result<Standing>);
+type CheckResult = (SourceCheck, Result<CallerIdentity>);
 
-async fn ask(asked: Asked, cache: Option<PathBuf>) -> Answer {
-    let answer = async {
-        let session = credentials::open(&asked.identity, asked.region.as_deref(), ONE, cache.as_deref()).await?;
-        standing::of(&asked.identity, &session).await
+async fn check(source: SourceCheck, cache: Option<PathBuf>) -> CheckResult {
+    let result = async {
+        let session = credentials::open(&source.identity, source.region.as_deref(), LIMITS, cache.as_deref()).await?;
+        caller_identity::get(&source.identity, &session).await
     };
-    let answer = answer.await;
-    (asked, answer)
+    let result = result.await;
+    (source, result)
 }
 
-async fn ask_all(sources: &[Source], known: &Content<PreviousHost>, cache: Option<PathBuf>) -> Vec<Answer> {
-    let mut answers = Vec::new();
+async fn check_all(sources: &[Source], records: &[SourceRecord], cache: Option<PathBuf>) -> Vec<CheckResult> {
+    let mut results = Vec::new();
     let mut tasks = JoinSet::new();
     let failed = |source: &str, error: Error| {
-        let asked = Asked { source: source.to_owned(), identity: Identity::default(), region: None };
-        (asked, Err(error))
+        let source = SourceCheck { source: source.to_owned(), identity: Identity::default(), region: None };
+        (source, Err(error))
     };
     for source in sources {
         let expanded = match expand::expand(source, sources).await {
             Ok(expanded) => expanded,
             Err(error) => {
-                answers.push(failed(&source.name, error));
+                results.push(failed(&source.name, error));
                 continue;
             }
         };
-        answers.extend(expanded.failed.into_iter().map(|(account, error)| failed(&account, error)));
+        results.extend(expanded.failed.into_iter().map(|(account, error)| failed(&account, error)));
         for one in expanded.sources {
             let mut identity = one.identity().unwrap_or_default();
-            let before = record(&known.sources, &one.name).and_then(|record| record.identity.account.clone());
-            identity.account = identity.account.or(before);
+            let recorded = record(records, &one.name).and_then(|record| record.identity.account.clone());
+            identity.account = identity.account.or(recorded);
             let region = match &one.regions {
                 Regions::Named(named) => named.first().cloned(),
-                // Any will do where the profile has none: who signs is the same everywhere.
+                // The account is the same in every region.
                 Regions::All => Some(ANY_REGION.to_owned()),
                 Regions::OfProfile => None,
             };
-            tasks.spawn(ask(Asked { source: one.name, identity, region }, cache.clone()));
+            tasks.spawn(check(SourceCheck { source: one.name, identity, region }, cache.clone()));
         }
     }
     while let Some(joined) = tasks.join_next().await {
-        answers.push(
+        results.push(
             joined.unwrap_or_else(|error| failed("", Error::new(Kind::Bug, "a query ended early").because(error))),
         );
     }
-    answers.sort_by(|a, b| a.0.source.cmp(&b.0.source));
-    answers
+    results.sort_by(|a, b| a.0.source.cmp(&b.0.source));
+    results
 }
 
 const ANY_REGION: &str = "us-east-1";
 
-/// Whether they will last, as far as anybody here knows it.
-fn lasting(valid_for: Option<u64>, asked: &Asked, standing: &Standing) -> Finding {
+/// Whether the credentials are valid for `valid_for` seconds.
+fn validity(valid_for: Option<u64>, source: &SourceCheck, caller: &CallerIdentity) -> Finding {
     let now = clock::now() / 1000;
     let wanted = now + valid_for.unwrap_or(0);
-    let who = format!("{} signs for account {}", described(&asked.identity), standing.account);
+    let who = format!("{} signs for account {}", described(&source.identity), caller.account);
     let until = |end: u64| {
         let time = i64::try_from(end).ok().and_then(|end| jiff::Timestamp::from_second(end).ok()).unwrap_or_default();
         format!("until {time} (for {})", rounded(end.saturating_sub(now)))
     };
-    let asks = valid_for.is_some();
-    match standing.lasts {
+    let is_limited = valid_for.is_some();
+    match caller.lifetime {
         Lifetime::Endless => Finding::ok("credentials", format!("{who}, and does not expire")),
         Lifetime::Until(end) if end < wanted => {
-            let words = format!("{who} {}, and not for {}", until(end), rounded(wanted - now));
-            let login = asked.identity.sso.as_ref().map(|role| format!(" --sso-session {}", role.session));
-            let fix = format!("aws sso login{}", login.unwrap_or_else(|| asked.identity.flag()));
-            Finding::problem("credentials", Cause::CredentialsShort, words).fix(fix)
+            let message = format!("{who} {}, and not for {}", until(end), rounded(wanted - now));
+            let login = source.identity.sso.as_ref().map(|role| format!(" --sso-session {}", role.session));
+            let fix = format!("aws sso login{}", login.unwrap_or_else(|| source.identity.flag()));
+            Finding::problem("credentials", Cause::CredentialsShort, message).fix(fix)
         }
-        Lifetime::Renewed(end) if end < wanted && asks => {
-            let words = format!("{who} {}, and is renewed for as long as what it comes from allows", until(end));
-            Finding::note("credentials", Cause::LifetimeUnknown, words)
-                .fix("the end of an Identity Center session is known to whoever administers it only")
+        Lifetime::Renewed(end) if end < wanted && is_limited => {
+            let message = format!("{who} {}, and is renewed until an unknown time", until(end));
+            Finding::note("credentials", Cause::LifetimeUnknown, message)
+                .fix("ask the administrator of Identity Center for the duration of sessions")
         }
-        Lifetime::Unknown if asks => {
-            Finding::note("credentials", Cause::LifetimeUnknown, format!("{who}, with an end that nothing here tells"))
+        Lifetime::Unknown if is_limited => {
+            Finding::note("credentials", Cause::LifetimeUnknown, format!("{who}, until an unknown time"))
         }
         Lifetime::Until(end) => Finding::ok("credentials", format!("{who} {}", until(end))),
         Lifetime::Renewed(end) => Finding::ok("credentials", format!("{who} {}, and is renewed", until(end))),

@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::Case;
-use super::case::Target;
+use super::CheckContext;
+use super::context::Target;
 use super::instance::address_of;
-use crate::aws::client::{self, Patience};
+use crate::aws::client::{self, RequestLimits};
 use crate::aws::credentials;
 use crate::aws::network::{self, Endpoint, Surroundings};
 use crate::domain::diagnosis::{Cause, Finding};
@@ -22,14 +22,14 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 const PORT: u16 = 22;
 
 /// There is one, in a state and of an address type that fits, and the security groups allow its connections.
-pub(super) fn usable(case: &Case<'_>) -> Result<Vec<Finding>> {
-    let Target { job, address, .. } = case.target()?;
-    let port = case.effective("port")?;
+pub(super) fn usable(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
+    let Target { job, address, .. } = context.target()?;
+    let port = context.effective("port")?;
     if port != PORT.to_string() {
-        let words = format!("{} has sshd on port {port}, and an endpoint reaches port {PORT} only", job.name());
-        return Ok(vec![Finding::problem(CHECK, Cause::EndpointPort, words)]);
+        let message = format!("{} has sshd on port {port}, and an endpoint reaches port {PORT} only", job.name());
+        return Ok(vec![Finding::problem(CHECK, Cause::EndpointPort, message)]);
     }
-    let attempts = Patience { attempts: 1, ..Patience::PUSH };
+    let attempts = RequestLimits { max_attempts: 1, ..RequestLimits::PUSH };
     let (around, endpoints, rules) = client::run_within(TIMEOUT, async {
         let cache = job.cache.as_deref();
         let session = credentials::open(&job.identity, job.region.as_deref(), attempts, cache).await?;
@@ -39,7 +39,7 @@ pub(super) fn usable(case: &Case<'_>) -> Result<Vec<Finding>> {
         Ok((around, endpoints, rules))
     })?;
     let kind = if *address == AddressKind::Ipv6 { AddressKind::Ipv6 } else { AddressKind::Private };
-    let ip = case.instance.get().and_then(|instance| address_of(instance, kind));
+    let ip = context.instance.get().and_then(|instance| address_of(instance, kind));
     let endpoint = match select(&endpoints, &around, ip) {
         Ok(endpoint) => endpoint,
         Err(finding) => return Ok(vec![finding]),
@@ -47,8 +47,8 @@ pub(super) fn usable(case: &Case<'_>) -> Result<Vec<Finding>> {
     let found = format!("{} in {} ({})", endpoint.id, endpoint.subnet, endpoint.address_type);
     Ok(match rules {
         Err(error) => {
-            let words = format!("the instance's security groups are not known: {}", error.message);
-            vec![Finding::ok(CHECK, found), Finding::note(CHECK, Cause::SecurityGroupUnread, words)]
+            let message = format!("the instance's security groups are not known: {}", error.message);
+            vec![Finding::ok(CHECK, found), Finding::note(CHECK, Cause::SecurityGroupUnread, message)]
         }
         Ok(rules) => vec![allowed(endpoint, &around, &rules, &found)],
     })
@@ -62,11 +62,11 @@ fn select<'e>(
 ) -> std::result::Result<&'e Endpoint, Finding> {
     let Surroundings { vpc, subnet, .. } = around;
     if endpoints.is_empty() {
-        let words = format!("no EC2 Instance Connect Endpoint in {vpc}");
+        let message = format!("no EC2 Instance Connect Endpoint in {vpc}");
         let fix = format!(
             "aws ec2 create-instance-connect-endpoint --subnet-id {subnet}, or set another route in config.toml"
         );
-        return Err(Finding::problem(CHECK, Cause::EndpointMissing, words).fix(fix));
+        return Err(Finding::problem(CHECK, Cause::EndpointMissing, message).fix(fix));
     }
     let usable: Vec<&Endpoint> = endpoints.iter().filter(|endpoint| endpoint.is_usable()).collect();
     if usable.is_empty() {
@@ -79,8 +79,8 @@ fn select<'e>(
         let ids: Vec<&str> = usable.iter().map(|endpoint| endpoint.id.as_str()).collect();
         let version = if ip.is_some_and(|ip| ip.is_ipv6()) { "IPv4" } else { "IPv6" };
         let address = ip.map(|ip| format!(", and the instance's address is {ip}")).unwrap_or_default();
-        let words = format!("{} reaches {version} only{address}", ids.join(", "));
-        Finding::problem(CHECK, Cause::EndpointAddressType, words)
+        let message = format!("{} reaches {version} only{address}", ids.join(", "));
+        Finding::problem(CHECK, Cause::EndpointAddressType, message)
     })
 }
 
@@ -106,8 +106,8 @@ fn allowed(endpoint: &Endpoint, around: &Surroundings, rules: &[Rule], found: &s
             format!("--source-group {group}"),
         )
     };
-    let words = format!("no inbound rule of {groups} allows port {PORT} from {from}");
-    Finding::problem(CHECK, Cause::EndpointSecurityGroup, words).fix(format!(
+    let message = format!("no inbound rule of {groups} allows port {PORT} from {from}");
+    Finding::problem(CHECK, Cause::EndpointSecurityGroup, message).fix(format!(
         "aws ec2 authorize-security-group-ingress --group-id {} --protocol tcp --port {PORT} {option}",
         around.groups[0]
     ))

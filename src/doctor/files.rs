@@ -3,39 +3,39 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::Case;
+use super::CheckContext;
 use crate::domain::diagnosis::{Cause, Finding};
 use crate::domain::render::FILES;
 use crate::domain::{digest, editor};
 use crate::error::{Error, Result};
-use crate::store::{files, ssh_config};
+use crate::store::{files, ssh_config, trusted};
 use crate::sys::ssh_client;
 
 /// ssh finds its config by the user database, and everybody else by $HOME.
-pub(super) fn home(case: &Case<'_>) -> Result<Vec<Finding>> {
-    let own = case.paths.ssh_config.display();
-    if case.named_config().is_some() {
+pub(super) fn home(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
+    let own = context.paths.ssh_config.display();
+    if context.named_config().is_some() {
         return Ok(vec![Finding::ok("home", format!("SSH_EIC_HOME is set: ssh -F {own} NAME"))]);
     }
     let same = |a: &Path, b: &Path| a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b);
     Ok(vec![match ssh_client::defaults()?.config {
-        Some(read) if !same(&read, &case.paths.ssh_config) => {
-            let words = format!("ssh reads {}, by the user database, and not {own}, by $HOME", read.display());
+        Some(read) if !same(&read, &context.paths.ssh_config) => {
+            let message = format!("ssh reads {}, by the user database, and not {own}, by $HOME", read.display());
             let fix = format!("ssh -F {own} NAME, or set HOME to your home");
-            Finding::problem("home", Cause::HomeDiffers, words).fix(fix)
+            Finding::problem("home", Cause::HomeDiffers, message).fix(fix)
         }
         _ => Finding::ok("home", own.to_string()),
     }])
 }
 
 /// Nobody else owns or can change what ssh reads (readconf.c refuses it for every host), and where our keys are.
-pub(super) fn trusted(case: &Case<'_>) -> Result<Vec<Finding>> {
-    let paths = case.paths;
+pub(super) fn trusted(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
+    let paths = context.paths;
     ssh_config::check_owner(paths, rustix::process::geteuid().as_raw())?;
     let ours = FILES.map(|name| paths.eic.join(name));
     for path in ours.iter().chain([&paths.keys()]) {
         match fs::metadata(path) {
-            Ok(metadata) => files::check_trusted(path, &metadata)?,
+            Ok(metadata) => trusted::check_trusted(path, &metadata)?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(Error::file("look at", path, &error)),
         }
@@ -44,27 +44,27 @@ pub(super) fn trusted(case: &Case<'_>) -> Result<Vec<Finding>> {
 }
 
 /// The generated files are there and as the last sync wrote them.
-pub(super) fn generated(case: &Case<'_>) -> Result<Vec<Finding>> {
+pub(super) fn generated(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
     let is_block = |text: &[u8]| text.starts_with(b"#");
-    if case.present()?.iter().all(|part| is_block(&part.text)) {
+    if context.present()?.iter().all(|part| is_block(&part.text)) {
         return Ok(vec![Finding::ok("generated", "in the block, unchanged")]);
     }
     let mut texts = Vec::new();
     for name in FILES {
-        let path = case.paths.eic.join(name);
+        let path = context.paths.eic.join(name);
         let Some(text) = files::read(&path)? else {
-            let words = format!("{} is not there", path.display());
-            return Ok(vec![Finding::problem("generated", Cause::GeneratedMissing, words)]);
+            let message = format!("{} is not there", path.display());
+            return Ok(vec![Finding::problem("generated", Cause::GeneratedMissing, message)]);
         };
         texts.push(text);
     }
-    let folder = case.paths.eic.display();
-    let written = case.index()?.proven()?.generated;
+    let folder = context.paths.eic.display();
+    let written = context.index()?.proven()?.generated;
     Ok(vec![if digest::of(texts.iter().map(Vec::as_slice)) == written {
         Finding::ok("generated", format!("{folder}/{{{}}}, unchanged", FILES.join(",")))
     } else {
-        let words = format!("{folder}/{{{}}} are not what the last sync wrote", FILES.join(","));
-        Finding::problem("generated", Cause::GeneratedEdited, words)
+        let message = format!("{folder}/{{{}}} are not what the last sync wrote", FILES.join(","));
+        Finding::problem("generated", Cause::GeneratedEdited, message)
             .fix("ssh-eic sync; what shall stay belongs into [[host]] or [ssh] options of config.toml")
     }])
 }
@@ -79,25 +79,25 @@ const SETTINGS: [&str; 4] = [
 const EDITORS: [&str; 5] = ["Code", "Code - Insiders", "VSCodium", "Cursor", "Windsurf"];
 
 /// No editor is set to read another config that knows nothing of us.
-pub(super) fn editor(case: &Case<'_>) -> Result<Vec<Finding>> {
-    let Some(home) = &case.paths.home else {
+pub(super) fn editor(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
+    let Some(home) = &context.paths.home else {
         return Ok(vec![Finding::ok("editor", "whatever -F it is told")]);
     };
     let mut settings: Vec<PathBuf> =
         EDITORS.iter().flat_map(|name| SETTINGS.map(|path| home.join(path.replace("{}", name)))).collect();
     settings.dedup();
-    let line = ssh_config::include_line(case.paths)?;
+    let line = ssh_config::include_line(context.paths)?;
     let mut notes: Vec<Finding> = Vec::new();
     for path in settings {
         let Some(read) = fs::read_to_string(&path).ok().as_deref().and_then(editor::config_file) else { continue };
         let file = read.strip_prefix("~/").map_or_else(|| PathBuf::from(&read), |rest| home.join(rest));
         let there = fs::read(&file).unwrap_or_default();
         let knows_us = crate::domain::splice::present(&there, &line).is_ok_and(|parts| !parts.is_empty());
-        if file != case.paths.ssh_config && !knows_us {
-            let words =
+        if file != context.paths.ssh_config && !knows_us {
+            let message =
                 format!("{} sets remote.SSH.configFile to {read}, which has no Include of ours", path.display());
             let fix = format!("put this at the top of {read}: {line}");
-            let note = Finding::note("editor", Cause::EditorConfig, words).fix(fix);
+            let note = Finding::note("editor", Cause::EditorConfig, message).fix(fix);
             notes.extend((!notes.contains(&note)).then_some(note));
         }
     }

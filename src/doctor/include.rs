@@ -1,6 +1,6 @@
 //! Our part of the user's ssh config: there, in its place, unchanged; and whether ssh takes the config at all.
 
-use super::Case;
+use super::CheckContext;
 use crate::domain::diagnosis::{Cause, Finding};
 use crate::domain::{shadow, ssh_words};
 use crate::error::Result;
@@ -8,14 +8,14 @@ use crate::store::{files, ssh_config};
 use crate::sys::ssh_client;
 
 /// It is there, outside of every block, and nothing ahead of it wins over it.
-pub(super) fn place(case: &Case<'_>) -> Result<Vec<Finding>> {
-    let path = &case.paths.ssh_config;
+pub(super) fn place(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
+    let path = &context.paths.ssh_config;
     let file = path.display();
-    let parts = case.present()?;
+    let parts = context.present()?;
     let Some(first) = parts.first() else {
-        let words = format!("{file} has no Include of ours, so that ssh knows no managed host");
-        let fix = format!("ssh-eic sync, or put this at its top: {}", ssh_config::include_line(case.paths)?);
-        return Ok(vec![Finding::problem("include", Cause::IncludeMissing, words).fix(fix)]);
+        let message = format!("{file} has no Include of ours, so that ssh knows no managed host");
+        let fix = format!("ssh-eic sync, or put this at its top: {}", ssh_config::include_line(context.paths)?);
+        return Ok(vec![Finding::problem("include", Cause::IncludeMissing, message).fix(fix)]);
     };
     if let Some(trouble) = first.misplaced {
         return Ok(vec![super::problem("include", &ssh_config::explained(trouble, path))]);
@@ -25,18 +25,18 @@ pub(super) fn place(case: &Case<'_>) -> Result<Vec<Finding>> {
         let number = line.number;
         let value = line.arguments.join(" ");
         let shown = if line.keyword == "proxycommand" { ssh_words::program(&value) } else { &value };
-        let words = format!(
+        let message = format!(
             "{file} line {number}: {} {shown} stands before our Include (line {}), and wins for every host",
             line.keyword, first.line
         );
         let fix = format!("move it behind our Include, or our line {} to the top", first.line);
-        return Ok(vec![Finding::problem("include", Cause::IncludeNotFirst, words).fix(fix)]);
+        return Ok(vec![Finding::problem("include", Cause::IncludeNotFirst, message).fix(fix)]);
     }
     Ok(vec![Finding::ok("include", format!("{file} line {}", first.line))])
 }
 
 /// ssh reads it without complaint; any host will do.
-pub(super) fn readable(case: &Case<'_>) -> Result<Vec<Finding>> {
-    ssh_client::effective(case.named_config(), "localhost")?;
+pub(super) fn readable(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
+    ssh_client::effective(context.named_config(), "localhost")?;
     Ok(vec![Finding::ok("ssh-config", "ssh reads it")])
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::Case;
-use super::address::{Heard, listen};
+use super::CheckContext;
+use super::address::{Probe, listen};
 use crate::connect::worker::{Answer, Request};
 use crate::domain::diagnosis::{Cause, Finding};
 use crate::domain::ids::InstanceId;
@@ -18,46 +18,46 @@ const CHECK: &str = "jump";
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The user's own ssh config resolves the jump host, and it answers where it is reached directly.
-pub(super) fn usable(case: &Case<'_>, jump_host: &str) -> Result<Vec<Finding>> {
-    let job = &case.target()?.job;
-    if let Some(path) = find_loop(case, &job.id, jump_host)? {
-        let words = format!("{} jumps through itself: {}", job.name(), path.join(" -> "));
-        return Ok(vec![Finding::problem(CHECK, Cause::JumpLoop, words)]);
+pub(super) fn usable(context: &CheckContext<'_>, jump_host: &str) -> Result<Vec<Finding>> {
+    let job = &context.target()?.job;
+    if let Some(path) = find_loop(context, &job.id, jump_host)? {
+        let message = format!("{} jumps through itself: {}", job.name(), path.join(" -> "));
+        return Ok(vec![Finding::problem(CHECK, Cause::JumpLoop, message)]);
     }
     let (destination, port) = split_port(jump_host);
-    let managed = case.index()?.host(host_name(destination))?;
+    let managed = context.index()?.host(host_name(destination))?;
     if let Some(host) = managed {
         let name = host.label();
         return Ok(vec![Finding::ok(CHECK, format!("through {name}, a managed host: see ssh-eic doctor {name}"))]);
     }
-    let options = ssh_client::effective(case.named_config(), destination)?;
+    let options = ssh_client::effective(context.named_config(), destination)?;
     let (address, own_port) = (first(&options, "hostname"), first(&options, "port"));
     let port = port.unwrap_or(own_port);
     let place = format!("{jump_host}: {address} port {port}");
     if !is_direct(&options) {
         return Ok(vec![Finding::ok(CHECK, format!("through {place}, itself reached through a proxy"))]);
     }
-    let answer = case.program.ask(&Request::Resolve(address.to_owned()), TIMEOUT);
+    let answer = context.program.ask(&Request::Resolve(address.to_owned()), TIMEOUT);
     let addresses = match answer {
         Ok(Some(Answer::Addresses(addresses))) => addresses,
         Err(error) if error.kind != Kind::Unreachable => return Err(error),
         _ => Vec::new(),
     };
     let Some(ip) = addresses.first() else {
-        let words = format!("the jump host {jump_host} cannot be resolved: {address}");
-        return Ok(vec![Finding::problem(CHECK, Cause::JumpHostUnreachable, words)]);
+        let message = format!("the jump host {jump_host} cannot be resolved: {address}");
+        return Ok(vec![Finding::problem(CHECK, Cause::JumpHostUnreachable, message)]);
     };
     let number: u16 = port
         .parse()
         .map_err(|_| Error::new(Kind::Config, format!("the port of the jump host {jump_host} is {port:?}")))?;
     let problem =
         |what: &str| Finding::problem(CHECK, Cause::JumpHostUnreachable, format!("the jump host {place}: {what}"));
-    Ok(vec![match listen(*ip, number, case.config()?.connect_timeout) {
-        Heard::Ssh(version) => Finding::ok(CHECK, format!("through {place}, which says {version}")),
-        Heard::Silent(reason) | Heard::Refused(reason) => problem(&reason),
-        Heard::Other(line) => problem(&format!("does not speak SSH, it says {line:?}")),
-        Heard::ServerRefuses(line, _) => problem(&format!("refused the connection: {line:?}")),
-        Heard::Closed => problem("closed the connection before it sent a version"),
+    Ok(vec![match listen(*ip, number, context.config()?.connect_timeout) {
+        Probe::Ssh(version) => Finding::ok(CHECK, format!("through {place}, which says {version}")),
+        Probe::Silent(reason) | Probe::Refused(reason) => problem(&reason),
+        Probe::Other(line) => problem(&format!("does not speak SSH, it says {line:?}")),
+        Probe::ServerRefuses(line, _) => problem(&format!("refused the connection: {line:?}")),
+        Probe::Closed => problem("closed the connection before it sent a version"),
     }])
 }
 
@@ -67,8 +67,8 @@ fn is_direct(options: &Options) -> bool {
 
 /// The names from the jump host back to the host, if they lead there: through routes of managed hosts, and through the
 /// `ProxyJump` of others.
-fn find_loop(case: &Case<'_>, id: &InstanceId, jump_host: &str) -> Result<Option<Vec<String>>> {
-    let index = case.index()?;
+fn find_loop(context: &CheckContext<'_>, id: &InstanceId, jump_host: &str) -> Result<Option<Vec<String>>> {
+    let index = context.index()?;
     let (mut ids, mut names) = (BTreeSet::from([id.clone()]), BTreeSet::new());
     let mut path: Vec<String> = Vec::new();
     let mut next = jump_host.to_owned();
@@ -83,7 +83,7 @@ fn find_loop(case: &Case<'_>, id: &InstanceId, jump_host: &str) -> Result<Option
             },
             None if !names.insert(name.clone()) => return Ok(Some(path)),
             None => {
-                let options = ssh_client::effective(case.named_config(), &name)?;
+                let options = ssh_client::effective(context.named_config(), &name)?;
                 // The first of several is the one that ssh connects to itself.
                 match first(&options, "proxyjump").split(',').next() {
                     None | Some("" | "none") => return Ok(None),

@@ -1,7 +1,7 @@
 //! The host by its name, and the options that ssh takes for it against those that were generated.
 
-use super::Case;
-use super::case::Target;
+use super::CheckContext;
+use super::context::Target;
 use crate::domain::config::PushMode;
 use crate::domain::diagnosis::{Cause, Finding, Status};
 use crate::domain::own_config;
@@ -15,36 +15,36 @@ use crate::store::reach::Reach;
 use crate::store::ssh_config;
 
 /// It is managed.
-pub(super) fn host(case: &Case<'_>) -> Result<Vec<Finding>> {
-    let Target { name, host, job, .. } = case.target()?;
+pub(super) fn host(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
+    let Target { name, host, job, .. } = context.target()?;
     let region = job.region.as_deref().unwrap_or("the profile's region");
     Ok(vec![match host {
         Some(host) => {
             let address = host.address.as_deref().unwrap_or("no address");
-            let words = format!("{name} is {}, {}@{address} port {}, {region}", host.id, host.user, host.port);
-            Finding::ok("host", words)
+            let message = format!("{name} is {}, {}@{address} port {}, {region}", host.id, host.user, host.port);
+            Finding::ok("host", message)
         }
         None => Finding::ok("host", format!("{name} is in no index, and in {region}")),
     }])
 }
 
 /// Nothing of the user's wins over ours.
-pub(super) fn shadowed(case: &Case<'_>) -> Result<Vec<Finding>> {
-    let Target { name, job, .. } = case.target()?;
-    let (meant, effective) = case.options()?;
+pub(super) fn shadowed(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
+    let Target { name, job, .. } = context.target()?;
+    let (meant, effective) = context.options()?;
     if meant.get("hostkeyalias").and_then(|values| values.first()).map(String::as_str) != Some(job.id.as_str())
         && name != job.id.as_str()
     {
-        let words = format!("[ssh] hosts in {} gives {name} no Host block", case.paths.config.display());
+        let message = format!("[ssh] hosts in {} gives {name} no Host block", context.paths.config.display());
         let fix = format!("ssh {}, or add {name} to hosts and run ssh-eic sync", job.id);
-        return Ok(vec![Finding::problem("options", Cause::NameLeftOut, words).fix(fix)]);
+        return Ok(vec![Finding::problem("options", Cause::NameLeftOut, message).fix(fix)]);
     }
     let types: &[&str] = match job.key_type {
         KeyType::Ed25519 => &["ssh-ed25519"],
         KeyType::Rsa => &["rsa-sha2-512", "rsa-sha2-256"],
     };
-    let reach = Reach::read(case.paths, &ssh_config::include_line(case.paths)?);
-    let tell = |one: Shadowed| found(case, &reach, &one);
+    let reach = Reach::read(context.paths, &ssh_config::include_line(context.paths)?);
+    let tell = |one: Shadowed| found(context, &reach, &one);
     let mut findings = shadow::compare(meant, effective, types).into_iter().map(tell).collect::<Result<Vec<_>>>()?;
     // What else differs is often made of the first: a path with the alias in it.
     let mut is_first = true;
@@ -55,8 +55,8 @@ pub(super) fn shadowed(case: &Case<'_>) -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
-fn found(case: &Case<'_>, reach: &Reach, one: &Shadowed) -> Result<Finding> {
-    let Target { name, .. } = case.target()?;
+fn found(context: &CheckContext<'_>, reach: &Reach, one: &Shadowed) -> Result<Finding> {
+    let Target { name, .. } = context.target()?;
     let Shadowed { keyword, value, effect } = one;
     let place = place(reach, name, keyword);
     let by = place.as_deref().map(|place| format!(" ({place})")).unwrap_or_default();
@@ -68,24 +68,25 @@ fn found(case: &Case<'_>, reach: &Reach, one: &Shadowed) -> Result<Finding> {
             .fix(format!(
                 "take it out of {remove}, or move it behind our Include; a [[host]] in config.toml can set it"
             )),
-        Effect::AnotherWay if hook_pushes(case)? => {
+        Effect::AnotherWay if hook_pushes(context)? => {
             Finding::note("options", Cause::ProxyShadowed, format!("{what}, so that the hook pushes"))
                 .fix("nothing, if that is what you want")
         }
         Effect::AnotherWay => {
-            let words = format!("{what} in place of our proxy, and the hook does not know that: nobody pushes the key");
-            Finding::problem("options", Cause::ProxyShadowed, words)
+            let message =
+                format!("{what} in place of our proxy, and the hook does not know that: nobody pushes the key");
+            Finding::problem("options", Cause::ProxyShadowed, message)
                 .fix(format!("ssh-eic sync, under push = \"auto\", tells the hook; or take it out of {remove}"))
         }
         Effect::KeyType if *keyword == "RequiredRSASize" => {
-            let words = format!("{what}, more than our RSA key has, so that ssh does not offer it");
-            Finding::problem("options", Cause::KeyTypeRefused, words)
+            let message = format!("{what}, more than our RSA key has, so that ssh does not offer it");
+            Finding::problem("options", Cause::KeyTypeRefused, message)
                 .fix("set RequiredRSASize 2048 for managed hosts, or key_type = \"ed25519\" in config.toml")
         }
         Effect::KeyType => {
-            let words =
+            let message =
                 format!("PubkeyAcceptedAlgorithms{by} leaves out the type of our key, so that ssh does not offer it");
-            Finding::problem("options", Cause::KeyTypeRefused, words)
+            Finding::problem("options", Cause::KeyTypeRefused, message)
                 .fix("add ssh-ed25519 to it for managed hosts, or set key_type = \"rsa\" in config.toml")
         }
         Effect::Leaks => Finding::note("options", Cause::OptionLeaks, format!("{what}, also for this host"))
@@ -96,11 +97,11 @@ fn found(case: &Case<'_>, reach: &Reach, one: &Shadowed) -> Result<Finding> {
 
 /// Whether the hook pushes for this host although our proxy does not run: as the last sync has seen it, unless config.toml
 /// says who pushes.
-fn hook_pushes(case: &Case<'_>) -> Result<bool> {
-    Ok(match case.index()?.header.push {
+fn hook_pushes(context: &CheckContext<'_>) -> Result<bool> {
+    Ok(match context.index()?.header.push {
         PushMode::Hook => true,
         PushMode::Proxy => false,
-        PushMode::Auto => case.target()?.host.as_ref().is_some_and(|host| host.hook_pushes),
+        PushMode::Auto => context.target()?.host.as_ref().is_some_and(|host| host.hook_pushes),
     })
 }
 

@@ -1,8 +1,8 @@
-//! Temporary credentials between processes: one file for each identity, 0600, so that a connection costs one API call.
+//! The cache of temporary credentials: one file (mode 0600) for each identity, so that a connection costs one API call.
 //!
-//! An entry's name is a digest of everything that it depends on (the identity, the AWS config files, the SSO token), so
-//! that one that has become wrong is not found any more; the sweep removes it. What is written here comes from SSO and
-//! STS only: that is `aws::credentials`' to see to.
+//! The name of a file is a digest of everything that its credentials depend on (the identity, the AWS config files, the
+//! SSO token), so that outdated ones are not found; `sweep` removes them. Not here: which credentials may be written
+//! (`aws::credential_cache`).
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
@@ -18,66 +18,66 @@ use crate::error::{Error, Result};
 use crate::store::paths::Paths;
 use crate::store::{files, trusted};
 
-/// Credentials as they are kept.
+/// Credentials in the cache.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kept {
+pub struct CachedCredentials {
     /// The access key id.
     pub access_key: String,
     /// The secret key.
     pub secret_key: String,
     /// The session token.
     pub session_token: Option<String>,
-    /// When they end, seconds since 1970.
+    /// Their expiry, seconds since 1970.
     pub expires: u64,
-    /// The account, if it is known.
+    /// The account, if the credentials contain it.
     pub account: Option<String>,
 }
 
-impl std::fmt::Debug for Kept {
+impl std::fmt::Debug for CachedCredentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Kept({}, until {})", self.access_key, self.expires)
+        write!(f, "CachedCredentials({}, until {})", self.access_key, self.expires)
     }
 }
 
-/// Where credentials of one identity are kept.
+/// The file of one identity in the cache.
 #[derive(Debug, Clone)]
-pub struct Entry {
+pub struct CacheFile {
     path: PathBuf,
 }
 
-impl Entry {
-    /// The one of that digest in `folder`.
+impl CacheFile {
+    /// The file for a digest of `aws::profiles`.
     #[must_use]
     pub fn new(folder: &Path, digest: &str) -> Self {
         Self { path: folder.join(format!("{digest}.json")) }
     }
 
-    /// What is there, unless somebody else could have put it there.
+    /// The credentials; none if there is no such file, or if another user could have written it.
     #[must_use]
-    pub fn read(&self) -> Option<Kept> {
+    pub fn read(&self) -> Option<CachedCredentials> {
         serde_json::from_slice(&trusted::read(&self.path).ok()??).ok()
     }
 
-    /// Keeps them.
+    /// Writes the credentials.
     ///
     /// # Errors
     ///
     /// Names the file.
-    pub fn write(&self, kept: &Kept) -> Result<()> {
+    pub fn write(&self, credentials: &CachedCredentials) -> Result<()> {
         if let Some(folder) = self.path.parent() {
             files::make_private_folder(folder)?;
         }
-        files::replace_record(&self.path, &serde_json::to_vec(kept).unwrap_or_default())
+        files::replace_record(&self.path, &serde_json::to_vec(credentials).unwrap_or_default())
     }
 
-    /// Forgets the ones with this access key, which AWS does not take any more.
+    /// Removes the credentials if they have this access key, which AWS refuses.
     pub fn forget(&self, access_key: &str) {
-        if self.read().is_some_and(|kept| kept.access_key == access_key) {
+        if self.read().is_some_and(|credentials| credentials.access_key == access_key) {
             let _ = fs::remove_file(&self.path);
         }
     }
 
-    /// The lock of those who would fetch them, not taken yet.
+    /// The lock file for fetching new credentials, opened but not locked.
     ///
     /// # Errors
     ///
@@ -91,8 +91,8 @@ impl Entry {
     }
 }
 
-/// The folder of temporary credentials, noted down if it is not the usual one. A note that cannot be written stops
-/// nothing: `logout` then misses the folder.
+/// The folder of temporary credentials, recorded for `logout` if it is not the default one. Failing to record it is no
+/// error: `logout` misses the folder then.
 #[must_use]
 pub fn recorded_folder(paths: &Paths) -> PathBuf {
     let folder = paths.credentials();
@@ -117,8 +117,8 @@ fn recorded_folders(paths: &Paths) -> Vec<PathBuf> {
     lines.map(|line| PathBuf::from(OsStr::from_bytes(line))).collect()
 }
 
-/// Every folder that may have temporary credentials: of this environment, of one without `XDG_CACHE_HOME`, and those of
-/// other values of it. Only folders of ours by their name: the record is a file like any other.
+/// Every folder that may contain temporary credentials: of this environment, of one without `XDG_CACHE_HOME`, and of
+/// its recorded values. Recorded folders count only if they are named as this program names them.
 #[must_use]
 pub fn all_folders(paths: &Paths) -> Vec<PathBuf> {
     let recorded = recorded_folders(paths).into_iter().filter(|folder| folder.ends_with("ssh-eic/credentials"));
@@ -129,7 +129,7 @@ pub fn all_folders(paths: &Paths) -> Vec<PathBuf> {
     folders
 }
 
-/// Removes what has not been written for `age`: no temporary credentials live longer.
+/// Removes files that were last written `age` ago or earlier; temporary credentials do not last longer.
 ///
 /// # Errors
 ///
@@ -149,7 +149,7 @@ pub fn sweep(folder: &Path, age: Duration) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes all that is kept; how many credentials that were.
+/// Removes all that is credentials; how many credentials that were.
 ///
 /// # Errors
 ///
@@ -182,26 +182,26 @@ mod tests {
     #[test]
     fn what_is_kept_is_private_and_what_others_could_have_written_is_not_read() {
         let dir = tempfile::tempdir().unwrap();
-        let entry = Entry::new(&dir.path().join("c"), "abc");
+        let entry = CacheFile::new(&dir.path().join("c"), "abc");
         assert_eq!(entry.read(), None);
-        let kept = Kept {
+        let credentials = CachedCredentials {
             access_key: "ASIA".into(),
             secret_key: "s".into(),
             session_token: Some("t".into()),
             expires: 9,
             account: None,
         };
-        entry.write(&kept).unwrap();
-        assert_eq!(entry.read(), Some(kept.clone()));
+        entry.write(&credentials).unwrap();
+        assert_eq!(entry.read(), Some(credentials.clone()));
         let path = dir.path().join("c/abc.json");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o622)).unwrap();
         assert_eq!(entry.read(), None);
-        entry.write(&kept).unwrap();
+        entry.write(&credentials).unwrap();
         entry.forget("another");
         assert!(entry.read().is_some());
         entry.forget("ASIA");
         assert_eq!(entry.read(), None);
-        assert!(!format!("{kept:?}").contains("\"t\""));
+        assert!(!format!("{credentials:?}").contains("\"t\""));
     }
 }

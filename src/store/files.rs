@@ -30,27 +30,6 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     }
 }
 
-/// Refuses what another user could have put there: it has to be ours or root's, and not writable by others.
-///
-/// # Errors
-///
-/// [`crate::error::Kind::File`] naming the path.
-pub fn check_trusted(path: &Path, metadata: &fs::Metadata) -> Result<()> {
-    let own = rustix::process::geteuid().as_raw();
-    if metadata.uid() != own && metadata.uid() != 0 {
-        let message = format!("{} belongs to user id {}, not to you", path.display(), metadata.uid());
-        return Err(Error::new(Kind::File, message)
-            .hint("run ssh-eic as yourself, without sudo")
-            .hint(format!("sudo chown -R \"$(id -u)\" {}", path.display()))
-            .cause(Cause::NotYours));
-    }
-    if metadata.mode() & 0o022 == 0 {
-        return Ok(());
-    }
-    let message = format!("other users can write {} (mode {:o})", path.display(), metadata.mode() & 0o777);
-    Err(Error::new(Kind::File, message).hint(format!("chmod go-w {}", path.display())).cause(Cause::FileWritable))
-}
-
 /// Makes a folder (and those above it) that only its owner can enter, if it does not exist.
 ///
 /// # Errors
@@ -59,7 +38,7 @@ pub fn check_trusted(path: &Path, metadata: &fs::Metadata) -> Result<()> {
 pub fn make_private_folder(path: &Path) -> Result<()> {
     make_folder(path)?;
     let metadata = fs::metadata(path).map_err(|error| Error::file("look at", path, &error))?;
-    check_trusted(path, &metadata)
+    trusted::check_trusted(path, &metadata)
 }
 
 fn make_folder(path: &Path) -> Result<()> {

@@ -13,6 +13,7 @@ pub mod paths;
 pub mod public_key;
 pub mod pushes;
 pub mod reach;
+pub mod refresh;
 pub mod routes;
 pub mod ssh_config;
 pub mod trusted;

@@ -1,14 +1,15 @@
-//! Where everything lies. Computed once from the environment's values; nobody else joins paths.
+//! The paths of all files and folders, computed once from the environment. Only this module joins paths.
 
 use std::path::{Path, PathBuf};
 
 use crate::domain::ids::{InstanceId, OsUser};
 use crate::error::{Error, Result};
+use crate::sys::environment::variable;
 
 /// What an administrator gives to all users.
 const MACHINE_WIDE: &str = "/etc/ssh-eic/config.toml";
 
-/// The values of the environment that decide about paths.
+/// The flags and variables that decide about paths.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
     /// `--home` or `SSH_EIC_HOME`.
@@ -25,11 +26,29 @@ pub struct Environment {
     pub cache_home: Option<PathBuf>,
 }
 
+impl Environment {
+    /// Reads the variables; `home`, `config` and `state` are the flags, which override them.
+    #[must_use]
+    pub fn read(home: Option<PathBuf>, config: Option<PathBuf>, state: Option<PathBuf>) -> Self {
+        let path = |name: &str| variable(name).map(PathBuf::from);
+        Self {
+            own_home: home.or_else(|| path("SSH_EIC_HOME")),
+            config: config.or_else(|| path("SSH_EIC_CONFIG")),
+            home: dirs::home_dir(),
+            config_home: path("XDG_CONFIG_HOME"),
+            state_home: state.or_else(|| path("XDG_STATE_HOME")),
+            cache_home: path("XDG_CACHE_HOME"),
+        }
+    }
+}
+
 /// All paths, absolute.
 #[derive(Debug, Clone)]
 pub struct Paths {
     /// `config.toml`.
     pub config: PathBuf,
+    /// Whether `--config` or `SSH_EIC_CONFIG` names it.
+    pub config_is_named: bool,
     /// The one for the whole machine, under the user's.
     pub machine_config: PathBuf,
     /// The user's own ssh config, which gets the Include.
@@ -52,6 +71,7 @@ impl Paths {
         if let Some(home) = absolute(&environment.own_home) {
             return Some(Self {
                 config: absolute(&environment.config).unwrap_or_else(|| home.join("config.toml")),
+                config_is_named: environment.config.is_some(),
                 machine_config: MACHINE_WIDE.into(),
                 ssh_config: home.join("ssh_config"),
                 state: home.join("state"),
@@ -68,6 +88,7 @@ impl Paths {
         Some(Self {
             config: absolute(&environment.config)
                 .unwrap_or_else(|| under(&environment.config_home, ".config").join("config.toml")),
+            config_is_named: environment.config.is_some(),
             machine_config: MACHINE_WIDE.into(),
             ssh_config: home.join(".ssh/config"),
             eic: home.join(".ssh/eic"),

@@ -64,7 +64,7 @@ pub fn plan(paths: &Paths, layout: Layout, generated: &Files) -> Result<Planned>
     let after = match splice::insert(config, &line, part) {
         Edit::Nothing => config.to_vec(),
         Edit::Replace(content) => content,
-        Edit::Stop(trouble) => return Err(explained(trouble, path)),
+        Edit::Stop(trouble) => return Err(unchanged(explained(trouble, path))),
     };
     Ok(Planned { before, after })
 }
@@ -160,7 +160,7 @@ fn noted_absent(paths: &Paths) -> Result<Vec<String>> {
 pub fn without_us(paths: &Paths) -> Result<Option<Vec<u8>>> {
     let path = &paths.ssh_config;
     let Some(config) = files::read(path)? else { return Ok(None) };
-    let rest = splice::remove(&config, &include_line(paths)?).map_err(|trouble| explained(trouble, path))?;
+    let rest = splice::remove(&config, &include_line(paths)?).map_err(|trouble| unchanged(explained(trouble, path)))?;
     Ok((rest != config).then_some(rest))
 }
 
@@ -281,7 +281,13 @@ pub fn explained(trouble: Trouble, path: &Path) -> Error {
             .cause(cause);
         }
     };
-    Error::new(Kind::Config, format!("{file}:{at}: {words}; nothing was changed")).hint(hint).cause(cause)
+    Error::new(Kind::Config, format!("{file}:{at}: {words}")).hint(hint).cause(cause)
+}
+
+/// The same error of an edit that was not made.
+fn unchanged(mut error: Error) -> Error {
+    error.message += "; nothing was changed";
+    error
 }
 
 /// The names that lead to instances in what we generated (or the user wrote alike), in lower case, and whose they are:

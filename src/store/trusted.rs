@@ -4,8 +4,9 @@
 //! open descriptors, so that nothing can be exchanged between the check and the use. Not here: files that belong to the
 //! user and may be links (`~/.ssh/config`, `config.toml`).
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
@@ -13,7 +14,6 @@ use rustix::io::Errno;
 
 use crate::domain::diagnosis::Cause;
 use crate::error::{Error, Kind, Result};
-use crate::store::files::check_trusted;
 
 /// Opens a file for reading; none if it or its folder does not exist.
 ///
@@ -49,6 +49,28 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).map_err(|error| Error::file("read", path, &error))?;
     Ok(Some(bytes))
+}
+
+/// Refuses a file or folder that another user could have written: the owner has to be the user or root, and others may
+/// not write it.
+///
+/// # Errors
+///
+/// [`Kind::File`] naming the path.
+pub fn check_trusted(path: &Path, metadata: &Metadata) -> Result<()> {
+    let own = rustix::process::geteuid().as_raw();
+    if metadata.uid() != own && metadata.uid() != 0 {
+        let message = format!("{} belongs to user id {}, not to you", path.display(), metadata.uid());
+        return Err(Error::new(Kind::File, message)
+            .hint("run ssh-eic as yourself, without sudo")
+            .hint(format!("sudo chown -R \"$(id -u)\" {}", path.display()))
+            .cause(Cause::NotYours));
+    }
+    if metadata.mode() & 0o022 == 0 {
+        return Ok(());
+    }
+    let message = format!("other users can write {} (mode {:o})", path.display(), metadata.mode() & 0o777);
+    Err(Error::new(Kind::File, message).hint(format!("chmod go-w {}", path.display())).cause(Cause::FileWritable))
 }
 
 enum Failure {

@@ -5,24 +5,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::error::{Error, Kind, Result};
-use crate::store::paths::Environment;
 
 /// In the environment of an `ssh -G` of our own: the hook has nothing to do then.
 pub const HOOK_OFF: &str = "SSH_EIC_HOOK_OFF";
-
-/// The values that decide about paths. Flags win over variables.
-#[must_use]
-pub fn of_paths(home: Option<PathBuf>, config: Option<PathBuf>, state: Option<PathBuf>) -> Environment {
-    let path = |name: &str| variable(name).map(PathBuf::from);
-    Environment {
-        own_home: home.or_else(|| path("SSH_EIC_HOME")),
-        config: config.or_else(|| path("SSH_EIC_CONFIG")),
-        home: dirs::home_dir(),
-        config_home: path("XDG_CONFIG_HOME"),
-        state_home: state.or_else(|| path("XDG_STATE_HOME")),
-        cache_home: path("XDG_CACHE_HOME"),
-    }
-}
 
 /// A variable that is set and not empty.
 #[must_use]

@@ -76,9 +76,9 @@ fn throttling_slows_a_burst_down_and_kills_none_of_it() {
 fn a_push_that_takes_long_is_waited_for() {
     let world = World::new();
     world.latency("SendSSHPublicKey", Duration::from_secs(6));
-    let story = world.ssh(&["-o", "ConnectTimeout=5", "prod-web-1", "true"]);
-    story.ok();
-    assert!(story.took >= Duration::from_secs(6), "{story}");
+    let output = world.ssh(&["-o", "ConnectTimeout=5", "prod-web-1", "true"]);
+    output.ok();
+    assert!(output.took >= Duration::from_secs(6), "{output}");
 }
 
 /// prod-web-1 and prod-web-2, many-0 to many-19, and AWS that throttles the first so many pushes to each of the twenty.

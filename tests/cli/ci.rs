@@ -7,7 +7,7 @@ use std::process::Command;
 use sandbox::{ACCOUNT, Credential};
 use serde_json::Value;
 
-use crate::world::{Story, World, can_have_namespaces, run};
+use crate::world::{CommandOutput, World, can_have_namespaces, run};
 
 /// A YAML file of the project, every scalar a string; none where a laptop's Python does not read YAML.
 pub(crate) fn yaml(file: &str) -> Option<Value> {
@@ -63,16 +63,16 @@ impl Runner {
     }
 
     /// Runs a step as the runner does, `sudo` and all left out.
-    fn step(&self, script: &str, variables: &[(&str, &str)]) -> Story {
+    fn step(&self, script: &str, variables: &[(&str, &str)]) -> CommandOutput {
         let mut command = self.world.sandbox.command("bash");
         // A file, as the runner has it, and not an argument: `cd` is the first thing that it needs to know.
         let file = self.temp.join("step.sh");
         fs::write(&file, format!("cd '{}'\n{script}", self.checkout.display())).unwrap();
         command.args(["--noprofile", "--norc", "-e", "-o", "pipefail"]).arg(&file).env("CI", "true");
         command.envs(variables.iter().copied());
-        let story = run(command);
+        let output = run(command);
         fs::remove_file(&file).unwrap();
-        story
+        output
     }
 
     /// What `aws-actions/configure-aws-credentials` leaves in the environment of later steps, and the runner's own.

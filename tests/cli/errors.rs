@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use sandbox::{Change, Instance, Network, State, Switches, needs_namespaces};
 
-use crate::world::{Story, World, wait_until};
+use crate::sources::configure;
+use crate::world::{CommandOutput, World, wait_until};
 
 /// Plainly, and as a persisting master.
-fn both_ways(world: &World, host: &str, check: impl Fn(&Story)) {
+fn both_ways(world: &World, host: &str, check: impl Fn(&CommandOutput)) {
     check(&world.ssh(&[host, "true"]));
     let persisting =
         world.ssh(&["-o", "ControlMaster=auto", "-o", "ControlPersist=5", "-o", "LogLevel=ERROR", host, "true"]);
@@ -21,9 +22,9 @@ fn both_ways(world: &World, host: &str, check: impl Fn(&Story)) {
 fn a_stopped_instance_is_said_to_be_so_with_since_when() {
     let world = World::new();
     world.sandbox.update(&world.web1, Change { state: Some(State::Stopped), ..Change::default() }).unwrap();
-    both_ways(&world, "prod-web-1", |story| {
-        story.fails_with(255).within(Duration::from_secs(5));
-        story
+    both_ways(&world, "prod-web-1", |output| {
+        output.fails_with(255).within(Duration::from_secs(5));
+        output
             .says(&format!("prod-web-1 ({}) is stopped since 20", world.web1))
             .says("aws ec2 start-instances --instance-ids i-");
     });
@@ -33,9 +34,9 @@ fn a_stopped_instance_is_said_to_be_so_with_since_when() {
 fn a_refused_permission_names_action_resource_and_what_to_do() {
     let world = World::new();
     world.deny("SendSSHPublicKey");
-    both_ways(&world, "prod-web-1", |story| {
-        story.fails_with(255).within(Duration::from_secs(5));
-        story.says("AWS denies ec2-instance-connect:SendSSHPublicKey on prod-web-1 (i-").says("are you on the VPN?");
+    both_ways(&world, "prod-web-1", |output| {
+        output.fails_with(255).within(Duration::from_secs(5));
+        output.says("AWS denies ec2-instance-connect:SendSSHPublicKey on prod-web-1 (i-").says("are you on the VPN?");
     });
 }
 
@@ -43,8 +44,8 @@ fn a_refused_permission_names_action_resource_and_what_to_do() {
 fn missing_credentials_are_told_soon_with_the_command_that_signs_in() {
     let world = World::new();
     world.write(".aws/credentials", "");
-    both_ways(&world, "prod-web-1", |story| {
-        story.fails_with(255).within(Duration::from_millis(2500)).says("no AWS credentials").says("--profile prod");
+    both_ways(&world, "prod-web-1", |output| {
+        output.fails_with(255).within(Duration::from_millis(2500)).says("no AWS credentials").says("--profile prod");
     });
     world.write(".aws/config", "");
     world.ssh(&["prod-web-2", "true"]).fails_with(255).says("there is no AWS profile \"prod\"");
@@ -56,12 +57,12 @@ fn no_credentials_anywhere_are_told_within_a_second_and_a_half() {
     world.eic(&["init", "--region", "eu-west-1"]).ok();
     world.write(".aws/credentials", "");
     world.write(".aws/config", "");
-    both_ways(&world, "prod-web-1", |story| {
-        story
+    both_ways(&world, "prod-web-1", |output| {
+        output
             .fails_with(255)
             .says("there are no AWS credentials in the environment or the default profile")
             .says("aws sso login");
-        story.within(Duration::from_millis(1500));
+        output.within(Duration::from_millis(1500));
     });
 }
 
@@ -94,8 +95,8 @@ fn an_instance_that_aws_cannot_reach_just_now_points_to_the_doctor() {
     let code = "EC2InstanceUnavailableException".to_owned();
     let fail = sandbox::Fail { status: 400, code, message: String::new(), times: None };
     world.fail("SendSSHPublicKey", fail);
-    let story = world.ssh(&["prod-web-1", "true"]);
-    story.fails_with(255).says("EC2 Instance Connect cannot reach prod-web-1").says("ssh-eic doctor prod-web-1");
+    let output = world.ssh(&["prod-web-1", "true"]);
+    output.fails_with(255).says("EC2 Instance Connect cannot reach prod-web-1").says("ssh-eic doctor prod-web-1");
 }
 
 #[test]
@@ -136,15 +137,15 @@ fn a_changed_address_is_found_and_used_and_stored() {
     let moved = |id: &str, to: &str| Change { address: Some(to.to_owned()), ..Change::default() }.of(&world, id);
     // Nobody at the old address: AWS is asked at once.
     moved(&world.web1, "10.0.3.77");
-    let story = world.ssh(&["prod-web-1", "echo $SSH_EIC_INSTANCE"]);
-    assert_eq!(story.within(Duration::from_secs(4)).ok(), format!("{}\n", world.web1));
+    let output = world.ssh(&["prod-web-1", "echo $SSH_EIC_INSTANCE"]);
+    assert_eq!(output.within(Duration::from_secs(4)).ok(), format!("{}\n", world.web1));
     // Somebody who does not answer: after a second. Also where ssh throws our stderr away.
     moved(&world.web2, "10.0.3.78");
     world.sandbox.add(Instance::new("silent").address("10.0.3.8").network(Network::Blackhole)).unwrap();
     let persist = ["-o", "ControlMaster=auto", "-o", "ControlPersist=1", "prod-web-2", "echo $SSH_EIC_INSTANCE"];
-    let story = world.ssh(&persist);
-    assert_eq!(story.within(Duration::from_secs(6)).ok(), format!("{}\n", world.web2));
-    assert!(story.took >= Duration::from_secs(1), "{story}");
+    let output = world.ssh(&persist);
+    assert_eq!(output.within(Duration::from_secs(6)).ok(), format!("{}\n", world.web2));
+    assert!(output.took >= Duration::from_secs(1), "{output}");
     let is_stored = || world.ssh(&["-G", "prod-web-1"]).ok().contains("hostname 10.0.3.77\n");
     wait_until("the new address is not stored", is_stored);
 }
@@ -158,18 +159,18 @@ fn an_address_that_does_not_answer_ends_within_the_limit() {
     world.add(Instance::new("shut").address("10.0.7.3").network(Network::Refuse));
     let config = world.read(".config/ssh-eic/config.toml") + "\n[limits]\nconnect_timeout = \"3s\"\n";
     world.write(".config/ssh-eic/config.toml", &config);
-    both_ways(&world, "lost", |story| {
-        story
+    both_ways(&world, "lost", |output| {
+        output
             .fails_with(255)
             .within(Duration::from_secs(6))
             .says("10.0.7.1 port 22 did not answer within 3 s")
             .says("VPN");
     });
-    both_ways(&world, "mute", |story| {
-        story.fails_with(255).within(Duration::from_secs(6)).says("10.0.7.2 port 22 did not answer within 3 s");
+    both_ways(&world, "mute", |output| {
+        output.fails_with(255).within(Duration::from_secs(6)).says("10.0.7.2 port 22 did not answer within 3 s");
     });
-    both_ways(&world, "shut", |story| {
-        story.fails_with(255).within(Duration::from_secs(4)).says("is unreachable: 10.0.7.3 port 22: ");
+    both_ways(&world, "shut", |output| {
+        output.fails_with(255).within(Duration::from_secs(4)).says("is unreachable: 10.0.7.3 port 22: ");
     });
 }
 
@@ -178,8 +179,8 @@ fn an_address_that_does_not_answer_ends_within_the_limit() {
 fn our_words_come_before_ssh_s_own_connect_timeout() {
     let world = World::new();
     world.add(Instance::new("lost").address("10.0.7.1").network(Network::Blackhole));
-    let story = world.ssh(&["-o", "ConnectTimeout=3", "lost", "true"]);
-    story.fails_with(255).says("did not answer within 2 s").within(Duration::from_secs(4));
+    let output = world.ssh(&["-o", "ConnectTimeout=3", "lost", "true"]);
+    output.fails_with(255).says("did not answer within 2 s").within(Duration::from_secs(4));
     // From the user's config sync has read it.
     world.write(".ssh/config", &format!("{}Host *\n    ConnectTimeout 4\n", world.read(".ssh/config")));
     world.eic(&["sync"]).ok();
@@ -191,12 +192,12 @@ fn a_name_that_has_gone_to_another_instance_is_told() {
     let world = World::new();
     world.sandbox.update(&world.web1, Change { state: Some(State::Terminated), ..Change::default() }).unwrap();
     let new = world.sandbox.add(Instance::new("prod-web-1").address("10.0.3.17")).unwrap();
-    let story = world.ssh(&["prod-web-1", "true"]);
-    story
+    let output = world.ssh(&["prod-web-1", "true"]);
+    output
         .fails_with(255)
         .says(&format!("prod-web-1 was {}, terminated since 20", world.web1))
         .says(&format!("; now {new}"));
-    story.says("hint: config updated, run it again");
+    output.says("hint: config updated, run it again");
     assert_eq!(world.ssh(&["prod-web-1", "echo $SSH_EIC_INSTANCE"]).ok(), format!("{new}\n"));
 }
 
@@ -216,8 +217,8 @@ fn an_instance_that_is_gone_without_a_successor_is_told() {
 fn a_broken_config_file_is_told_in_band_too() {
     let world = World::new();
     world.write(".config/ssh-eic/config.toml", "[[source]]\nprofil = \"x\"\n");
-    both_ways(&world, "prod-web-1", |story| {
-        story.fails_with(255).says("config.toml:2: unknown key \"profil\"");
+    both_ways(&world, "prod-web-1", |output| {
+        output.fails_with(255).says("config.toml:2: unknown key \"profil\"");
     });
 }
 
@@ -227,9 +228,9 @@ fn what_aws_says_cannot_write_on_the_terminal() {
     let message = "bad\u{1b}]0;title\u{7}\nssh-eic: error: forged".to_owned();
     let fail = sandbox::Fail { status: 400, code: "InvalidArgsException".to_owned(), message, times: None };
     world.fail("SendSSHPublicKey", fail);
-    let story = world.ssh(&["prod-web-1", "true"]);
-    story.fails_with(255).says("refuses the OS user or the key");
-    assert!(!story.stderr.contains('\u{1b}') && !story.stderr.contains("\nssh-eic: error: forged"), "{story}");
+    let output = world.ssh(&["prod-web-1", "true"]);
+    output.fails_with(255).says("refuses the OS user or the key");
+    assert!(!output.stderr.contains('\u{1b}') && !output.stderr.contains("\nssh-eic: error: forged"), "{output}");
 }
 
 #[test]
@@ -246,6 +247,20 @@ fn aws_out_of_reach_ends_with_words() {
     let world = World::new();
     let mut command = world.ssh_command(&["prod-web-1", "true"]);
     command.env("AWS_ENDPOINT_URL", "http://127.0.0.1:9");
-    let story = crate::world::run(command);
-    story.fails_with(255).says("AWS could not be reached in eu-west-1").within(Duration::from_secs(20));
+    let output = crate::world::run(command);
+    output.fails_with(255).says("AWS could not be reached in eu-west-1").within(Duration::from_secs(20));
+}
+
+#[needs_namespaces]
+#[test]
+fn a_mistyped_profile_and_a_mistyped_region_come_with_the_nearest_one() {
+    let world = World::bare();
+    configure(&world, "[[source]]\nprofile = \"prdo\"\n");
+    let output = world.eic(&["sync"]);
+    output.fails_with(5).says("there is no AWS profile \"prdo\"; did you mean prod? (profiles: ");
+    output.says("ssh-eic: hint: correct profile in config.toml, or aws configure --profile prdo\n");
+    configure(&world, "[[source]]\nprofile = \"prod\"\nregions = [\"eu-wst-1\"]\n");
+    let output = world.sh("unset AWS_ENDPOINT_URL; ssh-eic sync");
+    output.fails_with(3).says("eu-wst-1 is not an AWS region; did you mean eu-west-1?\n");
+    output.says("ssh-eic: hint: correct regions in config.toml, ");
 }

@@ -20,9 +20,9 @@ fn no_user_or_host_name_reaches_a_shell() {
         "../../x".to_owned(),
     ] {
         for host in ["prod-web-1", world.web1.as_str()] {
-            let story = world.ssh(&["-o", "BatchMode=yes", "-l", &user, host, "true"]);
-            assert_ne!(story.code, Some(0), "{story}");
-            assert!(!mark.exists(), "a shell ran the user name\n{story}");
+            let output = world.ssh(&["-o", "BatchMode=yes", "-l", &user, host, "true"]);
+            assert_ne!(output.code, Some(0), "{output}");
+            assert!(!mark.exists(), "a shell ran the user name\n{output}");
         }
     }
     // A client refuses such names on the command line nowadays; in a config nobody does, and older clients nowhere.
@@ -30,9 +30,9 @@ fn no_user_or_host_name_reaches_a_shell() {
     for user in [format!("x'$({touch})'"), format!("x';{touch};'"), "x\\';id;'".to_owned(), "--home=/tmp".to_owned()] {
         world.write(".ssh/config", &format!("User \"{user}\"\n{own}"));
         for host in ["prod-web-1", world.web1.as_str()] {
-            let story = world.ssh(&["-o", "BatchMode=yes", "-o", "ConnectTimeout=2", host, "true"]);
-            assert_ne!(story.code, Some(0), "{story}");
-            assert!(!mark.exists(), "a shell ran the user name\n{story}");
+            let output = world.ssh(&["-o", "BatchMode=yes", "-o", "ConnectTimeout=2", host, "true"]);
+            assert_ne!(output.code, Some(0), "{output}");
+            assert!(!mark.exists(), "a shell ran the user name\n{output}");
         }
     }
     world.write(".ssh/config", &own);
@@ -44,9 +44,9 @@ fn no_user_or_host_name_reaches_a_shell() {
         "i-dev.example.com".to_owned(),
         "i-../../x".to_owned(),
     ] {
-        let story = world.ssh(&["-o", "BatchMode=yes", "-o", "ConnectTimeout=2", &host, "true"]);
-        assert_ne!(story.code, Some(0), "{story}");
-        assert!(!mark.exists(), "a shell ran the host name\n{story}");
+        let output = world.ssh(&["-o", "BatchMode=yes", "-o", "ConnectTimeout=2", &host, "true"]);
+        assert_ne!(output.code, Some(0), "{output}");
+        assert!(!mark.exists(), "a shell ran the host name\n{output}");
     }
     assert!(world.pushes().is_empty(), "{:#?}", world.pushes());
 }
@@ -78,17 +78,17 @@ fn a_newline_in_a_user_name_runs_nothing_under_tcsh() {
         let command = command.replace("%h", "10.0.3.7").replace("%p", "22").replace("%n", "h").replace("%k", "h");
         world.run("/usr/bin/tcsh", &["-c", &format!("exec {}", command.replace("%r", &name))])
     };
-    let story = run_as_ssh_does("/bin/true '%r'");
-    assert!(mark.exists(), "tcsh ends a command at a newline in quotes\n{story}");
+    let output = run_as_ssh_does("/bin/true '%r'");
+    assert!(mark.exists(), "tcsh ends a command at a newline in quotes\n{output}");
     std::fs::remove_file(&mark).unwrap();
     for host in ["prod-web-1", world.web1.as_str()] {
         for more in [&[][..], &["-F", &only]] {
             // To a pattern a space and a newline are alike: neither is a permitted character.
-            let story = world.ssh(&[more, &["-G", "-o", &quoted_user(&name.replace('\n', " ")), host]].concat());
-            let command = story.ok().lines().find_map(|line| line.strip_prefix("proxycommand ")).expect("a command");
-            let story = run_as_ssh_does(command);
-            assert!(story.stdout.contains("does not accept this user name"), "{story}");
-            assert!(!mark.exists(), "a shell ran the user name\n{story}");
+            let output = world.ssh(&[more, &["-G", "-o", &quoted_user(&name.replace('\n', " ")), host]].concat());
+            let command = output.ok().lines().find_map(|line| line.strip_prefix("proxycommand ")).expect("a command");
+            let output = run_as_ssh_does(command);
+            assert!(output.stdout.contains("does not accept this user name"), "{output}");
+            assert!(!mark.exists(), "a shell ran the user name\n{output}");
         }
     }
     // Names that are fine log in by this shell.
@@ -111,12 +111,12 @@ fn exactly_the_user_names_that_instance_connect_accepts_reach_the_proxy() {
     for (user, is_good) in good.iter().map(|user| (user, true)).chain(bad.iter().map(|user| (user, false))) {
         for host in ["prod-web-1", world.web1.as_str()] {
             for more in [&[][..], &["-F", &only]] {
-                let story = world.ssh(&[more, &["-G", "-o", &quoted_user(user), host]].concat());
+                let output = world.ssh(&[more, &["-G", "-o", &quoted_user(user), host]].concat());
                 // Some of these a patched client refuses by itself.
-                if !is_good && story.stderr.contains("invalid characters") {
+                if !is_good && output.stderr.contains("invalid characters") {
                     continue;
                 }
-                let line = story.ok().lines().find(|line| line.starts_with("proxycommand ")).unwrap_or_default();
+                let line = output.ok().lines().find(|line| line.starts_with("proxycommand ")).unwrap_or_default();
                 assert_eq!(line.ends_with(" '%r'"), is_good, "{user:?} {host} {line}");
                 assert_eq!(line.contains(" --refused-user "), !is_good, "{user:?} {host} {line}");
             }
@@ -128,8 +128,11 @@ fn exactly_the_user_names_that_instance_connect_accepts_reach_the_proxy() {
 fn a_user_name_of_the_wrong_kind_is_refused_in_words_for_managed_hosts_only() {
     let world = World::new();
     for host in ["prod-web-1", world.web1.as_str()] {
-        let story = world.ssh(&["-o", "User=CORP\\alice", host, "true"]);
-        story.fails_with(255).says("EC2 Instance Connect does not accept this user name").says("hint: user names have");
+        let output = world.ssh(&["-o", "User=CORP\\alice", host, "true"]);
+        output
+            .fails_with(255)
+            .says("EC2 Instance Connect does not accept this user name")
+            .says("hint: user names have");
     }
     let config = world.read(".ssh/config");
     world.write(
@@ -141,11 +144,11 @@ fn a_user_name_of_the_wrong_kind_is_refused_in_words_for_managed_hosts_only() {
     for user in ["CORP\\alice", "a b", "a#b", "ok"] {
         let option = quoted_user(user);
         for host in ["intranet", "i-dev12345"] {
-            let story = world.ssh(&["-G", "-o", &option, host]);
-            assert!(story.ok().contains("proxyjump bastion\n"), "{user} has no bastion\n{story}");
+            let output = world.ssh(&["-G", "-o", &option, host]);
+            assert!(output.ok().contains("proxyjump bastion\n"), "{user} has no bastion\n{output}");
         }
-        let story = world.ssh(&["-G", "-o", &option, "anonymous"]);
-        assert!(story.ok().contains("proxycommand nc -X 5 %h %p\n"), "{user} has no proxy\n{story}");
+        let output = world.ssh(&["-G", "-o", &option, "anonymous"]);
+        assert!(output.ok().contains("proxycommand nc -X 5 %h %p\n"), "{user} has no proxy\n{output}");
         assert!(!world.ssh(&["-G", "-o", &option, "github.com"]).ok().contains("ssh-eic"));
     }
 }
@@ -205,8 +208,8 @@ fn tags_cannot_write_config() {
     for (n, name) in evil.iter().enumerate() {
         world.sandbox.add(Instance::new(name).address(format!("10.0.66.{n}")).tag("ssh-eic:note", "x")).unwrap();
     }
-    let story = world.eic(&["sync"]);
-    story.ok();
+    let output = world.eic(&["sync"]);
+    output.ok();
     let hosts = world.read(".ssh/eic/hosts") + &world.read(".ssh/eic/hook");
     assert!(hosts.bytes().all(|b| b == b'\n' || (b' '..=b'~').contains(&b)));
     for line in world.eic(&["list", "--names"]).ok().lines() {
@@ -222,8 +225,8 @@ fn tags_cannot_write_config() {
 #[test]
 fn what_eic_would_refuse_as_a_user_is_told_without_asking() {
     let world = World::new();
-    let story = world.ssh(&["-l", "a b", "prod-web-1", "true"]);
-    story.fails_with(255);
+    let output = world.ssh(&["-l", "a b", "prod-web-1", "true"]);
+    output.fails_with(255);
     world.eic(&["proxy", &world.web1, "10.0.3.7", "22", "a b"]).fails_with(2).says("takes no user such as \"a b\"");
     world.eic(&["proxy", "i-../../x", "10.0.3.7", "22", "u"]).fails_with(2).says("is not an instance id");
     assert!(world.pushes().is_empty());
@@ -241,7 +244,7 @@ fn a_folder_of_somebody_else_pushes_nothing() {
         command.args(args).env("SSH_EIC_HOME", &evil);
         assert_eq!(crate::world::run(command).stdout, "");
     }
-    let story = world.eic(&["match", "--", "prod-web-1", &format!("--home={}", evil.display())]);
-    story.says("takes no user such as \"--home=");
+    let output = world.eic(&["match", "--", "prod-web-1", &format!("--home={}", evil.display())]);
+    output.says("takes no user such as \"--home=");
     assert!(world.pushes().is_empty(), "{:#?}", world.pushes());
 }

@@ -8,9 +8,9 @@ use crate::world::World;
 fn init_writes_a_config_adds_the_include_and_syncs() {
     let world = World::bare();
     world.write(".ssh/config", "Host mine\n    User me\n");
-    let story = world.eic(&["init", "--profile", "prod", "--region", "eu-west-1", "--tag", "Name=prod-web-*"]);
-    story.ok();
-    story.says("2 hosts from prod");
+    let output = world.eic(&["init", "--profile", "prod", "--region", "eu-west-1", "--tag", "Name=prod-web-*"]);
+    output.ok();
+    output.says("2 hosts from prod");
     let config = world.read(".config/ssh-eic/config.toml");
     assert!(config.contains("profile = \"prod\"") && config.contains("\"Name\" = [\"prod-web-*\"]"), "{config}");
     let ssh_config = world.read(".ssh/config");
@@ -49,10 +49,10 @@ fn without_options_the_default_profile_is_used() {
 #[test]
 fn the_home_of_another_user_is_rejected_before_anything_is_written() {
     let world = World::bare();
-    let story = world
+    let output = world
         .sh("mkdir -p other/.ssh && chown -R deploy other && HOME=$PWD/other ssh-eic init --profile prod; echo $?");
-    assert_eq!(story.stdout.trim(), "9", "{story}");
-    story.says("not to you (0)").says("without sudo");
+    assert_eq!(output.stdout.trim(), "9", "{output}");
+    output.says("not to you (0)").says("without sudo");
     assert_eq!(world.sh("find other -type f | wc -l").ok().trim(), "0");
 }
 
@@ -66,7 +66,7 @@ fn all_files_can_be_in_one_folder() {
     assert!(!world.home().join(".ssh").exists() && !world.home().join(".config").exists());
     // The hook and the proxy need no SSH_EIC_HOME.
     let config = own.join("ssh_config");
-    let story = world.run("ssh", &["-F", config.to_str().unwrap(), "prod-web-1", "echo $SSH_EIC_INSTANCE"]);
-    assert_eq!(story.ok(), format!("{}\n", world.web1));
+    let output = world.run("ssh", &["-F", config.to_str().unwrap(), "prod-web-1", "echo $SSH_EIC_INSTANCE"]);
+    assert_eq!(output.ok(), format!("{}\n", world.web1));
     assert!(own.join("keys").join(&world.web1).exists());
 }

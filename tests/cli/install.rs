@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use crate::generate::has;
 use crate::layouts::snapshot::Snapshot;
 use crate::layouts::{INLINE, configure};
-use crate::world::{Story, World, binary};
+use crate::world::{CommandOutput, World, binary};
 
-fn install(world: &World, args: &[&str]) -> Story {
+fn install(world: &World, args: &[&str]) -> CommandOutput {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("install.sh");
     let script = script.to_str().expect("text").to_owned();
     world.run("bash", &[&[script.as_str()], args].concat())
@@ -112,9 +112,9 @@ fn bash_completes_commands_flags_and_hosts() {
              $(complete -p ssh-eic | sed 's/.*-F \\([^ ]*\\).*/\\1/') ssh-eic \"${{COMP_WORDS[COMP_CWORD]}}\" \
              \"${{COMP_WORDS[COMP_CWORD-1]}}\"; [ ${{#COMPREPLY[@]}} -eq 0 ] || printf '%s\\n' \"${{COMPREPLY[@]}}\""
         );
-        let story = world.run("bash", &["--norc", "-c", &script]);
-        assert_eq!(story.ok().lines().collect::<Vec<_>>(), offered, "{line}\n{story}");
-        assert_eq!(story.stderr, "", "{story}");
+        let output = world.run("bash", &["--norc", "-c", &script]);
+        assert_eq!(output.ok().lines().collect::<Vec<_>>(), offered, "{line}\n{output}");
+        assert_eq!(output.stderr, "", "{output}");
     }
 }
 
@@ -126,9 +126,9 @@ fn fish_completes_commands_flags_and_hosts() {
     let world = World::new();
     install_ours(&world);
     for (line, offered) in OFFERED {
-        let story = world.run("fish", &["-c", &format!("complete -C '{line}'")]);
-        let words: Vec<&str> = story.ok().lines().filter_map(|line| line.split('\t').next()).collect();
-        assert_eq!(words, offered, "{line}\n{story}");
+        let output = world.run("fish", &["-c", &format!("complete -C '{line}'")]);
+        let words: Vec<&str> = output.ok().lines().filter_map(|line| line.split('\t').next()).collect();
+        assert_eq!(words, offered, "{line}\n{output}");
     }
 }
 
@@ -167,7 +167,7 @@ fn zsh_completes_commands_flags_and_hosts() {
     install_ours(&world);
     world.write("typist", TYPIST);
     let lines: Vec<&str> = OFFERED.iter().map(|(line, _)| *line).collect();
-    let story = world.run("zsh", &[&["-f", "typist", "noted"], &lines[..]].concat());
+    let output = world.run("zsh", &[&["-f", "typist", "noted"], &lines[..]].concat());
     let wanted = [
         "[ssh-eic push ]",
         "[ssh-eic sync --accept-moves ]",
@@ -179,5 +179,5 @@ fn zsh_completes_commands_flags_and_hosts() {
         "[ssh-eic doctor prod-web-]",
         "[ssh-eic inventory --host prod-web-]",
     ];
-    assert_eq!(story.ok().lines().collect::<Vec<_>>(), wanted, "{story}");
+    assert_eq!(output.ok().lines().collect::<Vec<_>>(), wanted, "{output}");
 }

@@ -111,8 +111,8 @@ fn who_takes_longer_at_the_host_key_prompt_than_a_key_lives_still_gets_in() {
     std::thread::sleep(Duration::from_millis(2100));
     world.sandbox.expire_keys().unwrap();
     world.write("go", "");
-    let story = finish(child, "ssh prod-web-1".to_owned(), start);
-    assert_eq!(story.ok(), format!("{}\n", world.web1), "{story}");
+    let output = finish(child, "ssh prod-web-1".to_owned(), start);
+    assert_eq!(output.ok(), format!("{}\n", world.web1), "{output}");
     // On a machine that needs two seconds for the rest the window ends once more.
     assert!(world.pushes().len() >= 2, "once in parallel, once at the release");
 }
@@ -165,7 +165,7 @@ fn a_living_proxy_removes_the_key_when_its_use_is_over_and_sync_removes_what_is_
 }
 
 /// Runs a shell script in which flock(2) fails as on a file system without locks.
-fn without_locks(world: &World, script: &str) -> crate::world::Story {
+fn without_locks(world: &World, script: &str) -> crate::world::CommandOutput {
     let mut command = world.sandbox.command("strace");
     command.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=flock", "-e", "inject=flock:error=ENOSYS"]);
     command.args(["bash", "-c", script]);
@@ -194,8 +194,8 @@ fn on_a_file_system_without_locks_a_key_in_use_is_not_replaced() {
     );
     world.sh("chmod +x bin/ssh-keygen").ok();
     let script = "export PATH=~/bin:$PATH; ssh prod-web-1 echo in & ssh prod-web-1 echo in & wait";
-    let story = without_locks(&world, script);
-    assert_eq!(story.ok(), "in\nin\n", "{story}");
+    let output = without_locks(&world, script);
+    assert_eq!(output.ok(), "in\nin\n", "{output}");
     let made = fs::read_dir(world.home()).unwrap().flatten();
     assert_eq!(made.filter(|entry| entry.file_name().to_string_lossy().starts_with("made.")).count(), 2);
     let mut keys: Vec<String> = world.pushes().iter().map(|push| push.params["SSHPublicKey"].to_string()).collect();

@@ -151,12 +151,12 @@ fn a_control_socket_with_a_full_queue_holds_up_neither_hook_nor_remove() {
         "exec -a ssh bash -c \"ssh-eic match prod-web-1 ec2-user; echo \\$?\" -S {} prod-web-1",
         path.display()
     );
-    let story = world.sh(&format!("timeout 20 bash -c '{ssh}'"));
-    assert_eq!(story.ok(), "0\n", "{story}");
+    let output = world.sh(&format!("timeout 20 bash -c '{ssh}'"));
+    assert_eq!(output.ok(), "0\n", "{output}");
     assert!(world.pushes().is_empty(), "there is a master");
-    let story = world.sh("timeout 20 ssh-eic remove");
-    story.ok();
-    story.says("a shared connection is still open");
+    let output = world.sh("timeout 20 ssh-eic remove");
+    output.ok();
+    output.says("a shared connection is still open");
     assert!(path.exists());
 }
 
@@ -166,9 +166,9 @@ fn ssh_in_the_background_gives_up_the_caller_s_stderr() {
     let ssh = if can_have_namespaces() { "ssh" } else { "ssh -F ~/.ssh/config" };
     let master = "-o ControlMaster=yes -o ControlPath=~/background";
     let script = format!("timeout 30 bash -c 'x=$({ssh} -f -N {master} prod-web-1 2>&1); echo \"done $x\"'");
-    let story = world.sh(&script);
+    let output = world.sh(&script);
     let exit = world.sh(&format!("{ssh} -O exit -o ControlPath=~/background prod-web-1"));
-    assert!(story.ok().starts_with("done "), "{story}");
+    assert!(output.ok().starts_with("done "), "{output}");
     exit.ok();
 }
 

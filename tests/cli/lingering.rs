@@ -43,10 +43,10 @@ fn whoever_captures_stderr_is_not_kept_waiting() {
     world.hold("DescribeInstances");
     world.sandbox.clear_calls().unwrap();
     let ssh = if can_have_namespaces() { "ssh" } else { "ssh -F ~/.ssh/config" };
-    let story = world.sh(&format!("x=$({ssh} prod-web-1 true 2>&1); echo done"));
+    let output = world.sh(&format!("x=$({ssh} prod-web-1 true 2>&1); echo done"));
     // The sync that this connection starts in the background gets no answer, so that a process that shares its stderr
     // would wait for ever.
-    assert_eq!(story.ok(), "done\n");
+    assert_eq!(output.ok(), "done\n");
     let has_asked = || world.sandbox.calls().unwrap().iter().any(|call| call.action == "GetCallerIdentity");
     wait_until("no sync was started", has_asked);
     world.sandbox.reset_switches().unwrap();
@@ -122,9 +122,9 @@ fn a_ctrl_c_ends_the_command_and_not_the_shared_master() {
         ssh prod-web-1 'echo not stopped'
         kill -CONT -- -$!; kill -INT -- -$!; kill -QUIT -- -$!; wait $!
         ssh -O check prod-web-1 && ssh prod-web-1 'echo $SSH_EIC_INSTANCE'; ssh -O exit prod-web-1";
-    let story = world.sh(script);
-    assert_eq!(story.stdout, format!("not stopped\n{}\n", world.web1), "{story}");
-    story.says("Master running");
+    let output = world.sh(script);
+    assert_eq!(output.stdout, format!("not stopped\n{}\n", world.web1), "{output}");
+    output.says("Master running");
     world.nothing_lingers(SOON);
 }
 
@@ -150,7 +150,7 @@ fn a_proxy_ends_with_its_reader_and_soon_after_its_input() {
     drop(input);
     world.nothing_lingers(SOON);
     // The input ends at once: gone before a server would speak.
-    let story = world.sh(&format!("{proxy} </dev/null"));
-    story.within(SOON).ok();
+    let output = world.sh(&format!("{proxy} </dev/null"));
+    output.within(SOON).ok();
     world.nothing_lingers(SOON);
 }

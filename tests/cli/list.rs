@@ -40,9 +40,9 @@ fn table_names_and_json_have_the_same_hosts_and_the_count_is_on_stderr() {
 
 #[test]
 fn without_an_index_the_hint_is_sync() {
-    let story = World::bare().eic(&["list"]);
-    story.fails_with(4);
-    assert_eq!(story.stderr, "ssh-eic: error: there is no index of instances yet\nssh-eic: hint: ssh-eic sync\n");
+    let output = World::bare().eic(&["list"]);
+    output.fails_with(4);
+    assert_eq!(output.stderr, "ssh-eic: error: there is no index of instances yet\nssh-eic: hint: ssh-eic sync\n");
 }
 
 #[test]
@@ -73,10 +73,10 @@ fn states_tags_and_sources_filter_the_hosts() {
     ] {
         assert_eq!(world.eic(&[&["list", "--names"], args].concat()).ok(), names, "{args:?}");
     }
-    let story = world.eic(&["list", "--tag", "Team=a b", "--instance-state", "pending", "x"]);
-    story.fails_with(4).says("error: no managed host matches \"x\" --instance-state pending --tag 'Team=a b'\n");
-    let story = world.eic(&["list", "--source", "prdo"]);
-    story
+    let output = world.eic(&["list", "--tag", "Team=a b", "--instance-state", "pending", "x"]);
+    output.fails_with(4).says("error: no managed host matches \"x\" --instance-state pending --tag 'Team=a b'\n");
+    let output = world.eic(&["list", "--source", "prdo"]);
+    output
         .fails_with(4)
         .says("error: there is no host from a source \"prdo\"\nssh-eic: hint: sources with hosts: prod\n");
 }

@@ -28,7 +28,10 @@ fn keys_and_credentials_are_gone_and_an_open_session_goes_on() {
             .count()
     };
     assert_eq!(kept(), 1);
-    world.eic(&["logout"]).ok();
+    let output = world.eic(&["logout"]);
+    output.ok();
+    let removed = "ssh-eic: removed 1 key and 1 set of temporary credentials; open sessions continue\n";
+    assert_eq!(output.stderr, format!("{removed}ssh-eic: hint: aws sso logout ends the Identity Center session\n"));
     assert!(!key.exists());
     assert_eq!(kept(), 0);
     session.stdin.take().unwrap().write_all(b"on\n").unwrap();
@@ -41,9 +44,9 @@ fn keys_and_credentials_are_gone_and_an_open_session_goes_on() {
 }
 
 #[test]
-fn with_nothing_kept_it_says_so() {
+fn with_nothing_to_remove_it_reports_that() {
     let world = World::new();
-    world.eic(&["logout"]).says("nothing to remove: no temporary credentials and no keys").ok();
+    world.eic(&["logout"]).says("ssh-eic: nothing to remove: no temporary credentials and no keys\n").ok();
     World::bare().eic(&["logout"]).ok();
 }
 

@@ -9,10 +9,10 @@ use crate::world::{World, binary, can_have_namespaces};
 fn instances_that_share_127_0_0_1_are_told_apart() {
     let world = World::in_form(Form::Loopback);
     world.eic(&["init", "--profile", "prod", "--region", "eu-west-1"]).ok();
-    let story = world.eic(&["sync"]);
-    story
+    let output = world.eic(&["sync"]);
+    output
         .says("$HOME differs from your home in the user database: ssh reads ")
-        .says(&format!("hint: ssh -F {}/.ssh/config NAME", world.home().display()));
+        .says("hint: ssh -F ~/.ssh/config NAME");
     let shared = ["-o", "ControlMaster=auto", "-o", "ControlPersist=20"];
     for (name, id) in [("prod-web-1", &world.web1), ("prod-web-2", &world.web2), ("prod-web-1", &world.web1)] {
         let args = [&shared[..], &[name, "echo $SSH_EIC_INSTANCE"]].concat();
@@ -26,12 +26,12 @@ fn instances_that_share_127_0_0_1_are_told_apart() {
 
 /// Runs `sandbox demo` as `install.sh --demo` does.
 fn demo(command: &mut std::process::Command) {
-    let story = crate::world::run(std::mem::replace(command, std::process::Command::new("true")));
-    let shown = story.ok();
+    let output = crate::world::run(std::mem::replace(command, std::process::Command::new("true")));
+    let shown = output.ok();
     for step in ["ssh-eic init --profile prod", "prod-web-1 hostname", "scp ", "rsync -a"] {
-        assert!(shown.contains(step), "the demo should show {step:?}\n{story}");
+        assert!(shown.contains(step), "the demo should show {step:?}\n{output}");
     }
-    assert!(shown.contains("SendSSHPublicKey"), "{story}");
+    assert!(shown.contains("SendSSHPublicKey"), "{output}");
 }
 
 /// A folder that anyone can read with copies of the two programs.

@@ -2,6 +2,7 @@
 //!
 //! One file for each subcommand under its own name, and one for each kind of connection that needs several.
 
+mod messages;
 mod world;
 
 mod burst;
@@ -10,7 +11,6 @@ mod clients;
 mod credentials;
 mod doctor;
 mod errors;
-mod floors;
 mod generate;
 mod host_keys;
 mod hostile;
@@ -18,6 +18,7 @@ mod init;
 mod install;
 mod inventory;
 mod keys;
+mod layers;
 mod layouts;
 mod limits;
 mod lingering;

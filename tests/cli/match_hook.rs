@@ -64,9 +64,9 @@ fn exit_codes_say_what_is_managed_and_stdout_stays_empty() {
         (vec!["match", "prod-web-1"], 0),
         (vec!["match", "i-0123456789abcdef0", "x"], 0),
     ] {
-        let story = world.eic(&args);
-        story.fails_with(code);
-        assert_eq!(story.stdout, "", "{story}");
+        let output = world.eic(&args);
+        output.fails_with(code);
+        assert_eq!(output.stdout, "", "{output}");
     }
 }
 
@@ -102,14 +102,14 @@ fn a_proxy_of_the_user_s_own_config_is_noticed_by_sync() {
             .replace("%%", "%");
     world.write(".ssh/config", &own);
     // Our line stays where it is, since it works there; the proof uses the order that ssh will see.
-    let story = world.eic(&["sync"]);
-    story.ok();
+    let output = world.eic(&["sync"]);
+    output.ok();
     let ssh = world.ssh(&["prod-web-1", "echo $SSH_EIC_INSTANCE"]);
     if ssh.code == Some(0) {
         assert_eq!(ssh.stdout, format!("{}\n", world.web1));
-        story.says("another ProxyCommand or ProxyJump");
+        output.says("another ProxyCommand or ProxyJump");
     } else {
-        panic!("{story}\n{ssh}");
+        panic!("{output}\n{ssh}");
     }
 }
 
@@ -144,8 +144,8 @@ fn another_spelling_and_the_id_reach_the_same_instance() {
     let id = world.add(Instance::new("Prod-DB").address("10.0.5.5").user("ubuntu"));
     let user = if world.sandbox.form() == sandbox::Form::Namespaces { "ubuntu\n" } else { "" };
     for name in ["prod-db", "Prod-DB", id.as_str()] {
-        let story = world.ssh(&[name, "echo $SSH_EIC_INSTANCE; id -un"]);
-        assert!(story.ok().starts_with(&format!("{id}\n{user}")), "{story}");
+        let output = world.ssh(&[name, "echo $SSH_EIC_INSTANCE; id -un"]);
+        assert!(output.ok().starts_with(&format!("{id}\n{user}")), "{output}");
     }
     // Not indexed: found by asking all sources.
     let unknown = world.sandbox.add(Instance::new("fresh").address("10.0.5.6")).unwrap();
@@ -166,7 +166,7 @@ fn a_hook_that_would_wait_too_long_ends_within_35_seconds() {
     let now = since.as_secs() * 1000;
     let sent: Vec<u64> = (0..5000).map(|n| now + n * 50).collect();
     world.write(".local/state/ssh-eic/push-rate", &format!("{{\"sent\":{sent:?},\"lowered\":null,\"slowed\":0}}"));
-    let story = world.eic(&["match", "prod-web-1", "ec2-user"]);
-    story.says("could not be pushed in time").within(Duration::from_secs(35)).ok();
+    let output = world.eic(&["match", "prod-web-1", "ec2-user"]);
+    output.says("could not be pushed in time").within(Duration::from_secs(35)).ok();
     assert!(world.pushes().is_empty());
 }

@@ -39,8 +39,8 @@ fn a_shared_name_lists_who_shares_it_and_connects_to_none() {
     let own = world.read(".ssh/config");
     world.write(".ssh/config", &format!("{own}\nHost *\n  ProxyCommand echo elsewhere\n  ControlMaster auto\n  ControlPath ~/.ssh/%C\n  ControlPersist 5\n"));
     for name in ["web", "Web"] {
-        let story = world.ssh(&[name, "true"]);
-        story.fails_with(255).says("is the name of several instances").says(&suffixed(&one)).says(&suffixed(&two));
+        let output = world.ssh(&[name, "true"]);
+        output.fails_with(255).says("is the name of several instances").says(&suffixed(&one)).says(&suffixed(&two));
     }
     assert_eq!(world.pushes().len(), 2, "{:#?}", world.pushes());
 }
@@ -65,13 +65,13 @@ fn a_name_stays_with_its_instance_and_every_move_is_printed() {
     let world = World::new();
     let twin = world.sandbox.add(Instance::new("prod-web-1").address("10.0.4.1")).unwrap();
     world.sandbox.update(&world.web1, Change { state: Some(State::Stopped), ..Change::default() }).unwrap();
-    let story = world.eic(&["sync"]);
-    assert!(story.ok().is_empty() && !story.stderr.contains("now means"), "{story}");
+    let output = world.eic(&["sync"]);
+    assert!(output.ok().is_empty() && !output.stderr.contains("now means"), "{output}");
     let suffixed = format!("prod-web-1-{}", &twin[2..8]);
     assert_eq!(names(&world), format!("prod-web-1\n{suffixed}\nprod-web-2\n"));
     world.sandbox.update(&world.web1, Change { state: Some(State::Terminated), ..Change::default() }).unwrap();
-    let story = world.eic(&["sync"]);
-    story.says(&format!("prod-web-1 now means {twin} (was {})\n", world.web1));
+    let output = world.eic(&["sync"]);
+    output.says(&format!("prod-web-1 now means {twin} (was {})\n", world.web1));
     // The suffixed name goes on working.
     assert_eq!(names(&world), format!("prod-web-1\n{suffixed}\nprod-web-2\n"));
     assert_eq!(world.ssh(&[&suffixed, "echo $SSH_EIC_INSTANCE"]).ok().trim(), twin);
@@ -88,16 +88,16 @@ fn a_name_goes_to_another_account_only_when_somebody_says_so() {
     let twin = Instance::new("prod-web-1").account(sandbox::STAGING_ACCOUNT).region("us-east-1").address("10.1.0.1");
     let twin = world.sandbox.add(twin).unwrap();
     for _ in 0..2 {
-        let story = world.eic(&["sync"]);
-        story.says(&format!("prod-web-1 was {} (111122223333) and is not given to {twin} (444455556666)", world.web1));
-        story.says("hint: ssh-eic sync --accept-moves");
-        assert_eq!(story.code, Some(0), "{story}");
+        let output = world.eic(&["sync"]);
+        output.says(&format!("prod-web-1 was {} (111122223333) and is not given to {twin} (444455556666)", world.web1));
+        output.says("hint: ssh-eic sync --accept-moves");
+        assert_eq!(output.code, Some(0), "{output}");
     }
-    let story = world.ssh(&["prod-web-1", "true"]);
-    story.fails_with(255).says(&format!("prod-web-1 was {} in account 111122223333", world.web1));
-    story.says("ssh-eic sync --accept-moves");
-    let story = world.eic(&["sync", "--accept-moves"]);
-    story.says(&format!("prod-web-1 now means {twin} of account 444455556666 (was {} of 111122223333)\n", world.web1));
+    let output = world.ssh(&["prod-web-1", "true"]);
+    output.fails_with(255).says(&format!("prod-web-1 was {} in account 111122223333", world.web1));
+    output.says("ssh-eic sync --accept-moves");
+    let output = world.eic(&["sync", "--accept-moves"]);
+    output.says(&format!("prod-web-1 now means {twin} of account 444455556666 (was {} of 111122223333)\n", world.web1));
     assert_eq!(world.ssh(&["prod-web-1", "echo $SSH_EIC_INSTANCE"]).ok().trim(), twin);
 }
 
@@ -156,17 +156,17 @@ fn what_the_user_reaches_already_is_not_taken() {
     world.write(".ssh/conf.d/lab", "Host lab-* !lab-9\n  HostName 192.0.2.9\n");
     world.write(".ssh/config", "Include conf.d/*\nHost own\n  HostName 192.0.2.7\n  User me\n");
     config(&world, "");
-    let story = world.eic(&["sync"]);
+    let output = world.eic(&["sync"]);
     let suffixed = |name: &str| {
         let is_it = |alias: &&str| alias.starts_with(&format!("{name}-"));
-        names(&world).lines().find(is_it).unwrap_or_else(|| panic!("no {name}-\n{story}")).to_owned()
+        names(&world).lines().find(is_it).unwrap_or_else(|| panic!("no {name}-\n{output}")).to_owned()
     };
     for (name, conflict) in [
         ("own", "is your own Host (~/.ssh/config:3)"),
         ("lab-7", "matches your own Host lab-* !lab-9 (~/.ssh/conf.d/lab:1)"),
         ("known", "is in ~/.ssh/known_hosts:1"),
     ] {
-        story.says(&format!("ssh-eic: {name} {conflict}; the instance is {}\n", suffixed(name)));
+        output.says(&format!("ssh-eic: {name} {conflict}; the instance is {}\n", suffixed(name)));
     }
     let own = names(&world);
     assert!(own.lines().any(|name| name == "free") && !own.lines().any(|name| name == "own"), "{own}");
@@ -341,14 +341,14 @@ fn a_name_of_a_hashed_known_hosts_line_is_not_given_away() {
     for (n, name) in ["gitlab", "GitLab", "forge", "gitlab-2"].iter().enumerate() {
         world.sandbox.add(Instance::new(name).address(format!("10.0.77.{n}"))).unwrap();
     }
-    let story = world.eic(&["sync"]);
-    story.says("is in ~/.ssh/known_hosts:1; the instance").says("is in ~/.ssh/known_hosts:2; the instance").ok();
+    let output = world.eic(&["sync"]);
+    output.says("is in ~/.ssh/known_hosts:1; the instance").says("is in ~/.ssh/known_hosts:2; the instance").ok();
     for name in ["gitlab", "GitLab", "forge"] {
         let options = world.ssh(&["-G", name]);
-        assert!(!options.ok().contains("ssh-eic"), "{name} was given away\n{options}\n{story}");
+        assert!(!options.ok().contains("ssh-eic"), "{name} was given away\n{options}\n{output}");
     }
     // A name that an instance has already stays, and one that is no line's is free.
     for name in ["prod-web-1", "gitlab-2"] {
-        assert!(world.ssh(&["-G", name]).ok().contains("ssh-eic"), "{name}\n{story}");
+        assert!(world.ssh(&["-G", name]).ok().contains("ssh-eic"), "{name}\n{output}");
     }
 }

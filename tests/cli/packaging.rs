@@ -132,8 +132,8 @@ fn being_signed_out_or_off_the_network_does_not_fail_the_service() {
     let world = configured();
     let off = world.sh("AWS_ENDPOINT_URL=http://127.0.0.1:9 ssh-eic --quiet sync --if-older-than 10m");
     off.fails_with(7);
-    for story in [signed_out, off] {
-        assert!(fine.contains(&story.code.unwrap().to_string().as_str()) && !story.stderr.is_empty(), "{story}");
+    for output in [signed_out, off] {
+        assert!(fine.contains(&output.code.unwrap().to_string().as_str()) && !output.stderr.is_empty(), "{output}");
     }
 }
 

@@ -105,20 +105,20 @@ fn an_image_name_never_allows_root() {
     world.write(CONFIG, SOURCE);
     world.eic(&["sync"]).ok();
     assert!(world.eic(&["list", "odd", "--json"]).ok().contains("\"root\""), "the image name implies root");
-    let story = world.eic(&["policy"]);
-    let printed = serde_json::from_str(story.ok()).expect("JSON");
-    assert_eq!(users_everywhere(&printed), BTreeSet::from(["ec2-user"]), "{story}");
-    story.says(
+    let output = world.eic(&["policy"]);
+    let printed = serde_json::from_str(output.ok()).expect("JSON");
+    assert_eq!(users_everywhere(&printed), BTreeSet::from(["ec2-user"]), "{output}");
+    output.says(
         "the policy does not allow OS user root for odd, because only the image name implies it: set user = \"root\" in \
          source \"prod\", or tag the instance ssh-eic:user = root",
     );
 
     world.write(CONFIG, &format!("{SOURCE}user = \"root\"\n"));
     world.eic(&["sync"]).ok();
-    let story = world.eic(&["policy"]);
-    let printed = serde_json::from_str(story.ok()).expect("JSON");
-    assert_eq!(users_everywhere(&printed), BTreeSet::from(["root"]), "{story}");
-    assert_eq!(story.stderr, "", "no warning about an explicit setting");
+    let output = world.eic(&["policy"]);
+    let printed = serde_json::from_str(output.ok()).expect("JSON");
+    assert_eq!(users_everywhere(&printed), BTreeSet::from(["root"]), "{output}");
+    assert_eq!(output.stderr, "", "no warning about an explicit setting");
 }
 
 #[test]
@@ -127,10 +127,10 @@ fn the_user_of_a_host_block_is_allowed_with_a_warning_even_with_q() {
     world.write(CONFIG, &format!("{SOURCE}[[host]]\nmatch = \"prod-web-1\"\nuser = \"root\"\n"));
     world.eic(&["sync"]).ok();
     for args in [&["policy"][..], &["-q", "policy"]] {
-        let story = world.eic(args);
-        let printed = serde_json::from_str(story.ok()).expect("JSON");
-        assert_eq!(users_everywhere(&printed), BTreeSet::from(["ec2-user", "root"]), "{story}");
-        story.says(
+        let output = world.eic(args);
+        let printed = serde_json::from_str(output.ok()).expect("JSON");
+        assert_eq!(users_everywhere(&printed), BTreeSet::from(["ec2-user", "root"]), "{output}");
+        output.says(
             "the policy allows more than the config needs: OS user \"root\" of a [[host]] is allowed on all instances of \
              source \"prod\", because IAM cannot match aliases",
         );
@@ -143,13 +143,13 @@ fn filters_that_iam_cannot_express_are_rejected_unless_others_remain() {
     world.sandbox.add(Instance::new("odd").address("10.0.4.1").tag("日本", "x").tag("Role", "web")).unwrap();
     world.write(CONFIG, &format!("{SOURCE}tags = {{ \"日本\" = \"x\" }}\n"));
     world.eic(&["sync"]).ok();
-    let story = world.eic(&["policy"]);
-    story.fails_with(2).says("the policy omits the filter tags \"日本\"");
-    assert_eq!(story.stdout, "");
+    let output = world.eic(&["policy"]);
+    output.fails_with(2).says("the policy omits the filter tags \"日本\"");
+    assert_eq!(output.stdout, "");
     world.write(CONFIG, &format!("{SOURCE}tags = {{ \"日本\" = \"x\", Role = \"web\" }}\n"));
     world.eic(&["sync"]).ok();
-    let story = world.eic(&["-q", "policy"]);
-    story.says("the policy allows more than the config needs").says("the policy omits the filter tags \"日本\"").ok();
+    let output = world.eic(&["-q", "policy"]);
+    output.says("the policy allows more than the config needs").says("the policy omits the filter tags \"日本\"").ok();
 }
 
 /// Actions of all statements.

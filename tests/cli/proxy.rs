@@ -13,7 +13,7 @@ fn it_works_with_no_index_and_no_config() {
     fs::create_dir_all(world.eic_folder().join("keys")).unwrap();
     let proxy = format!("ProxyCommand=ssh-eic proxy {} 10.0.3.7 22 %r --region eu-west-1 --profile prod", world.web1);
     let key = format!("IdentityFile={}/keys/{}", world.eic_folder().display(), world.web1);
-    let story = world.ssh(&[
+    let output = world.ssh(&[
         "-o",
         &proxy,
         "-o",
@@ -27,7 +27,7 @@ fn it_works_with_no_index_and_no_config() {
         "ec2-user@anything",
         "echo $SSH_EIC_INSTANCE",
     ]);
-    assert_eq!(story.ok(), format!("{}\n", world.web1));
+    assert_eq!(output.ok(), format!("{}\n", world.web1));
 }
 
 #[needs_namespaces]
@@ -52,8 +52,8 @@ fn what_does_not_speak_ssh_passes_only_after_the_push() {
          sleep 3 | ssh-eic proxy {} 10.9.9.9 {port} ec2-user --region eu-west-1 --source prod",
         world.web1
     );
-    let story = world.sh(&script);
-    assert_eq!(story.ok(), "SSH-1.5-other\nhello\n", "{story}");
+    let output = world.sh(&script);
+    assert_eq!(output.ok(), "SSH-1.5-other\nhello\n", "{output}");
     assert_eq!(world.pushes().len(), 1);
 }
 

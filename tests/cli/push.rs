@@ -40,8 +40,8 @@ fn a_person_s_own_key_is_pushed_for_the_user_that_they_name() {
     world.sh("ssh-keygen -q -t ed25519 -N '' -C me@home -f $HOME/own").ok();
     let own = world.home().join("own.pub").display().to_string();
     for _ in 0..2 {
-        let story = world.eic(&["push", "prod-web-1", "--user", "deploy", "--public-key", &own]);
-        let text = story.ok();
+        let output = world.eic(&["push", "prod-web-1", "--user", "deploy", "--public-key", &own]);
+        let text = output.ok();
         assert!(text.starts_with(&format!("prod-web-1 ({}) accepts SHA256:", world.web1)), "{text}");
         assert!(text.contains(" for deploy until ") && !text.contains("ssh -i"), "{text}");
     }
@@ -91,7 +91,7 @@ fn a_host_is_an_alias_an_id_an_address_or_a_dns_name_and_only_one() {
 fn what_aws_says_of_it_is_told_in_its_words() {
     let world = World::new();
     world.deny("SendSSHPublicKey");
-    let story = world.eic(&["push", "prod-web-1"]);
-    story.fails_with(6).says("AWS denies ec2-instance-connect:SendSSHPublicKey");
-    story.within(Duration::from_secs(10));
+    let output = world.eic(&["push", "prod-web-1"]);
+    output.fails_with(6).says("AWS denies ec2-instance-connect:SendSSHPublicKey");
+    output.within(Duration::from_secs(10));
 }

@@ -18,8 +18,8 @@ fn the_line_of_an_sshd_that_refuses_the_client_is_quoted_with_its_cause() {
         ("other", "Too busy", "are you on the VPN"),
     ] {
         world.add(Instance::new(name).greeting(format!("{line}\r\n")));
-        let story = world.ssh(&[name, "true"]);
-        story.fails_with(255).says(&format!("refused the connection: {line:?}")).says(cause);
+        let output = world.ssh(&[name, "true"]);
+        output.fails_with(255).says(&format!("refused the connection: {line:?}")).says(cause);
         // Without our stderr as well.
         let persist = ["-o", "ControlMaster=auto", "-o", "ControlPersist=5", name, "true"];
         world.ssh(&persist).fails_with(255).says(&format!(": {line:?}; hint: ")).says(cause);
@@ -30,20 +30,20 @@ fn the_line_of_an_sshd_that_refuses_the_client_is_quoted_with_its_cause() {
 fn a_server_that_closes_without_a_line_is_said_to_have_a_limit() {
     let world = World::new();
     world.add(Instance::new("closes").greeting("\r\n"));
-    let story = world.ssh(&["closes", "true"]);
-    story.fails_with(255).says("closed the connection before it sent a version").says("MaxStartups");
+    let output = world.ssh(&["closes", "true"]);
+    output.fails_with(255).says("closed the connection before it sent a version").says("MaxStartups");
 }
 
 #[test]
 fn a_refused_connection_is_tried_again_as_often_as_the_command_line_says() {
     let world = World::new();
     world.add(Instance::new("boots").refuse_first(2));
-    let story = world.ssh(&["-o", "ConnectionAttempts=2", "boots", "true"]);
-    story.fails_with(255).says("(2 attempts)");
+    let output = world.ssh(&["-o", "ConnectionAttempts=2", "boots", "true"]);
+    output.fails_with(255).says("(2 attempts)");
     world.add(Instance::new("boots-soon").refuse_first(2));
-    let story = world.ssh(&["-o", "ConnectionAttempts=3", "boots-soon", "echo $SSH_EIC_INSTANCE"]);
-    assert!(story.ok().starts_with("i-"), "{story}");
-    assert!(story.took >= Duration::from_secs(2), "OpenSSH waits a second between two attempts\n{story}");
+    let output = world.ssh(&["-o", "ConnectionAttempts=3", "boots-soon", "echo $SSH_EIC_INSTANCE"]);
+    assert!(output.ok().starts_with("i-"), "{output}");
+    assert!(output.took >= Duration::from_secs(2), "OpenSSH waits a second between two attempts\n{output}");
 }
 
 #[needs_namespaces]
@@ -52,10 +52,10 @@ fn a_closed_port_is_tried_again_as_often_as_the_configuration_says() {
     let world = World::new();
     world.write(".ssh/config", &format!("{}Host *\n    ConnectionAttempts 3\n", world.read(".ssh/config")));
     world.eic(&["sync"]).ok();
-    let story = world.ssh(&["-p", "2999", "prod-web-1", "true"]);
-    story.fails_with(255).says("10.0.3.7 port 2999: connection refused (3 attempts)");
-    let story = world.ssh(&["-o", "ConnectionAttempts=1", "-p", "2999", "prod-web-1", "true"]);
-    story.fails_with(255).says("10.0.3.7 port 2999: connection refused\n");
+    let output = world.ssh(&["-p", "2999", "prod-web-1", "true"]);
+    output.fails_with(255).says("10.0.3.7 port 2999: connection refused (3 attempts)");
+    let output = world.ssh(&["-o", "ConnectionAttempts=1", "-p", "2999", "prod-web-1", "true"]);
+    output.fails_with(255).says("10.0.3.7 port 2999: connection refused\n");
 }
 
 #[needs_namespaces]
@@ -63,8 +63,8 @@ fn a_closed_port_is_tried_again_as_often_as_the_configuration_says() {
 fn attempts_end_before_the_connect_timeout_of_ssh() {
     let world = World::new();
     let options = ["-o", "ConnectionAttempts=100", "-o", "ConnectTimeout=4", "-p", "2999"];
-    let story = world.ssh(&[&options[..], &["prod-web-1", "true"]].concat());
-    story.fails_with(255).says("connection refused (").within(Duration::from_secs(10));
+    let output = world.ssh(&[&options[..], &["prod-web-1", "true"]].concat());
+    output.fails_with(255).says("connection refused (").within(Duration::from_secs(10));
 }
 
 #[test]
@@ -80,8 +80,8 @@ fn a_quiet_ssh_prints_nothing_of_ours() {
     let world = World::new();
     world.add(Instance::new("penalty").greeting("Not allowed at this time\r\n"));
     let silent = |args: &[&str]| {
-        let story = world.ssh(args);
-        assert_eq!(story.fails_with(255).stderr, "", "{story}");
+        let output = world.ssh(args);
+        assert_eq!(output.fails_with(255).stderr, "", "{output}");
     };
     silent(&["-q", "penalty", "true"]);
     silent(&["-o", "LogLevel=QUIET", "penalty", "true"]);
@@ -99,6 +99,6 @@ fn newkeys_before_the_key_exchange_ends_the_connection() {
     let world = World::new();
     world.add(Instance::new("early").network(Network::Deaf).greeting(EARLY_NEWKEYS));
     let ssh = if can_have_namespaces() { "ssh" } else { "ssh -F ~/.ssh/config" };
-    let story = world.sh(&format!("timeout 30 {ssh} early true"));
-    story.fails_with(255).says("early (i-").says("sent NEWKEYS before the key exchange");
+    let output = world.sh(&format!("timeout 30 {ssh} early true"));
+    output.fails_with(255).says("early (i-").says("sent NEWKEYS before the key exchange");
 }

@@ -33,9 +33,9 @@ fn all_is_gone_but_the_config_and_the_push_log() {
     world.ssh(&["prod-web-1", "true"]).ok();
     world.nothing_lingers(Duration::from_secs(5));
     let (config, log) = (world.read(KEPT[1]), world.read(KEPT[3]));
-    let story = world.eic(&["remove"]);
-    story.says("removed the lines of ssh-eic from").says("kept: ").says("remove --all").ok();
-    assert_eq!(story.stdout, "");
+    let output = world.eic(&["remove"]);
+    output.says("removed the lines of ssh-eic from").says("kept: ").says("remove --all").ok();
+    assert_eq!(output.stdout, "");
     assert_eq!(left(&world), KEPT);
     assert!(!world.home().join(".ssh").exists(), "it was not there before");
     assert_eq!((world.read(KEPT[1]), world.read(KEPT[3])), (config, log));
@@ -50,9 +50,9 @@ fn all_takes_the_config_and_the_push_log_as_well() {
     let world = World::new();
     world.ssh(&["prod-web-1", "true"]).ok();
     world.nothing_lingers(Duration::from_secs(5));
-    let story = world.eic(&["remove", "--all"]);
-    story.ok();
-    assert!(!story.stderr.contains("kept"), "{story}");
+    let output = world.eic(&["remove", "--all"]);
+    output.ok();
+    assert!(!output.stderr.contains("kept"), "{output}");
     assert_eq!(left(&world), Vec::<String>::new());
     assert!(!world.home().join(".ssh").exists());
 }
@@ -67,9 +67,9 @@ fn the_user_s_config_is_as_it_was_to_the_byte() {
             configure(&world, more);
             let before = Snapshot::of(&world.home().join(".ssh"));
             world.eic(&["sync"]).ok();
-            let story = world.eic(&["remove"]);
-            story.ok();
-            before.assert_same_content(&Snapshot::of(&world.home().join(".ssh")), &story);
+            let output = world.eic(&["remove"]);
+            output.ok();
+            before.assert_same_content(&Snapshot::of(&world.home().join(".ssh")), &output);
         }
     }
 }
@@ -87,9 +87,9 @@ fn an_ssh_folder_without_a_config_is_as_it_was() {
         world.eic(&["sync"]).ok();
         world.ssh(&["prod-web-1", "true"]).ok();
         world.nothing_lingers(Duration::from_secs(5));
-        let story = world.eic(&["remove"]);
-        story.ok();
-        before.assert_same_content(&Snapshot::of(&world.home().join(".ssh")), &story);
+        let output = world.eic(&["remove"]);
+        output.ok();
+        before.assert_same_content(&Snapshot::of(&world.home().join(".ssh")), &output);
     }
 }
 
@@ -127,10 +127,10 @@ fn a_second_remove_has_nothing_to_do() {
     world.eic(&["remove"]).ok();
     let before = Snapshot::of(world.home());
     for _ in 0..2 {
-        let story = world.eic(&["remove"]);
-        story.ok();
-        assert!(!story.stderr.contains("removed the lines"), "{story}");
-        before.assert_same(&Snapshot::of(world.home()), &story);
+        let output = world.eic(&["remove"]);
+        output.ok();
+        assert!(!output.stderr.contains("removed the lines"), "{output}");
+        before.assert_same(&Snapshot::of(world.home()), &output);
     }
     world.eic(&["remove", "--all"]).ok();
     world.eic(&["remove", "--all"]).ok();
@@ -143,10 +143,10 @@ fn where_nothing_ever_was_nothing_is_made() {
     world.write(".ssh/config", "Host mine\n");
     let before = Snapshot::of(&world.home().join(".ssh"));
     for args in [&["remove"][..], &["remove", "--all"]] {
-        let story = world.eic(args);
-        story.ok();
-        before.assert_same(&Snapshot::of(&world.home().join(".ssh")), &story);
-        assert_eq!(left(&world), Vec::<String>::new(), "{story}");
+        let output = world.eic(args);
+        output.ok();
+        before.assert_same(&Snapshot::of(&world.home().join(".ssh")), &output);
+        assert_eq!(left(&world), Vec::<String>::new(), "{output}");
     }
 }
 

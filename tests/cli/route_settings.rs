@@ -34,8 +34,8 @@ fn use_routes(world: &World) {
 
 /// The ProxyCommand that ssh uses for a host.
 fn proxy_command(world: &World, host: &str) -> String {
-    let story = world.ssh(&["-G", host]);
-    let line = story.ok().lines().find_map(|line| line.strip_prefix("proxycommand "));
+    let output = world.ssh(&["-G", host]);
+    let line = output.ok().lines().find_map(|line| line.strip_prefix("proxycommand "));
     line.unwrap_or_else(|| panic!("no ProxyCommand for {host}")).to_owned()
 }
 
@@ -76,8 +76,8 @@ fn self_contained_configs_and_inventories_have_the_flags_too() {
     let inventory: Value =
         serde_json::from_str(world.eic(&["inventory", "--list", "--self-contained"]).ok()).expect("JSON");
     for (host, flags) in [("prod-web-1", TUNNEL), ("prod-web-2", JUMP)] {
-        let story = world.run("ssh", &["-F", "only.conf", "-G", host]);
-        let command = story.ok().lines().find(|line| line.starts_with("proxycommand ")).expect("a ProxyCommand");
+        let output = world.run("ssh", &["-F", "only.conf", "-G", host]);
+        let command = output.ok().lines().find(|line| line.starts_with("proxycommand ")).expect("a ProxyCommand");
         assert!(command.contains(&format!(" {flags} -- i-")), "{command}");
         let vars = inventory["_meta"]["hostvars"][host].to_string();
         assert!(vars.contains(&format!(" {flags} -- i-")), "{vars}");

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use sandbox::{Change, Fail, Instance, State, Switches};
 
-use crate::world::{Story, World, finish, spawn};
+use crate::world::{CommandOutput, World, finish, spawn};
 
 #[test]
 fn the_same_fleet_gives_the_same_bytes_and_nothing_is_written() {
@@ -55,8 +55,8 @@ fn a_source_that_fails_keeps_its_hosts_and_does_not_stop_the_others() {
     world.sandbox.add(Instance::new("prod-new").address("10.0.9.9")).unwrap();
     let deny = vec![format!("DescribeInstances@{}", sandbox::STAGING_ACCOUNT)];
     world.switch(Switches { deny: Some(deny), ..Switches::default() });
-    let story = world.eic(&["sync"]);
-    story.fails_with(6).says("source \"staging\": AWS denies ec2:DescribeInstances").says("stay as they were");
+    let output = world.eic(&["sync"]);
+    output.fails_with(6).says("source \"staging\": AWS denies ec2:DescribeInstances").says("stay as they were");
     assert_eq!(world.eic(&["list", "--names"]).ok(), "prod-new\nprod-web-1\nprod-web-2\nstage-web\n");
 }
 
@@ -77,8 +77,8 @@ fn states_windows_and_skipped_ones_are_told() {
     world.sandbox.add(Instance::new("desktop").windows().address("10.0.4.3")).unwrap();
     world.sandbox.add(Instance::new("bad").tag("ssh-eic:port", "22; rm").address("10.0.4.4")).unwrap();
     world.sandbox.add(Instance::new("").address("10.0.4.5")).unwrap();
-    let story = world.eic(&["init", "--profile", "prod"]);
-    story
+    let output = world.eic(&["init", "--profile", "prod"]);
+    output
         .says("left out 1 Windows")
         .says("tag ssh-eic:port is not a port number")
         .says("without a name: 1 instance")
@@ -258,9 +258,9 @@ fn a_required_rsa_size_that_excludes_the_generated_key_is_reported() {
     let config = world.read(".config/ssh-eic/config.toml");
     let own = world.read(".ssh/config");
     world.write(".ssh/config", &format!("{own}Host *\n    RequiredRSASize 3072\n"));
-    let story = world.eic(&["sync"]);
-    story.ok();
-    assert!(!story.stderr.contains("RequiredRSASize"), "the keys are Ed25519\n{story}");
+    let output = world.eic(&["sync"]);
+    output.ok();
+    assert!(!output.stderr.contains("RequiredRSASize"), "the keys are Ed25519\n{output}");
     world.write(".config/ssh-eic/config.toml", &format!("[defaults]\nkey_type = \"rsa\"\n{config}"));
     world.write(".ssh/config", &format!("{own}# rsa\nHost *\n    RequiredRSASize 3072\n"));
     world.eic(&["sync"]).says("RequiredRSASize 3072, so that our RSA key of 2048 bits is not offered").ok();
@@ -324,8 +324,8 @@ fn a_sync_that_is_ended_by_a_signal_leaves_no_process_behind() {
             let pid = pid.and_then(rustix::process::Pid::from_raw).expect("a process id");
             rustix::process::kill_process(pid, signal).expect("a signal");
         }
-        let story = crate::world::finish(child, "ssh-eic sync".to_owned(), start);
-        assert_ne!(story.code, Some(0), "{story}");
+        let output = crate::world::finish(child, "ssh-eic sync".to_owned(), start);
+        assert_ne!(output.code, Some(0), "{output}");
         is_gone_soon(&world);
     }
 }
@@ -395,16 +395,16 @@ fn a_trial_folder_of_a_killed_sync_is_removed_by_the_next_one() {
 #[test]
 fn a_sync_ends_with_what_it_changed() {
     let world = World::new();
-    let last = |story: &Story| story.stderr.lines().last().unwrap_or_default().to_owned();
+    let last = |output: &CommandOutput| output.stderr.lines().last().unwrap_or_default().to_owned();
     world.sandbox.remove(&world.web1).unwrap();
     world.sandbox.add(Instance::new("db").address("10.0.4.1")).unwrap();
     let tags = std::collections::BTreeMap::from([("Name".to_owned(), Some("api".to_owned()))]);
     world.sandbox.update(&world.web2, Change { tags, ..Change::default() }).unwrap();
-    let story = world.eic(&["sync"]);
-    story.says("ssh-eic: removed prod-web-1\n").says("ssh-eic: renamed prod-web-2 -> api\n").ok();
-    assert_eq!(last(&story), "ssh-eic: 2 hosts (+1 -1, 1 renamed) from prod", "{story}");
-    let story = world.eic(&["sync"]);
-    assert_eq!(last(&story), "ssh-eic: 2 hosts from prod", "{story}");
+    let output = world.eic(&["sync"]);
+    output.says("ssh-eic: removed prod-web-1\n").says("ssh-eic: renamed prod-web-2 -> api\n").ok();
+    assert_eq!(last(&output), "ssh-eic: 2 hosts (+1 -1, 1 renamed) from prod", "{output}");
+    let output = world.eic(&["sync"]);
+    assert_eq!(last(&output), "ssh-eic: 2 hosts from prod", "{output}");
 }
 
 #[test]
@@ -419,6 +419,6 @@ fn settings_that_match_nothing_are_warned_about() {
         .says("ssh-eic: warning: [[host]] match prdo-* matches no host\n")
         .ok();
     let typo = "no instance has the tag Name = \"prod-wbe-1\"; did you mean \"prod-web-1\"?";
-    let story = sync("tags = { Name = \"prod-wbe-1\" }\n");
-    story.says(&format!("ssh-eic: warning: prod: no instance matches: {typo}\n")).ok();
+    let output = sync("tags = { Name = \"prod-wbe-1\" }\n");
+    output.says(&format!("ssh-eic: warning: prod: no instance matches: {typo}\n")).ok();
 }

@@ -1,5 +1,5 @@
-//! The harness: a sandbox with a small fleet and a home in which `ssh-eic init` has run, and commands whose whole
-//! story is printed when an assertion on them fails.
+//! The test harness: a sandbox with a small fleet and a home in which `ssh-eic init` has run, and commands whose streams
+//! and exit code are printed when an assertion on them fails.
 
 use std::fmt;
 use std::fs;
@@ -81,12 +81,12 @@ impl World {
     }
 
     /// Runs `ssh-eic`.
-    pub(crate) fn eic(&self, args: &[&str]) -> Story {
+    pub(crate) fn eic(&self, args: &[&str]) -> CommandOutput {
         self.run("ssh-eic", args)
     }
 
     /// Runs `ssh`, with the config named where the form of the sandbox needs it.
-    pub(crate) fn ssh(&self, args: &[&str]) -> Story {
+    pub(crate) fn ssh(&self, args: &[&str]) -> CommandOutput {
         run(self.ssh_command(args))
     }
 
@@ -99,14 +99,14 @@ impl World {
         command
     }
 
-    pub(crate) fn run(&self, program: &str, args: &[&str]) -> Story {
+    pub(crate) fn run(&self, program: &str, args: &[&str]) -> CommandOutput {
         let mut command = self.sandbox.command(program);
         command.args(args);
         run(command)
     }
 
     /// Runs a script inside.
-    pub(crate) fn sh(&self, script: &str) -> Story {
+    pub(crate) fn sh(&self, script: &str) -> CommandOutput {
         self.run("bash", &["-c", script])
     }
 
@@ -227,8 +227,8 @@ impl World {
     }
 }
 
-/// What a command did.
-pub(crate) struct Story {
+/// What a finished command printed, its exit code and its duration.
+pub(crate) struct CommandOutput {
     command: String,
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
@@ -236,7 +236,7 @@ pub(crate) struct Story {
     pub(crate) took: Duration,
 }
 
-impl Story {
+impl CommandOutput {
     /// Asserts that it went well, and returns its stdout.
     #[track_caller]
     pub(crate) fn ok(&self) -> &str {
@@ -266,7 +266,7 @@ impl Story {
     }
 }
 
-impl fmt::Display for Story {
+impl fmt::Display for CommandOutput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { command, code, stdout, stderr, took } = self;
         write!(f, "$ {command}\nexit code {code:?} after {took:?}\n--- stdout\n{stdout}\n--- stderr\n{stderr}")
@@ -316,7 +316,7 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 pub(crate) const OTHER_PROXY: &str = "perl -MIO::Socket::INET -MIO::Select -e '$s=IO::Socket::INET->new($ARGV[0].\":\".$ARGV[1]) or die;$l=IO::Select->new($s,\\*STDIN);while(@r=$l->can_read){for(@r){sysread($_,$b,65536) or exit;syswrite($_==$s?\\*STDOUT:$s,$b)}}' %h %p";
 
 /// Runs to the end, or kills it and fails.
-pub(crate) fn run(mut command: Command) -> Story {
+pub(crate) fn run(mut command: Command) -> CommandOutput {
     command.stdin(Stdio::null());
     let start = Instant::now();
     finish(spawn(&mut command), format!("{command:?}"), start)
@@ -328,7 +328,7 @@ pub(crate) fn spawn(command: &mut Command) -> Child {
 }
 
 /// Waits for a started command.
-pub(crate) fn finish(mut child: Child, command: String, start: Instant) -> Story {
+pub(crate) fn finish(mut child: Child, command: String, start: Instant) -> CommandOutput {
     use std::io::Read;
     let reader = |stream: Option<Box<dyn Read + Send>>| {
         std::thread::spawn(move || {
@@ -357,7 +357,8 @@ pub(crate) fn finish(mut child: Child, command: String, start: Instant) -> Story
         std::thread::sleep(Duration::from_millis(2));
     }
     let (stdout, stderr) = (stdout.join().expect("stdout"), stderr.join().expect("stderr"));
-    Story { command, code: status.code(), stdout, stderr, took }
+    crate::messages::collect(&stderr);
+    CommandOutput { command, code: status.code(), stdout, stderr, took }
 }
 
 /// Whether this machine can play the form of namespaces; a test that needs it is skipped elsewhere, never under CI.

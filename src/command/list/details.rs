@@ -17,7 +17,7 @@ pub(super) fn text(paths: &Paths, host: &Host, is_live: bool, now: u64) -> Strin
     let mut text = String::new();
     let mut line = |name: &str, value: &str| {
         if !value.is_empty() {
-            let _ = writeln!(text, "{:<13} {}", format!("{name}:"), ui::harmless(value));
+            let _ = writeln!(text, "{:<13} {}", format!("{name}:"), ui::shown(value));
         }
     };
     let address = |address: Option<String>| address.unwrap_or_default();

@@ -94,7 +94,7 @@ pub(super) fn trust(trust: &Trust) -> &'static str {
 
 fn cell(host: &Host, column: &Column, host_keys: &Overview, is_live: bool) -> String {
     let address = host.address.as_deref().unwrap_or("-");
-    let or_dash = |text: &str| if text.is_empty() { "-".to_owned() } else { ui::harmless(text) };
+    let or_dash = |text: &str| if text.is_empty() { "-".to_owned() } else { ui::shown(text) };
     match column {
         Column::Host => or_dash(host.alias.as_deref().unwrap_or_default()),
         Column::Instance => host.id.to_string(),

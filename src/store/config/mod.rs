@@ -10,7 +10,7 @@ use crate::domain::config::Config;
 use crate::domain::digest;
 use crate::error::{Error, Kind, Result};
 use crate::store::paths::Paths;
-use crate::store::{credentials, files};
+use crate::store::{credentials, files, trusted};
 
 mod check;
 mod raw;
@@ -58,7 +58,7 @@ pub fn credentials_folder(config: &Config, paths: &Paths) -> Option<PathBuf> {
 fn read(path: &Path) -> Result<Option<String>> {
     let Some(bytes) = files::read(path)? else { return Ok(None) };
     let metadata = fs::metadata(path).map_err(|error| Error::file("look at", path, &error))?;
-    files::check_trusted(path, &metadata)?;
+    trusted::check_trusted(path, &metadata)?;
     let text = String::from_utf8(bytes)
         .map_err(|_| Error::new(Kind::Config, format!("{}: not UTF-8 text", path.display())))?;
     Ok(Some(text))

@@ -73,8 +73,8 @@ fn zsh_completes_a_name_that_it_has_read_through_the_include() {
         done
         zpty -d z"#;
     world.write("type.zsh", script);
-    let story = world.sh("TERM=dumb timeout 60 zsh -f type.zsh </dev/null");
-    let lines: Vec<&str> = story.ok().lines().map(str::trim).collect();
-    assert_eq!(lines, ["ssh only-one", "ssh prod-web-2", "scp staging_db-eu"], "{story}");
+    let output = world.sh("TERM=dumb timeout 60 zsh -f type.zsh </dev/null");
+    let lines: Vec<&str> = output.ok().lines().map(str::trim).collect();
+    assert_eq!(lines, ["ssh only-one", "ssh prod-web-2", "scp staging_db-eu"], "{output}");
     assert_eq!(starts(&world), Vec::<String>::new(), "no process of ours");
 }

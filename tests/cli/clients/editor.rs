@@ -34,8 +34,8 @@ fn listed(world: &World, config: &str) -> Option<BTreeMap<String, Listed>> {
         return None;
     }
     world.write("hosts.cjs", include_str!("../editor/hosts.cjs"));
-    let story = world.sh(&format!("NODE_PATH='{}' node hosts.cjs {config}", modules().display()));
-    Some(serde_json::from_str(story.ok()).unwrap_or_else(|error| panic!("{error}\n{story}")))
+    let output = world.sh(&format!("NODE_PATH='{}' node hosts.cjs {config}", modules().display()));
+    Some(serde_json::from_str(output.ok()).unwrap_or_else(|error| panic!("{error}\n{output}")))
 }
 
 /// A fleet with all that makes lines differ, and hosts of the user's own.
@@ -63,8 +63,8 @@ fn assert_complete(world: &World, config: &str, when: &str) {
     let lost: Vec<_> = names.difference(&there).collect();
     assert!(names.len() > 5 && lost.is_empty(), "{lost:?} are lost {when}: {there:?}");
     for name in names {
-        let story = world.run("ssh", &["-F", config, "-G", name]);
-        let ssh = |keyword| option(story.ok(), keyword);
+        let output = world.run("ssh", &["-F", config, "-G", name]);
+        let ssh = |keyword| option(output.ok(), keyword);
         let found = &listed[name];
         assert_eq!(
             [&found.host_name, &found.user, &found.port],

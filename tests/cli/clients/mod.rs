@@ -46,8 +46,8 @@ fn scp_sftp_and_rsync_carry_files_both_ways() {
 #[test]
 fn a_jump_through_one_instance_reaches_another() {
     let world = World::new();
-    let story = world.ssh(&["-J", "prod-web-1", "prod-web-2", "echo $SSH_EIC_INSTANCE"]);
-    assert_eq!(story.ok(), format!("{}\n", world.web2));
+    let output = world.ssh(&["-J", "prod-web-1", "prod-web-2", "echo $SSH_EIC_INSTANCE"]);
+    assert_eq!(output.ok(), format!("{}\n", world.web2));
     let mut pushed: Vec<String> =
         world.pushes().iter().map(|p| p.params["InstanceId"].as_str().unwrap().to_owned()).collect();
     pushed.sort();

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::{is_skipped, starts};
 use crate::match_hook::watched;
-use crate::world::{Story, World, can_have_namespaces, run};
+use crate::world::{CommandOutput, World, can_have_namespaces, run};
 
 pub(crate) const PARAMIKO: &str = include_str!("with_paramiko.py");
 pub(crate) const ASYNCSSH: &str = include_str!("with_asyncssh.py");
@@ -36,7 +36,7 @@ fn with_one_file() -> World {
     world
 }
 
-pub(crate) fn python(world: &World, python: &str, script: &str, args: &[&str]) -> Story {
+pub(crate) fn python(world: &World, python: &str, script: &str, args: &[&str]) -> CommandOutput {
     world.write("client.py", script);
     let mut command = world.sandbox.command(python);
     command.args(["-W", "ignore", "client.py"]).args(args);
@@ -48,8 +48,8 @@ fn paramiko_logs_in_and_carries_a_file_with_a_proxy_and_no_hook() {
     let Some(python3) = python_with("paramiko").filter(|_| can_have_namespaces()) else { return };
     let world = with_one_file();
     for host in ["prod-web-1", &world.web1] {
-        let story = python(&world, python3, PARAMIKO, &["only.conf", host]);
-        assert_eq!(story.ok(), format!("{}\nthere and back\n", world.web1), "{host}");
+        let output = python(&world, python3, PARAMIKO, &["only.conf", host]);
+        assert_eq!(output.ok(), format!("{}\nthere and back\n", world.web1), "{host}");
     }
     let started = starts(&world);
     assert!(started.contains(&"proxy".to_owned()) && !started.contains(&"match".to_owned()), "{started:?}");
@@ -61,8 +61,8 @@ fn paramiko_is_told_why_no_login_came_about() {
     let Some(python3) = python_with("paramiko").filter(|_| can_have_namespaces()) else { return };
     let world = with_one_file();
     deny(&world);
-    let story = python(&world, python3, PARAMIKO, &["only.conf", "prod-web-1"]);
-    story.fails_with(1).says("AWS denies").within(Duration::from_secs(30));
+    let output = python(&world, python3, PARAMIKO, &["only.conf", "prod-web-1"]);
+    output.fails_with(1).says("AWS denies").within(Duration::from_secs(30));
 }
 
 #[test]
@@ -71,8 +71,8 @@ fn asyncssh_finds_its_key_before_the_proxy_starts() {
     let world = with_one_file();
     for (host, user) in [("prod-web-1", None), (world.web1.as_str(), None), ("prod-web-1", Some("ubuntu"))] {
         let args: Vec<&str> = ["only.conf", host].into_iter().chain(user).collect();
-        let story = python(&world, python3, ASYNCSSH, &args);
-        assert_eq!(story.ok(), format!("{}\nthere and back\n", world.web1), "{host} {user:?}");
+        let output = python(&world, python3, ASYNCSSH, &args);
+        assert_eq!(output.ok(), format!("{}\nthere and back\n", world.web1), "{host} {user:?}");
     }
     let users: Vec<String> =
         world.pushes().iter().map(|push| push.params["InstanceOSUser"].as_str().unwrap().to_owned()).collect();
@@ -96,11 +96,11 @@ fn asyncssh_is_told_why_no_login_came_about() {
     deny(&world);
     // It takes what a proxy writes on stderr for the server's words, so that the outcome depended on which came first.
     for _ in 0..3 {
-        let story = python(&world, python3, ASYNCSSH, &["only.conf", "prod-web-1"]);
-        story.fails_with(1).says("AWS denies").within(Duration::from_secs(30));
+        let output = python(&world, python3, ASYNCSSH, &["only.conf", "prod-web-1"]);
+        output.fails_with(1).says("AWS denies").within(Duration::from_secs(30));
     }
-    let story = world.run("ssh", &["-F", "only.conf", "prod-web-1", "true"]);
-    story.fails_with(255).says("ssh-eic: error: AWS denies").says("ssh-eic: hint: ");
+    let output = world.run("ssh", &["-F", "only.conf", "prod-web-1", "true"]);
+    output.fails_with(255).says("ssh-eic: error: AWS denies").says("ssh-eic: hint: ");
 }
 
 fn deny(world: &World) {
@@ -124,9 +124,9 @@ fn asyncssh_takes_no_other_host_for_one_of_ours() {
     let world = World::new();
     // asyncssh reads it unasked. It cuts a pattern at some characters, and what is left must not be a `*`.
     let script = "import asyncssh\nfor host in ['example.com', 'mine', 'i-am-no-instance', '10.0.3.7']:\n    options = asyncssh.SSHClientConnectionOptions(host=host, config=['.ssh/config'])\n    print(host, options.proxy_command, options.config.get('User'), options.config.get('IdentitiesOnly'))\n";
-    let story = python(&world, python3, script, &[]);
+    let output = python(&world, python3, script, &[]);
     let expected = ["example.com", "mine", "i-am-no-instance", "10.0.3.7"].map(|host| format!("{host} None None None"));
-    assert_eq!(story.ok().lines().collect::<Vec<_>>(), expected);
+    assert_eq!(output.ok().lines().collect::<Vec<_>>(), expected);
 }
 
 #[test]
@@ -148,8 +148,8 @@ fn what_else_is_in_the_user_s_config_stays_in_reach_for_both() {
     );
     fs::write(world.home().join(".ssh/config"), world.read(".ssh/config") + &mine).unwrap();
     for (python3, script) in pythons.into_iter().filter_map(|(python3, script)| Some((python3?, script))) {
-        let story = python(&world, python3, script, &[".ssh/config", "mine"]);
-        assert_eq!(story.ok(), format!("{}\nthere and back\n", world.web2));
+        let output = python(&world, python3, script, &[".ssh/config", "mine"]);
+        assert_eq!(output.ok(), format!("{}\nthere and back\n", world.web2));
     }
     assert_eq!(world.pushes().len(), 0);
 }

@@ -74,7 +74,7 @@ fn a_host_of_the_user_s_own_is_reached_through_an_instance() {
 #[test]
 fn stdio_goes_through_an_instance() {
     let world = World::new();
-    let story = world.sh("sleep 2 | ssh -W 10.0.3.8:22 prod-web-1 | head -c 8");
-    assert_eq!(story.ok(), "SSH-2.0-", "{story}");
+    let output = world.sh("sleep 2 | ssh -W 10.0.3.8:22 prod-web-1 | head -c 8");
+    assert_eq!(output.ok(), "SSH-2.0-", "{output}");
     assert_eq!(world.pushes().len(), 1);
 }

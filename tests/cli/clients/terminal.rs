@@ -15,8 +15,8 @@ fn mosh_opens_its_session_after_one_push_by_the_hook() {
     let session = "stty rows 24 cols 80; mosh prod-web-1 -- sh -c 'echo this is $SSH_EIC_INSTANCE; sleep 1'";
     let script =
         format!("export TERM=xterm LC_ALL=C.UTF-8; script -qec \"{}\" typescript", session.replace('$', "\\$"));
-    let story = world.sh(&script);
-    assert!(story.ok().contains(&format!("this is {}", world.web1)), "{story}");
+    let output = world.sh(&script);
+    assert!(output.ok().contains(&format!("this is {}", world.web1)), "{output}");
     assert_eq!(world.pushes().len(), 1);
     let log = world.sandbox.sshd_log(&world.web1);
     assert_eq!(log.matches("Accepted publickey for ec2-user").count(), 1, "{log}");

@@ -14,9 +14,9 @@ fn repeating(action: &str) -> Switches {
 fn a_continuation_token_that_repeats_ends_the_query() {
     let world = World::new();
     world.switch(repeating("DescribeInstances"));
-    let story = world.eic(&["sync"]);
-    story.says("ec2:DescribeInstances").says("the same page again");
-    assert!(story.code != Some(0), "{story}");
+    let output = world.eic(&["sync"]);
+    output.says("ec2:DescribeInstances").says("the same page again");
+    assert!(output.code != Some(0), "{output}");
     assert!(calls_of(&world, "DescribeInstances").len() <= 3);
 }
 
@@ -40,10 +40,10 @@ fn a_response_that_does_not_end_is_given_up() {
     for action in ["DescribeInstances", "SendSSHPublicKey"] {
         let world = World::new();
         world.switch(Switches { endless_body: Some(vec![action.to_owned()]), ..Switches::default() });
-        let story =
+        let output =
             if action == "DescribeInstances" { world.eic(&["sync"]) } else { world.eic(&["push", "prod-web-1"]) };
-        story.says(action).says("too large");
-        assert!(story.code != Some(0), "{story}");
+        output.says(action).says("too large");
+        assert!(output.code != Some(0), "{output}");
         assert_eq!(calls_of(&world, action).len(), 1, "it is not requested again");
     }
 }
@@ -57,12 +57,12 @@ fn verbose_output_has_no_response_body() {
     };
     let world = World::new();
     world.switch(fail("DescribeInstances"));
-    let story = world.eic(&["-vv", "sync"]);
-    assert!(!story.stderr.contains("SdkBody") && !story.stderr.contains("<Response>"), "{story}");
+    let output = world.eic(&["-vv", "sync"]);
+    assert!(!output.stderr.contains("SdkBody") && !output.stderr.contains("<Response>"), "{output}");
     for (source, config) in [("[[source]]\nprofile = \"signed\"\n", SSO_PROFILE), (SESSION, "")] {
         let world = cold(source, config);
         world.switch(fail("GetRoleCredentials"));
-        let story = world.eic(&["-vv", "push", "prod-web-1"]);
-        assert!(!story.stderr.contains("SdkBody") && !story.stderr.contains("__type"), "{story}");
+        let output = world.eic(&["-vv", "push", "prod-web-1"]);
+        assert!(!output.stderr.contains("SdkBody") && !output.stderr.contains("__type"), "{output}");
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use crate::sources::{append_aws_config, calls_of, configure};
-use crate::world::{Story, World, run};
+use crate::world::{CommandOutput, World, run};
 
 /// A synced world whose profile `program` has this script as its helper; `$KEYS` is a file with the answer.
 fn with_helper(script: &str) -> World {
@@ -31,7 +31,7 @@ fn helper(world: &World, script: &str) {
     world.write("mine/helper", &format!("cd '{}'\n{script}\n", world.home().display()));
 }
 
-fn push(world: &World) -> Story {
+fn push(world: &World) -> CommandOutput {
     world.eic(&["push", "prod-web-1"])
 }
 
@@ -73,12 +73,12 @@ fn a_helper_ends_with_the_process_that_started_it() {
 fn what_a_helper_writes_to_stderr_is_not_repeated() {
     let world = with_helper("echo 'wrong password hunter2' >&2; exit 3");
     for args in [vec!["-vv", "push", "prod-web-1"], vec!["-vv", "sync"]] {
-        let story = world.eic(&args);
-        story.says("profile \"program\"").says("status 3").says("aws sts get-caller-identity --profile program");
-        assert!(!story.stderr.contains("hunter2"), "{story}");
+        let output = world.eic(&args);
+        output.says("profile \"program\"").says("status 3").says("aws sts get-caller-identity --profile program");
+        assert!(!output.stderr.contains("hunter2"), "{output}");
     }
-    let story = world.ssh(&["-v", "prod-web-1", "true"]);
-    assert!(!story.stderr.contains("hunter2"), "{story}");
+    let output = world.ssh(&["-v", "prod-web-1", "true"]);
+    assert!(!output.stderr.contains("hunter2"), "{output}");
 }
 
 #[test]
@@ -90,9 +90,9 @@ fn what_is_not_the_format_is_named_without_its_content() {
         (r#"{"Version":1,"AccessKeyId":"A","SecretAccessKey":"hunter2","Expiration":"soon"}"#, "Expiration"),
     ] {
         let world = with_helper(&format!("echo '{output}'"));
-        let story = world.eic(&["-vv", "push", "prod-web-1"]);
-        story.says("credential_process").says(says);
-        assert!(story.code != Some(0) && !story.stderr.contains("hunter2"), "{story}");
+        let output = world.eic(&["-vv", "push", "prod-web-1"]);
+        output.says("credential_process").says(says);
+        assert!(output.code != Some(0) && !output.stderr.contains("hunter2"), "{output}");
     }
 }
 

@@ -301,9 +301,9 @@ fn keys_that_have_expired_below_a_role_are_told_as_that() {
     let world = cold(ROLE, "");
     let expired = Some(vec![world.access_key("prod")]);
     world.switch(Switches { expired, ..Switches::default() });
-    let story = world.ssh(&["prod-web-1", "true"]);
-    story.fails_with(255).says("profile \"prod\"").says("expired");
-    assert!(!story.stderr.contains("Error {"), "the library's own words\n{story}");
+    let output = world.ssh(&["prod-web-1", "true"]);
+    output.fails_with(255).says("profile \"prod\"").says("expired");
+    assert!(!output.stderr.contains("Error {"), "the library's own words\n{output}");
 }
 
 #[test]

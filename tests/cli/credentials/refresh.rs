@@ -169,13 +169,13 @@ fn a_refresh_that_is_refused_is_reported_as_a_session_that_has_expired() {
     let world = ten_accounts(Switches::default());
     let fail = Fail::new(400, "InvalidGrantException");
     world.fail("CreateToken", fail);
-    let story = world.ssh(&["host-0", "true"]);
-    story.fails_with(255).says("the SSO session \"corp\" has expired").says("aws sso login --sso-session corp");
+    let output = world.ssh(&["host-0", "true"]);
+    output.fails_with(255).says("the SSO session \"corp\" has expired").says("aws sso login --sso-session corp");
     let fail = Fail::new(503, "Unavailable");
     world.fail("CreateToken", fail);
-    let story = world.ssh(&["host-1", "true"]);
-    story.fails_with(255).says("Identity Center");
-    assert!(!story.stderr.contains("aws sso login"), "{story}");
+    let output = world.ssh(&["host-1", "true"]);
+    output.fails_with(255).says("Identity Center");
+    assert!(!output.stderr.contains("aws sso login"), "{output}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use sandbox::{ACCOUNT, Account, Fail, SignIn, Switches};
 
 use super::{FETCH, PUSH, SESSION, SSO_PROFILE, calls, cold, forget};
 use crate::sources::{append_aws_config, configure, sign_in, sign_out};
-use crate::world::{Story, World};
+use crate::world::{CommandOutput, World};
 
 /// Both ways to name a role of the session.
 const BOTH: [(&str, &str); 2] = [("[[source]]\nprofile = \"signed\"\n", SSO_PROFILE), (SESSION, "")];
@@ -31,8 +31,8 @@ fn after_a_sign_out_what_was_kept_is_dead() {
         world.ssh(&["prod-web-1", "true"]).ok();
         sign_out(&world);
         world.sandbox.clear_calls().unwrap();
-        let check = |story: &Story| {
-            story.fails_with(255).says("SSO session \"corp\" has expired").says("aws sso login --sso-session corp");
+        let check = |output: &CommandOutput| {
+            output.fails_with(255).says("SSO session \"corp\" has expired").says("aws sso login --sso-session corp");
         };
         check(&world.ssh(&["prod-web-2", "true"]));
         check(&world.ssh(&["-o", "ControlMaster=auto", "-o", "ControlPersist=2", "prod-web-2", "true"]));
@@ -59,10 +59,10 @@ fn a_role_that_the_person_does_not_hold_any_more_is_told_as_that() {
     for (source, aws_config) in BOTH {
         let world = cold(source, aws_config);
         sign_in(&world, &[(ACCOUNT, "prod", &["Other"])]);
-        let story = world.ssh(&["prod-web-1", "true"]);
-        story.fails_with(255).says("SshUser");
+        let output = world.ssh(&["prod-web-1", "true"]);
+        output.fails_with(255).says("SshUser");
         // Signing in again would not help.
-        assert!(!story.stderr.contains("expired") && !story.stderr.contains("aws sso login"), "{source}{story}");
+        assert!(!output.stderr.contains("expired") && !output.stderr.contains("aws sso login"), "{source}{output}");
     }
 }
 
@@ -72,9 +72,9 @@ fn a_role_on_top_that_is_refused_is_told_as_that() {
     for (source, aws_config) in BOTH {
         let world = cold(&format!("{source}{role}"), aws_config);
         world.deny("AssumeRole");
-        let story = world.ssh(&["prod-web-1", "true"]);
-        story.fails_with(255).says("cannot assume its role");
-        assert!(!story.stderr.contains("expired") && !story.stderr.contains("aws sso login"), "{source}{story}");
+        let output = world.ssh(&["prod-web-1", "true"]);
+        output.fails_with(255).says("cannot assume its role");
+        assert!(!output.stderr.contains("expired") && !output.stderr.contains("aws sso login"), "{source}{output}");
     }
 }
 
@@ -86,9 +86,9 @@ fn a_portal_that_is_out_of_order_is_told_as_that() {
             let fail = Fail { status, code: code.to_owned(), message: String::new(), times: None };
             let fail = [(FETCH.to_owned(), fail)].into();
             world.switch(Switches { fail, ..Switches::default() });
-            let story = world.ssh(&["prod-web-1", "true"]);
-            story.fails_with(255).says("ssh-eic: error: ");
-            assert!(!story.stderr.contains("expired") && !story.stderr.contains("aws sso login"), "{source}{story}");
+            let output = world.ssh(&["prod-web-1", "true"]);
+            output.fails_with(255).says("ssh-eic: error: ");
+            assert!(!output.stderr.contains("expired") && !output.stderr.contains("aws sso login"), "{source}{output}");
         }
     }
 }

@@ -126,9 +126,7 @@ fn long_lived_keys_last_and_those_of_the_environment_do_not_tell() {
     world.sandbox.add_credential(credential).unwrap();
     configure(&world, "[[source]]\nregions = [\"eu-west-1\"]\n");
     let keys = "AWS_ACCESS_KEY_ID=ASIATEMPORARY000TEST AWS_SECRET_ACCESS_KEY=x AWS_SESSION_TOKEN=session";
-    doctor_in(&world, keys, &["--valid-for", "2h"])
-        .healthy()
-        .note("lifetime-unknown", &["with an end that nothing here tells"]);
+    doctor_in(&world, keys, &["--valid-for", "2h"]).healthy().note("lifetime-unknown", &["until an unknown time"]);
 }
 
 #[needs_namespaces]

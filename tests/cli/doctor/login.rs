@@ -28,7 +28,7 @@ fn a_host_key_that_has_changed_is_named_with_what_removes_it() {
     world.ssh(&["prod-web-1", "true"]).ok();
     world.sandbox.update(&world.web1, Change { new_host_key: true, ..Change::default() }).unwrap();
     let found = doctor(&world, &["prod-web-1"]);
-    let known = world.home().join(".ssh/eic/known_hosts").display().to_string();
+    let known = "~/.ssh/eic/known_hosts";
     let fix = format!("ssh-keygen -R {} -f {known}", world.web1);
     found.problem("host-key-changed", &["another host key than the one in ", &format!("{known}:1"), &fix]);
     // What it says to do is right.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use sandbox::{Instance, needs_namespaces};
 use serde_json::Value;
 
-use crate::world::{Story, World, finish, spawn};
+use crate::world::{CommandOutput, World, finish, spawn};
 
 mod aws;
 mod host_key;
@@ -20,11 +20,12 @@ mod machine;
 mod network;
 mod options;
 mod routes;
+mod set_up;
 
 /// What the doctor says, as JSON and for people.
 pub(crate) struct Diagnosis {
-    json: Story,
-    human: Story,
+    json: CommandOutput,
+    human: CommandOutput,
     findings: Vec<Value>,
 }
 
@@ -86,12 +87,20 @@ impl Diagnosis {
         let fix = finding["fix"].as_str().unwrap_or_default();
         assert!(!fix.is_empty(), "nothing to do\n{}", self.json);
         let check = finding["check"].as_str().unwrap();
-        let begins = |line: &&str| line.starts_with(status) && line[9..].starts_with(check);
-        let lines: Vec<&str> = self.human.stdout.lines().filter(begins).collect();
+        let mut is_inside = false;
+        let mut lines: Vec<&str> = Vec::new();
+        for line in self.human.stdout.lines() {
+            is_inside = if line.starts_with(' ') {
+                is_inside
+            } else {
+                line.starts_with(status) && line[9..].starts_with(check)
+            };
+            lines.extend(is_inside.then_some(line));
+        }
         for word in words {
             assert!(lines.iter().any(|line| line.contains(word)), "{word:?} in {lines:#?}\n{}", self.human);
         }
-        assert!(lines.iter().any(|line| line.contains(" - ")), "{}", self.human);
+        assert!(lines.iter().any(|line| line.trim_start().starts_with("fix: ")), "{}", self.human);
         self
     }
 
@@ -168,7 +177,9 @@ fn of_two_faults_the_first_is_named_and_nothing_behind_it_is_guessed() {
     assert!(!found.json.stdout.contains("permission-denied"), "{}", found.json);
     assert!(world.sandbox.calls().unwrap().is_empty(), "AWS was asked behind the first cause");
     let skipped: Vec<&str> = found.human.stdout.lines().filter(|line| line.starts_with("skipped  ")).collect();
-    assert_eq!(skipped.last().copied(), Some("skipped  login       not checked"), "{}", found.human);
+    let not_checked =
+        "generated, program, ssh-config, editor, host, options, credentials, instance, address, push, login";
+    assert_eq!(skipped, [format!("skipped  not checked: {not_checked}")], "{}", found.human);
     world.eic(&["sync"]).ok();
     doctor(&world, &["prod-web-1"]).problem("permission-denied", &["ec2-instance-connect:SendSSHPublicKey"]);
 }
@@ -177,12 +188,14 @@ fn of_two_faults_the_first_is_named_and_nothing_behind_it_is_guessed() {
 #[test]
 fn quiet_says_problems_only() {
     let world = world();
-    let story = world.eic(&["doctor", "-q", "prod-web-1"]);
-    assert_eq!((story.ok(), story.stderr.as_str()), ("", ""));
+    let output = world.eic(&["doctor", "-q", "prod-web-1"]);
+    assert_eq!((output.ok(), output.stderr.as_str()), ("", ""));
     world.write(".ssh/config", "");
-    let story = world.eic(&["doctor", "-q"]);
-    story.fails_with(1);
-    assert!(story.stdout.lines().count() == 1 && story.stdout.starts_with("problem  include"), "{story}");
+    let output = world.eic(&["doctor", "-q"]);
+    output.fails_with(1);
+    let expected = "problem  include     ~/.ssh/config has no Include of ours, so that ssh knows no managed host\n\
+                    \x20                    fix: ssh-eic sync, or put this at its top: ";
+    assert!(output.stdout.lines().count() == 2 && output.stdout.starts_with(expected), "{output}");
 }
 
 #[needs_namespaces]

@@ -109,8 +109,8 @@ fn a_proxycommand_that_looks_like_ours_is_not_and_its_password_is_not_shown() {
     world.write(".ssh/config", &format!("ProxyCommand {other}\n{good}"));
     let ahead = doctor(&world, &["prod-web-1"]);
     ahead.problem("include-not-first", &["line 1: proxycommand perl stands before"]);
-    for story in [before, found, ahead].iter().flat_map(|found| [&found.json, &found.human]) {
-        assert!(!story.stdout.contains("secret") && !story.stderr.contains("secret"), "{story}");
+    for output in [before, found, ahead].iter().flat_map(|found| [&found.json, &found.human]) {
+        assert!(!output.stdout.contains("secret") && !output.stderr.contains("secret"), "{output}");
     }
 }
 

@@ -23,8 +23,8 @@ fn paramiko_gets_no_other_host_key_than_the_console_s() {
     let world = world_with("console");
     world.eic(&["sync", "--output", "only.conf"]).ok();
     forget(&world, &world.web1);
-    let story = python(&world, python3, PARAMIKO, &["only.conf", "prod-web-1"]);
-    assert_eq!(story.ok(), format!("{}\nthere and back\n", world.web1));
+    let output = python(&world, python3, PARAMIKO, &["only.conf", "prod-web-1"]);
+    assert_eq!(output.ok(), format!("{}\nthere and back\n", world.web1));
     replace_host_key(&world, &world.web1);
     python(&world, python3, PARAMIKO, &["only.conf", "prod-web-1"])
         .fails_with(1)

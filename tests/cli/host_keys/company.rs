@@ -32,9 +32,9 @@ fn a_key_of_the_company_s_file_needs_no_console() {
     forget(&world, id);
     world.ssh(&["prod-web-1", "true"]).ok();
     world.write("company", &format!("{id} {key}@revoked * {key}"));
-    let story =
+    let output =
         world.ssh(&["-o", "UserKnownHostsFile=/dev/null", "-o", "StrictHostKeyChecking=no", "prod-web-1", "true"]);
-    story.fails_with(255).says("company:2 revokes");
+    output.fails_with(255).says("company:2 revokes");
 }
 
 #[test]
@@ -53,10 +53,10 @@ fn a_certificate_counts_for_the_instance_that_it_names() {
     };
     set(&[&id]);
     world.eic(&["sync"]).ok();
-    let story = world.ssh(&[name, "echo $SSH_EIC_INSTANCE"]);
-    assert_eq!(story.ok(), format!("{id}\n"));
-    assert!(!story.stderr.contains("Permanently added"), "{story}");
+    let output = world.ssh(&[name, "echo $SSH_EIC_INSTANCE"]);
+    assert_eq!(output.ok(), format!("{id}\n"));
+    assert!(!output.stderr.contains("Permanently added"), "{output}");
     set(&[&world.web2, "certified"]);
-    let story = world.ssh(&["-o", "StrictHostKeyChecking=no", name, "true"]);
-    story.fails_with(255).says("host certificate that is not valid for it").says("its certificate is for ");
+    let output = world.ssh(&["-o", "StrictHostKeyChecking=no", name, "true"]);
+    output.fails_with(255).says("host certificate that is not valid for it").says("its certificate is for ");
 }

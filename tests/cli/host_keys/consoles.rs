@@ -16,13 +16,13 @@ fn the_first_login_needs_no_trust_on_first_use() {
             let id = &world.web1;
             update(&world, id, Change { console: Some(console), ..Change::default() });
             forget(&world, id);
-            let story = world.ssh(&["prod-web-1", "echo $SSH_EIC_INSTANCE"]);
-            assert_eq!(story.ok(), format!("{id}\n"), "{mode} {console:?}");
-            assert!(!story.stderr.contains("Permanently added"), "{story}");
-            assert_eq!(lines_of(&world, "known_hosts.console", id).len(), 1, "{story}");
+            let output = world.ssh(&["prod-web-1", "echo $SSH_EIC_INSTANCE"]);
+            assert_eq!(output.ok(), format!("{id}\n"), "{mode} {console:?}");
+            assert!(!output.stderr.contains("Permanently added"), "{output}");
+            assert_eq!(lines_of(&world, "known_hosts.console", id).len(), 1, "{output}");
             assert_eq!(lines_of(&world, "known_hosts", id), Vec::<String>::new());
             let first = reads(&world);
-            assert!(first >= 1, "{story}");
+            assert!(first >= 1, "{output}");
             world.ssh(&["prod-web-1", "true"]).ok();
             assert_eq!(reads(&world), first, "read on first contact only");
         }
@@ -38,9 +38,9 @@ fn a_slow_console_output_is_reported_and_waited_for() {
     forget(&world, &world.web1);
     let latency_ms = [("GetConsoleOutput".to_owned(), 2_500)].into();
     world.sandbox.switches(Switches { latency_ms, ..Switches::default() }).unwrap();
-    let story = world.ssh(&["prod-web-1", "echo $SSH_EIC_INSTANCE"]);
-    assert_eq!(story.ok(), format!("{}\n", world.web1));
-    story.says(&format!("ssh-eic: warning: waiting for the console output of prod-web-1 ({})", world.web1));
+    let output = world.ssh(&["prod-web-1", "echo $SSH_EIC_INSTANCE"]);
+    assert_eq!(output.ok(), format!("{}\n", world.web1));
+    output.says(&format!("ssh-eic: warning: waiting for the console output of prod-web-1 ({})", world.web1));
 }
 
 #[test]
@@ -52,12 +52,12 @@ fn a_host_without_console_keys_is_trusted_on_first_use_and_reported_once() {
     let id = &world.web1;
     update(&world, id, Change { console_output: Some(b"boot\nlogin: ".to_vec()), ..Change::default() });
     forget(&world, id);
-    let story = world.ssh(&["prod-web-1", "true"]);
-    story.ok();
-    story.says("is trusted on first use").says("Permanently added");
-    let story = world.ssh(&["prod-web-1", "true"]);
-    story.ok();
-    assert!(!story.stderr.contains("trusted on first use"), "{story}");
+    let output = world.ssh(&["prod-web-1", "true"]);
+    output.ok();
+    output.says("is trusted on first use").says("Permanently added");
+    let output = world.ssh(&["prod-web-1", "true"]);
+    output.ok();
+    assert!(!output.stderr.contains("trusted on first use"), "{output}");
     replace_host_key(&world, id);
     world.ssh(&["prod-web-1", "true"]).fails_with(255).says("REMOTE HOST IDENTIFICATION HAS CHANGED");
 }
@@ -86,8 +86,8 @@ fn keys_that_were_read_once_count_after_a_reboot_that_loses_them() {
     world.eic(&["sync"]).ok();
     world.ssh(&["prod-web-1", "true"]).ok();
     replace_host_key(&world, id);
-    let story = world.ssh(&["-o", "StrictHostKeyChecking=no", "prod-web-1", "true"]);
-    story.fails_with(255).says("host identification has changed");
+    let output = world.ssh(&["-o", "StrictHostKeyChecking=no", "prod-web-1", "true"]);
+    output.fails_with(255).says("host identification has changed");
 }
 
 #[test]
@@ -100,9 +100,9 @@ fn an_address_that_another_instance_has_now_is_no_alarm() {
     world.sandbox.remove(&world.web1).unwrap();
     let id = unseen(&world, Instance::new("prod-web-9").address("10.0.3.7"));
     world.eic(&["sync"]).ok();
-    let story = world.ssh(&["prod-web-9", "echo $SSH_EIC_INSTANCE"]);
-    assert_eq!(story.ok(), format!("{id}\n"));
-    assert!(!story.stderr.contains("Permanently added"), "{story}");
+    let output = world.ssh(&["prod-web-9", "echo $SSH_EIC_INSTANCE"]);
+    assert_eq!(output.ok(), format!("{id}\n"));
+    assert!(!output.stderr.contains("Permanently added"), "{output}");
     assert_eq!(lines_of(&world, "known_hosts.console", &world.web1), Vec::<String>::new(), "terminated");
     assert!(!world.eic_folder().join("host-keys").join(&world.web1).exists());
 }

@@ -27,11 +27,11 @@ fn another_key_than_the_console_s_is_refused_under_every_option_and_nothing_is_w
             if first_contact {
                 forget(&world, id);
             }
-            let story = world.ssh(&[options, &["prod-web-1", "true"]].concat());
-            story.fails_with(255).says(CHANGED).says("the instance's console output lists SHA256:");
-            assert!(!story.stderr.contains("Permanently added"), "{story}");
+            let output = world.ssh(&[options, &["prod-web-1", "true"]].concat());
+            output.fails_with(255).says(CHANGED).says("the instance's console output lists SHA256:");
+            assert!(!output.stderr.contains("Permanently added"), "{output}");
             assert_eq!(lines_of(&world, "known_hosts", id), Vec::<String>::new());
-            assert_eq!(lines_of(&world, "known_hosts.console", id).len(), 1, "{story}");
+            assert_eq!(lines_of(&world, "known_hosts.console", id).len(), 1, "{output}");
             assert!(!world.home().join("written").exists());
         }
     }
@@ -52,8 +52,8 @@ fn another_key_is_refused_behind_a_jump_host() {
         if first_contact {
             forget(&world, &world.web1);
         }
-        let story = world.ssh(&["-J", "prod-web-2", "prod-web-1", "true"]);
-        story.fails_with(255).says("REMOTE HOST IDENTIFICATION HAS CHANGED");
+        let output = world.ssh(&["-J", "prod-web-2", "prod-web-1", "true"]);
+        output.fails_with(255).says("REMOTE HOST IDENTIFICATION HAS CHANGED");
         assert_eq!(lines_of(&world, "known_hosts", &world.web1), Vec::<String>::new());
     }
     // The jump host itself is checked by our proxy.
@@ -77,8 +77,8 @@ fn a_key_type_that_the_console_does_not_list_is_refused() {
     let output = format!("-----BEGIN SSH HOST KEY KEYS-----\r\n{rsa}\r\n-----END SSH HOST KEY KEYS-----\r\n");
     update(&world, &id, Change { console_output: Some(output.into()), ..Change::default() });
     world.eic(&["sync"]).ok();
-    let story = world.ssh(&["-o", "HostKeyAlgorithms=ssh-ed25519", "-o", "StrictHostKeyChecking=no", "types", "true"]);
-    story.fails_with(255).says(CHANGED).says("lists only RSA SHA256:");
+    let output = world.ssh(&["-o", "HostKeyAlgorithms=ssh-ed25519", "-o", "StrictHostKeyChecking=no", "types", "true"]);
+    output.fails_with(255).says(CHANGED).says("lists only RSA SHA256:");
     // ssh prefers the type that is listed.
     world.ssh(&["types", "true"]).ok();
 }
@@ -92,8 +92,8 @@ fn a_console_that_may_not_be_read_is_not_one_without_keys() {
         let world = world_with(mode);
         forget(&world, &world.web1);
         deny(&world, &["GetConsoleOutput"]);
-        let story = world.ssh(&["-o", "StrictHostKeyChecking=no", "prod-web-1", "true"]);
-        story.fails_with(255).says("AWS denies ec2:GetConsoleOutput").says("ssh-eic policy");
+        let output = world.ssh(&["-o", "StrictHostKeyChecking=no", "prod-web-1", "true"]);
+        output.fails_with(255).says("AWS denies ec2:GetConsoleOutput").says("ssh-eic policy");
         assert_eq!(lines_of(&world, "known_hosts", &world.web1), Vec::<String>::new());
         // Denied is no record: the next connection asks again.
         deny(&world, &[]);
@@ -115,6 +115,6 @@ fn require_console_refuses_a_host_whose_console_has_no_keys() {
         world.ssh(&["-o", "StrictHostKeyChecking=no", "prod-web-1", "true"]).fails_with(255).says(words);
     }
     update(&world, id, Change { console: Some(Console::Keys), ..Change::default() });
-    let story = world.ssh(&["prod-web-1", "echo $SSH_EIC_INSTANCE"]);
-    assert_eq!(story.ok(), format!("{id}\n"));
+    let output = world.ssh(&["prod-web-1", "echo $SSH_EIC_INSTANCE"]);
+    assert_eq!(output.ok(), format!("{id}\n"));
 }

@@ -14,9 +14,9 @@ fn a_sync_reads_each_new_console_once_and_reports_how_many_hosts_it_verified() {
     }
     let silent = unseen(&world, Instance::new("silent").address("10.0.3.63").console(Console::Silent));
     let new = unseen(&world, Instance::new("new").address("10.0.3.64"));
-    let story = world.eic(&["sync"]);
-    story.ok();
-    story.says("host keys verified by console output: 1 of 2 new hosts");
+    let output = world.eic(&["sync"]);
+    output.ok();
+    output.says("host keys verified by console output: 1 of 2 new hosts");
     assert_eq!(reads(&world), 3, "the latest of both, and the snapshot of the silent one");
     assert_eq!(lines_of(&world, "known_hosts.console", &new).len(), 1);
     assert_eq!(lines_of(&world, "known_hosts.console", &silent).len(), 0);
@@ -35,20 +35,20 @@ fn a_console_that_may_not_be_read_is_no_failure_of_a_sync() {
     let world = world_with("console");
     unseen(&world, Instance::new("new").address("10.0.3.64"));
     super::deny(&world, &["GetConsoleOutput"]);
-    let story = world.eic(&["sync"]);
-    story.ok();
-    story.says("AWS denies ec2:GetConsoleOutput");
+    let output = world.eic(&["sync"]);
+    output.ok();
+    output.says("AWS denies ec2:GetConsoleOutput");
 }
 
 #[test]
 fn consoles_with_keys_suggest_the_stricter_mode_once() {
     let world = World::new();
     unseen(&world, Instance::new("new").address("10.0.3.64"));
-    let story = world.eic(&["sync"]);
-    story.ok();
-    story.says("host_keys = \"console\"");
+    let output = world.eic(&["sync"]);
+    output.ok();
+    output.says("host_keys = \"console\"");
     let before = reads(&world);
-    let story = world.eic(&["sync"]);
-    assert!(!story.stderr.contains("host_keys"), "{story}");
+    let output = world.eic(&["sync"]);
+    assert!(!output.stderr.contains("host_keys"), "{output}");
     assert_eq!(reads(&world), before);
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::playbooks::has_synchronize;
 use super::{collections, example, list, world_for_ansible};
-use crate::world::{Story, World, binary, run};
+use crate::world::{CommandOutput, World, binary, run};
 
 /// A user id that nobody has.
 const UID: u32 = 100_100;
@@ -47,7 +47,7 @@ impl<'a> Container<'a> {
         self.home.join("e i c")
     }
 
-    fn run(&self, script: &str) -> Story {
+    fn run(&self, script: &str) -> CommandOutput {
         let image = image(self.world);
         let key = self.world.sandbox.credential("prod").expect("a profile");
         let mut command = self.world.sandbox.command("setpriv");
@@ -108,8 +108,8 @@ fn without_an_entry_in_passwd_ssh_does_not_run_and_sync_says_what_to_do() {
     let Some(world) = world_for_ansible() else { return };
     let container = Container::new(&world, "one");
     container.run("ssh -V").fails_with(255).says("No user exists for uid");
-    let story = container.run("ssh-eic sync");
-    story.fails_with(9).says("ssh does not run for user id 100100").says(">>/etc/passwd");
+    let output = container.run("ssh-eic sync");
+    output.fails_with(9).says("ssh does not run for user id 100100").says(">>/etc/passwd");
 }
 
 #[test]
@@ -159,9 +159,9 @@ fn the_options_are_those_of_the_self_contained_config() {
     );
     assert_eq!(vars.get("ansible_host"), None);
     let arguments = vars["ansible_ssh_common_args"]["__ansible_unsafe"].as_str().expect("marked");
-    let story =
+    let output =
         world.run("python3", &["-c", "import shlex, sys; print('\\n'.join(shlex.split(sys.argv[1])))", arguments]);
-    let words: Vec<&str> = story.ok().lines().filter(|word| *word != "-o").collect();
+    let words: Vec<&str> = output.ok().lines().filter(|word| *word != "-o").collect();
     let file = world.eic(&["-q", "sync", "--output", "-"]);
     let block = file.ok().split("\nHost ").find(|block| block.starts_with("prod-web-1 ")).expect("its block");
     let folder = world.eic_folder();

@@ -7,7 +7,7 @@ use sandbox::{Instance, Network, State};
 use serde_json::{Value, json};
 
 use crate::sources::configure;
-use crate::world::{Story, World, binary, can_have_namespaces, run};
+use crate::world::{CommandOutput, World, binary, can_have_namespaces, run};
 
 mod container;
 mod playbooks;
@@ -37,7 +37,7 @@ fn world_for_ansible() -> Option<World> {
 }
 
 /// Runs a program of Ansible's with the example's settings.
-pub(crate) fn ansible(world: &World, program: &str, args: &[&str]) -> Story {
+pub(crate) fn ansible(world: &World, program: &str, args: &[&str]) -> CommandOutput {
     let mut command = world.sandbox.command(program);
     command
         .args(args)
@@ -109,8 +109,8 @@ fn hosts_that_are_off_are_there_on_demand() {
     assert_eq!(names(&all), ["off", "prod-web-1", "prod-web-2"]);
     assert_eq!(list(&world, &[]).get("state_stopped"), None);
     for name in ["off", &id] {
-        let story = world.eic(&["inventory", "--host", name]);
-        let vars: Value = serde_json::from_str(story.ok()).unwrap();
+        let output = world.eic(&["inventory", "--host", name]);
+        let vars: Value = serde_json::from_str(output.ok()).unwrap();
         assert_eq!((&vars, &vars["ssh_eic_state"]), (&all["_meta"]["hostvars"]["off"], &json!("stopped")));
     }
 }
@@ -169,9 +169,9 @@ fn no_host_is_taken_for_a_group() {
     let instances = names.map(|name| Instance::new(name).tag("role", "web"));
     let ids = world.sandbox.add_many(instances.into()).unwrap();
     world.eic(&["-q", "sync"]).ok();
-    let story = ansible(&world, "ansible-inventory", &["--list"]);
-    let listed: Value = serde_json::from_str(story.ok()).unwrap();
-    assert!(!story.stderr.contains("WARNING"), "{story}");
+    let output = ansible(&world, "ansible-inventory", &["--list"]);
+    let listed: Value = serde_json::from_str(output.ok()).unwrap();
+    assert!(!output.stderr.contains("WARNING"), "{output}");
     let mut expected = ids.clone();
     expected.sort();
     assert_eq!(listed["tag_role_web"]["hosts"], json!(expected));
@@ -201,8 +201,8 @@ fn no_tag_is_ever_evaluated() {
     for message in
         ["var=ssh_eic_tags", "msg={{ ssh_eic_tags.Value }}{{ ssh_eic_tags.Statement }}", "msg={{ hostvars }}"]
     {
-        let story = ansible(&world, "ansible", &[&["evil", "-a", message], &local[..]].concat());
-        assert!(story.ok().contains("lookup('pipe'") && story.stdout.contains("{% for x in [1] %}"), "{story}");
+        let output = ansible(&world, "ansible", &[&["evil", "-a", message], &local[..]].concat());
+        assert!(output.ok().contains("lookup('pipe'") && output.stdout.contains("{% for x in [1] %}"), "{output}");
     }
     let play = json!([{
         "hosts": "evil",
@@ -214,8 +214,8 @@ fn no_tag_is_ever_evaluated() {
         }],
     }]);
     world.write("loop.yml", &play.to_string());
-    let story = ansible(&world, "ansible-playbook", &["loop.yml"]);
-    assert!(story.ok().contains("Name is evil") && story.stdout.contains("Value is {{ lookup('pipe'"), "{story}");
+    let output = ansible(&world, "ansible-playbook", &["loop.yml"]);
+    assert!(output.ok().contains("Name is evil") && output.stdout.contains("Value is {{ lookup('pipe'"), "{output}");
     for name in ["by-value", "by-key"] {
         assert!(!trace(name).exists(), "{name}");
     }

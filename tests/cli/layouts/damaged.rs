@@ -26,13 +26,13 @@ fn is_left_alone(world: &World, config: &str, place: &str, words: &str) {
     let home = world.home();
     let before = (Snapshot::of(&home.join(".ssh")), Snapshot::of(&home.join(".local/state/ssh-eic/index")));
     for args in [&["sync"][..], &["sync", "--diff"], &["remove"], &["remove", "--all"]] {
-        let story = world.eic(args);
-        story.fails_with(3).says(&format!("{}/.ssh/config:{place}: ", home.display()));
-        story.says(words).says("nothing was changed").says("hint: ");
-        assert_eq!(story.stdout, "", "{story}");
-        before.0.assert_same(&Snapshot::of(&home.join(".ssh")), &story);
-        before.1.assert_same(&Snapshot::of(&home.join(".local/state/ssh-eic/index")), &story);
-        assert!(home.join(".config/ssh-eic/config.toml").exists(), "{story}");
+        let output = world.eic(args);
+        output.fails_with(3).says(&format!("~/.ssh/config:{place}: "));
+        output.says(words).says("nothing was changed").says("hint: ");
+        assert_eq!(output.stdout, "", "{output}");
+        before.0.assert_same(&Snapshot::of(&home.join(".ssh")), &output);
+        before.1.assert_same(&Snapshot::of(&home.join(".local/state/ssh-eic/index")), &output);
+        assert!(home.join(".config/ssh-eic/config.toml").exists(), "{output}");
     }
 }
 
@@ -86,13 +86,13 @@ fn after_the_advice_was_followed_the_next_sync_is_clean() {
     let (world, config) = synced(INLINE);
     let edited = config.replacen("    Port 22\n", "    Port 2222\n", 1);
     world.write(".ssh/config", &edited);
-    let story = world.eic(&["sync"]);
-    let hint = story.stderr.split("delete lines ").nth(1).unwrap_or_else(|| panic!("no lines\n{story}"));
+    let output = world.eic(&["sync"]);
+    let hint = output.stderr.split("delete lines ").nth(1).unwrap_or_else(|| panic!("no lines\n{output}"));
     let mut numbers = hint.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse::<usize>().ok());
     let (first, last) = (numbers.next().unwrap(), numbers.next().unwrap());
     let rest = edited.split_inclusive('\n').enumerate().filter(|(at, _)| at + 1 < first || at + 1 > last);
     let rest: String = rest.map(|(_, line)| line).collect();
-    assert_eq!(rest, format!("{MINE}{THEIRS}"), "{story}");
+    assert_eq!(rest, format!("{MINE}{THEIRS}"), "{output}");
     world.write(".ssh/config", &rest);
     world.eic(&["sync"]).ok();
     world.ssh(&["prod-web-1", "true"]).ok();
@@ -108,9 +108,9 @@ fn our_part_inside_somebody_s_block_is_told_with_both_lines() {
         world.write(".ssh/config", &config);
         let before = Snapshot::of(&world.home().join(".ssh"));
         for args in [&["sync"][..], &["sync", "--diff"]] {
-            let story = world.eic(args);
-            story.fails_with(3).says("config:4: what ssh-eic wrote stands inside the block of line 1");
-            before.assert_same(&Snapshot::of(&world.home().join(".ssh")), &story);
+            let output = world.eic(args);
+            output.fails_with(3).says("config:4: what ssh-eic wrote stands inside the block of line 1");
+            before.assert_same(&Snapshot::of(&world.home().join(".ssh")), &output);
         }
         // Taking it out needs no understanding of where it stands.
         world.eic(&["remove"]).ok();

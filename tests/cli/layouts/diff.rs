@@ -7,7 +7,7 @@ use sandbox::Instance;
 
 use super::snapshot::Snapshot;
 use super::{INLINE, configure};
-use crate::world::{Story, World};
+use crate::world::{CommandOutput, World};
 
 /// Applies a diff to a copy of `~/.ssh`, syncs, and asserts that both have come to the same.
 fn patch_makes_what_sync_writes(world: &World, diff: &str) {
@@ -16,12 +16,12 @@ fn patch_makes_what_sync_writes(world: &World, diff: &str) {
     fs::write(copy.join("diff"), diff).unwrap();
     let components = home.components().count();
     // git is there wherever these tests run; patch(1) is what people have at hand.
-    let story = world.sh(&format!(
+    let output = world.sh(&format!(
         "set -e; cd '{}'; [ ! -e ~/.ssh ] || cp -a ~/.ssh .
         if command -v patch >/dev/null; then patch -s -p{components} <diff; else git apply -p{components} diff; fi",
         copy.display()
     ));
-    assert_eq!(story.code, Some(0), "{diff}\n{story}");
+    assert_eq!(output.code, Some(0), "{diff}\n{output}");
     world.eic(&["sync"]).ok();
     for file in ["config", "eic/guard", "eic/hosts", "eic/hook"] {
         let read = |folder: &Path| {
@@ -33,22 +33,22 @@ fn patch_makes_what_sync_writes(world: &World, diff: &str) {
 }
 
 /// Runs `sync --diff` and asserts that it writes nothing at all.
-fn diff(world: &World) -> Story {
+fn diff(world: &World) -> CommandOutput {
     let before = Snapshot::of(world.home());
-    let story = world.eic(&["sync", "--diff"]);
-    before.assert_same(&Snapshot::of(world.home()), &story);
-    story
+    let output = world.eic(&["sync", "--diff"]);
+    before.assert_same(&Snapshot::of(world.home()), &output);
+    output
 }
 
 #[test]
 fn a_diff_on_an_empty_home_writes_nothing_and_patch_makes_of_it_what_sync_writes() {
     let world = World::bare();
-    let story = diff(&world);
-    story.fails_with(1);
-    assert!(story.stdout.starts_with("--- /dev/null\n+++ "), "{story}");
-    patch_makes_what_sync_writes(&world, &story.stdout);
-    let story = diff(&world);
-    assert_eq!(story.ok(), "", "{story}");
+    let output = diff(&world);
+    output.fails_with(1);
+    assert!(output.stdout.starts_with("--- /dev/null\n+++ "), "{output}");
+    patch_makes_what_sync_writes(&world, &output.stdout);
+    let output = diff(&world);
+    assert_eq!(output.ok(), "", "{output}");
 }
 
 #[test]
@@ -58,9 +58,9 @@ fn a_diff_can_be_patched_into_a_config_of_any_line_ends() {
             let world = World::bare();
             world.write(".ssh/config", mine);
             configure(&world, more);
-            let story = diff(&world);
-            story.fails_with(1);
-            patch_makes_what_sync_writes(&world, &story.stdout);
+            let output = diff(&world);
+            output.fails_with(1);
+            patch_makes_what_sync_writes(&world, &output.stdout);
             assert_eq!(diff(&world).ok(), "");
         }
     }
@@ -84,16 +84,16 @@ fn a_diff_shows_an_instance_more_and_one_less() {
     let world = World::new();
     assert_eq!(diff(&world).ok(), "");
     let id = world.sandbox.add(Instance::new("prod-db").address("10.0.5.1")).unwrap();
-    let story = diff(&world);
-    story.fails_with(1);
-    assert!(story.stdout.contains(&format!("\n+    HostKeyAlias {id}\n")), "{story}");
-    assert!(!story.stdout.contains(".ssh/config"), "the user's own file does not change\n{story}");
-    patch_makes_what_sync_writes(&world, &story.stdout);
+    let output = diff(&world);
+    output.fails_with(1);
+    assert!(output.stdout.contains(&format!("\n+    HostKeyAlias {id}\n")), "{output}");
+    assert!(!output.stdout.contains(".ssh/config"), "the user's own file does not change\n{output}");
+    patch_makes_what_sync_writes(&world, &output.stdout);
     assert_eq!(diff(&world).ok(), "");
     world.sandbox.remove(&id).unwrap();
-    let story = diff(&world);
-    assert!(story.fails_with(1).stdout.contains(&format!("\n-    HostKeyAlias {id}\n")), "{story}");
-    patch_makes_what_sync_writes(&world, &story.stdout);
+    let output = diff(&world);
+    assert!(output.fails_with(1).stdout.contains(&format!("\n-    HostKeyAlias {id}\n")), "{output}");
+    patch_makes_what_sync_writes(&world, &output.stdout);
 }
 
 #[test]
@@ -104,11 +104,11 @@ fn a_diff_shows_a_move_between_the_layouts() {
         configure(&world, more);
         world.eic(&["sync", "--if-older-than", "1d"]).ok();
         configure(&world, if more.is_empty() { INLINE } else { "" });
-        let story = diff(&world);
-        story.fails_with(1);
+        let output = diff(&world);
+        output.fails_with(1);
         let side = if more.is_empty() { "\n+++ /dev/null\n" } else { "--- /dev/null\n" };
-        assert_eq!(story.stdout.matches(side).count(), 4, "{story}");
-        patch_makes_what_sync_writes(&world, &story.stdout);
+        assert_eq!(output.stdout.matches(side).count(), 4, "{output}");
+        patch_makes_what_sync_writes(&world, &output.stdout);
         assert_eq!(diff(&world).ok(), "");
     }
 }
@@ -119,17 +119,17 @@ fn a_diff_with_a_role_of_another_account_writes_nothing_either() {
     let role = format!("role_arn = \"arn:aws:iam::{}:role/ssh\"\n", sandbox::STAGING_ACCOUNT);
     world.write(".config/ssh-eic/config.toml", &format!("[[source]]\nprofile = \"prod\"\n{role}"));
     world.sandbox.add(Instance::new("stage-web").account(sandbox::STAGING_ACCOUNT).address("10.1.0.1")).unwrap();
-    let story = diff(&world);
-    assert!(story.fails_with(1).stdout.contains("\n+Host stage-web\n"), "{story}");
+    let output = diff(&world);
+    assert!(output.fails_with(1).stdout.contains("\n+Host stage-web\n"), "{output}");
 }
 
 #[test]
 fn a_diff_that_cannot_see_a_source_says_so_and_shows_no_host_as_gone() {
     let world = World::new();
     world.deny("*");
-    let story = diff(&world);
-    story.fails_with(6).says("AWS denies");
-    assert_eq!(story.stdout, "", "{story}");
+    let output = diff(&world);
+    output.fails_with(6).says("AWS denies");
+    assert_eq!(output.stdout, "", "{output}");
 }
 
 #[test]

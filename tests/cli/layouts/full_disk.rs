@@ -3,7 +3,7 @@
 use sandbox::{Change, needs_namespaces};
 
 use super::{INLINE, configure, option, resolved};
-use crate::world::{Story, World, can_have_namespaces};
+use crate::world::{CommandOutput, World, can_have_namespaces};
 
 /// Pages of the small disk; a page is the least that a file takes.
 const PAGES: usize = 600;
@@ -40,13 +40,13 @@ fn contents(world: &World, folder: &str) -> String {
 }
 
 /// What a sync has to say of a disk without room.
-fn told_and_whole(world: &World, story: &Story, folder: &str) {
-    story.fails_with(9).says("no space left on device").says("hint: make room").says(&format!("{folder}/"));
+fn told_and_whole(world: &World, output: &CommandOutput, folder: &str) {
+    output.fails_with(9).says("no space left on device").says("hint: make room").says(&format!("{folder}/"));
     for (host, address) in [("prod-web-2", "10.0.3.8"), ("mine", "mine.example.com")] {
-        assert_eq!(option(&resolved(world, host), "hostname"), address, "{story}");
+        assert_eq!(option(&resolved(world, host), "hostname"), address, "{output}");
     }
-    assert_eq!(world.eic(&["list", "--names"]).ok(), "prod-web-1\nprod-web-2\n", "{story}");
-    assert_eq!(world.sh(&format!("cd ~; find {folder} -name '.ssh-eic-*'")).ok(), "", "{story}");
+    assert_eq!(world.eic(&["list", "--names"]).ok(), "prod-web-1\nprod-web-2\n", "{output}");
+    assert_eq!(world.sh(&format!("cd ~; find {folder} -name '.ssh-eic-*'")).ok(), "", "{output}");
 }
 
 fn moved(world: &World, address: &str) {
@@ -65,17 +65,17 @@ fn survives(folder: &str, more: &str) {
         moved(&world, &new);
         fill(&world, folder, pages);
         let before = contents(&world, folder);
-        let story = world.eic(&["sync"]);
+        let output = world.eic(&["sync"]);
         let now = option(&resolved(&world, "prod-web-1"), "hostname").to_owned();
-        if story.code == Some(0) {
-            assert_eq!(now, new, "{story}");
+        if output.code == Some(0) {
+            assert_eq!(now, new, "{output}");
             continue;
         }
         failures += 1;
-        told_and_whole(&world, &story, folder);
-        assert!(now == old || now == new, "{now} is neither\n{story}");
+        told_and_whole(&world, &output, folder);
+        assert!(now == old || now == new, "{now} is neither\n{output}");
         if pages == 0 {
-            assert_eq!(contents(&world, folder), before, "{story}");
+            assert_eq!(contents(&world, folder), before, "{output}");
         }
     }
     assert!(failures > 0, "the disk was never full");
@@ -106,10 +106,10 @@ fn remove_needs_no_room_but_for_the_user_s_own_file() {
     let world = with_small_disk(".ssh", "");
     fill(&world, ".ssh", 0);
     let before = contents(&world, ".ssh");
-    let story = world.eic(&["remove"]);
-    if story.code != Some(0) {
-        story.fails_with(9).says("hint: make room").says(".ssh/config");
-        assert_eq!(contents(&world, ".ssh"), before, "{story}");
+    let output = world.eic(&["remove"]);
+    if output.code != Some(0) {
+        output.fails_with(9).says("hint: make room").says(".ssh/config");
+        assert_eq!(contents(&world, ".ssh"), before, "{output}");
         assert_eq!(option(&resolved(&world, "prod-web-1"), "hostkeyalias"), world.web1);
         world.sh("rm ~/.ssh/fill").ok();
         world.eic(&["remove"]).ok();
@@ -125,9 +125,9 @@ fn a_file_system_that_is_read_only_is_told_and_nothing_is_lost() {
         moved(&world, "10.0.30.1");
         world.sh(&format!("mount -o remount,ro ~/{folder}")).ok();
         for args in [&["sync"][..], &["remove"]] {
-            let story = world.eic(args);
-            story.fails_with(9).says("read-only file system").says(&format!("{folder}/"));
-            assert_eq!(option(&resolved(&world, "prod-web-1"), "hostname"), "10.0.3.7", "{story}");
+            let output = world.eic(args);
+            output.fails_with(9).says("read-only file system").says(&format!("{folder}/"));
+            assert_eq!(option(&resolved(&world, "prod-web-1"), "hostname"), "10.0.3.7", "{output}");
         }
         world.sh(&format!("mount -o remount,rw ~/{folder}")).ok();
         world.eic(&["sync"]).ok();

@@ -55,10 +55,10 @@ fn a_second_sync_writes_nothing() {
         configure(&world, more);
         world.eic(&["sync"]).ok();
         let before = Snapshot::of(&world.home().join(".ssh"));
-        let story = world.eic(&["sync"]);
-        story.ok();
-        before.assert_same(&Snapshot::of(&world.home().join(".ssh")), &story);
-        assert!(!story.stderr.contains("added a"), "{story}");
+        let output = world.eic(&["sync"]);
+        output.ok();
+        before.assert_same(&Snapshot::of(&world.home().join(".ssh")), &output);
+        assert!(!output.stderr.contains("added a"), "{output}");
     }
 }
 
@@ -75,11 +75,11 @@ fn moving_between_the_layouts_and_back_keeps_every_byte_of_the_user_s() {
         fs::write(&path, &mine).unwrap();
         for (more, generated) in [("", true), (INLINE, false), ("", true), (INLINE, false)] {
             configure(&world, more);
-            let story = world.eic(&["sync"]);
-            story.ok();
+            let output = world.eic(&["sync"]);
+            output.ok();
             let now = fs::read(&path).unwrap();
-            assert!(now.ends_with(&mine), "{:?} after\n{story}", String::from_utf8_lossy(&now));
-            assert_eq!(world.eic_folder().join("hosts").exists(), generated, "{story}");
+            assert!(now.ends_with(&mine), "{:?} after\n{output}", String::from_utf8_lossy(&now));
+            assert_eq!(world.eic_folder().join("hosts").exists(), generated, "{output}");
             assert_eq!(option(&resolved(&world, "prod-web-1"), "hostkeyalias"), world.web1);
             assert_eq!(option(&resolved(&world, "github.com"), "hostname"), "github.com");
         }
@@ -131,8 +131,8 @@ fn an_option_above_our_part_that_wins_over_it_is_told_before_anything_is_written
         world.write(".ssh/config", &config);
         world.sandbox.add(Instance::new("prod-db").address("10.0.5.1")).unwrap();
         let before = Snapshot::of(&world.home().join(".ssh"));
-        let story = world.eic(&["sync"]);
-        story.fails_with(3).says("ssh reads user \"me\" for prod-");
-        before.assert_same(&Snapshot::of(&world.home().join(".ssh")), &story);
+        let output = world.eic(&["sync"]);
+        output.fails_with(3).says("ssh reads user \"me\" for prod-");
+        before.assert_same(&Snapshot::of(&world.home().join(".ssh")), &output);
     }
 }

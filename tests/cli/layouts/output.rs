@@ -9,7 +9,7 @@ use sandbox::{Instance, STAGING_ACCOUNT};
 use super::snapshot::Snapshot;
 use super::{configure, option};
 use crate::sources::sign_in;
-use crate::world::{Story, World};
+use crate::world::{CommandOutput, World};
 
 /// Writes the file, asserts that nothing else was touched, and takes away what it must not need.
 fn written(world: &World) -> String {
@@ -20,9 +20,9 @@ fn written(world: &World) -> String {
 /// The same, and what is below one more path is not looked at.
 fn written_with_cache(world: &World, cache: &str) -> String {
     let before = Snapshot::of(world.home());
-    let story = world.eic(&["sync", "--output", "only.conf"]);
-    story.ok();
-    before.assert_same(&Snapshot::of(world.home()).without("only.conf").without(cache), &story);
+    let output = world.eic(&["sync", "--output", "only.conf"]);
+    output.ok();
+    before.assert_same(&Snapshot::of(world.home()).without("only.conf").without(cache), &output);
     let config = world.home().join(".config");
     if config.exists() {
         fs::remove_dir_all(config).unwrap();
@@ -30,7 +30,7 @@ fn written_with_cache(world: &World, cache: &str) -> String {
     world.read("only.conf")
 }
 
-fn ssh(world: &World, args: &[&str]) -> Story {
+fn ssh(world: &World, args: &[&str]) -> CommandOutput {
     world.run("ssh", &[&["-F", "only.conf"], args].concat())
 }
 
@@ -98,8 +98,8 @@ fn it_is_private_and_each_host_resolves_by_name_and_by_id() {
         let user = instance.tags.get("ssh-eic:user").map_or("ec2-user", String::as_str);
         let port = instance.tags.get("ssh-eic:port").map_or("22", String::as_str);
         for host in [name.as_str(), &name.to_lowercase(), &instance.id] {
-            let story = ssh(&world, &["-G", host]);
-            let found = ["hostname", "hostkeyalias", "user", "port"].map(|keyword| option(story.ok(), keyword));
+            let output = ssh(&world, &["-G", host]);
+            let found = ["hostname", "hostkeyalias", "user", "port"].map(|keyword| option(output.ok(), keyword));
             assert_eq!(found, [instance.address.as_str(), &instance.id, user, port], "{host}");
         }
     }
@@ -121,9 +121,9 @@ fn ssh_logs_in_by_it_in_a_home_without_anything_of_ours() {
 fn a_dash_is_stdout_and_the_same_text() {
     let world = World::bare();
     let before = Snapshot::of(world.home());
-    let story = world.eic(&["sync", "--output", "-"]);
-    before.assert_same(&Snapshot::of(world.home()), &story);
-    assert_eq!(story.ok(), written(&world));
+    let output = world.eic(&["sync", "--output", "-"]);
+    before.assert_same(&Snapshot::of(world.home()), &output);
+    assert_eq!(output.ok(), written(&world));
 }
 
 #[test]

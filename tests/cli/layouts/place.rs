@@ -41,11 +41,11 @@ fn a_symlinked_config_stays_one_and_is_written_at_its_target() {
             symlink(to.replace("{home}", home.to_str().unwrap()), home.join(link)).unwrap();
         }
         configure(&world, more);
-        let story = world.eic(&["sync"]);
-        story.ok();
+        let output = world.eic(&["sync"]);
+        output.ok();
         let config = fs::read_to_string(&target).unwrap();
-        assert!(config.len() > MINE.len() && config.ends_with(MINE), "{config}\n{story}");
-        assert_eq!(mode(&target), 0o644, "{story}");
+        assert!(config.len() > MINE.len() && config.ends_with(MINE), "{config}\n{output}");
+        assert_eq!(mode(&target), 0o644, "{output}");
         assert_eq!(option(&resolved(&world, "prod-web-1"), "hostkeyalias"), world.web1);
         world.eic(&["remove"]).ok();
         assert_eq!(fs::read_to_string(&target).unwrap(), MINE);
@@ -69,11 +69,11 @@ fn a_link_to_a_file_that_is_not_there_yet_gets_its_file_and_survives_remove() {
     assert!(fs::read_to_string(&target).unwrap().starts_with("Include "));
     assert_eq!(mode(&target), 0o600);
     world.ssh(&["prod-web-1", "true"]).ok();
-    let story = world.eic(&["remove"]);
-    story.ok();
+    let output = world.eic(&["remove"]);
+    output.ok();
     let link = fs::symlink_metadata(home.join(".ssh/config"));
-    assert!(link.is_ok_and(|link| link.is_symlink()), "the user's link is gone after\n{story}");
-    before.assert_same_content(&Snapshot::of(&home.join("dotfiles")), &story);
+    assert!(link.is_ok_and(|link| link.is_symlink()), "the user's link is gone after\n{output}");
+    before.assert_same_content(&Snapshot::of(&home.join("dotfiles")), &output);
 }
 
 #[test]
@@ -106,18 +106,18 @@ fn a_read_only_config_is_not_changed_and_the_line_to_add_works() {
     let path = world.home().join(".ssh/config");
     set_mode(&path, 0o400);
     configure(&world, "");
-    let story = world.eic(&["sync"]);
-    story.fails_with(9).says("is read-only (mode 400) and is not changed").says("hint: chmod u+w");
+    let output = world.eic(&["sync"]);
+    output.fails_with(9).says("is read-only (mode 400) and is not changed").says("hint: chmod u+w");
     assert_eq!(world.read(".ssh/config"), MINE);
     let line =
-        story.stderr.split("put this at its top yourself: ").nth(1).unwrap_or_else(|| panic!("no line\n{story}"));
+        output.stderr.split("put this at its top yourself: ").nth(1).unwrap_or_else(|| panic!("no line\n{output}"));
     set_mode(&path, 0o600);
     world.write(".ssh/config", &format!("{}\n{MINE}", line.lines().next().unwrap()));
     set_mode(&path, 0o400);
     let before = Snapshot::of(&world.home().join(".ssh"));
-    let story = world.eic(&["sync"]);
-    story.ok();
-    before.assert_same(&Snapshot::of(&world.home().join(".ssh")), &story);
+    let output = world.eic(&["sync"]);
+    output.ok();
+    before.assert_same(&Snapshot::of(&world.home().join(".ssh")), &output);
     assert_eq!(world.ssh(&["prod-web-1", "echo $SSH_EIC_INSTANCE"]).ok(), format!("{}\n", world.web1));
     // The fleet may change without the user's file.
     world.add(sandbox::Instance::new("prod-db").address("10.0.5.1"));
@@ -131,16 +131,16 @@ fn a_read_only_config_stops_the_inline_layout_and_remove_before_anything_is_gone
     let path = world.home().join(".ssh/config");
     set_mode(&path, 0o400);
     configure(&world, INLINE);
-    let story = world.eic(&["sync"]);
-    story.fails_with(9).says("is read-only").says("hint: chmod u+w");
-    assert!(!story.stderr.contains("Include"), "there is no file to include\n{story}");
+    let output = world.eic(&["sync"]);
+    output.fails_with(9).says("is read-only").says("hint: chmod u+w");
+    assert!(!output.stderr.contains("Include"), "there is no file to include\n{output}");
     set_mode(&path, 0o600);
     world.eic(&["sync"]).ok();
     set_mode(&path, 0o400);
     let before = Snapshot::of(&world.home().join(".ssh"));
-    let story = world.eic(&["remove"]);
-    story.fails_with(9).says("is read-only");
-    before.assert_same(&Snapshot::of(&world.home().join(".ssh")), &story);
+    let output = world.eic(&["remove"]);
+    output.fails_with(9).says("is read-only");
+    before.assert_same(&Snapshot::of(&world.home().join(".ssh")), &output);
     assert_eq!(world.eic(&["list", "--names"]).ok(), "prod-web-1\nprod-web-2\n");
 }
 
@@ -181,8 +181,8 @@ fn a_percent_sign_in_the_folder_works_with_clients_that_expand_it_and_with_other
         }
         assert_eq!(includes.count(), 4);
         let path = folder.join("ssh_config").display().to_string();
-        let story = world.ssh(&["-F", &path, "prod-web-1", "echo $SSH_EIC_INSTANCE"]);
-        assert_eq!(story.ok(), format!("{}\n", world.web1), "{story}");
+        let output = world.ssh(&["-F", &path, "prod-web-1", "echo $SSH_EIC_INSTANCE"]);
+        assert_eq!(output.ok(), format!("{}\n", world.web1), "{output}");
         // As an earlier version wrote it.
         let earlier = format!("Include \"{}\"\nHost mine\n", folder.join("guard").display());
         fs::write(folder.join("ssh_config"), &earlier).unwrap();
@@ -200,9 +200,9 @@ fn an_include_of_ours_in_another_spelling_gives_no_host_another_name() {
         world.write(".ssh/config", &format!("{line}{MINE}"));
         configure(&world, "");
         for _ in 0..3 {
-            let story = world.eic(&["sync"]);
-            story.ok();
-            assert_eq!(world.eic(&["list", "--names"]).ok(), "prod-web-1\nprod-web-2\n", "{line}\n{story}");
+            let output = world.eic(&["sync"]);
+            output.ok();
+            assert_eq!(world.eic(&["list", "--names"]).ok(), "prod-web-1\nprod-web-2\n", "{line}\n{output}");
         }
         world.eic(&["remove"]).ok();
         assert!(world.read(".ssh/config").ends_with(MINE));
@@ -230,8 +230,8 @@ fn a_line_that_is_saved_while_a_sync_runs_is_not_lost() {
         let save = "Match exec \"grep -qx '# meanwhile' ~/.ssh/config || echo '# meanwhile' >>~/.ssh/config\"\n";
         world.write(".ssh/config", save);
         configure(&world, more);
-        let story = world.eic(&["sync"]);
-        assert!(world.read(".ssh/config").ends_with("\n# meanwhile\n"), "{}\n{story}", world.read(".ssh/config"));
+        let output = world.eic(&["sync"]);
+        assert!(world.read(".ssh/config").ends_with("\n# meanwhile\n"), "{}\n{output}", world.read(".ssh/config"));
         world.eic(&["sync"]).ok();
         assert_eq!(option(&resolved(&world, "prod-web-1"), "hostkeyalias"), world.web1);
         world.eic(&["remove"]).ok();
@@ -265,9 +265,9 @@ fn a_config_that_others_may_write_is_refused_before_anything_is_written() {
         set_mode(&world.home().join("dotfiles/ssh.conf"), mode);
         let before = Snapshot::of(world.home());
         for args in [&["sync"][..], &["sync", "--diff"], &["init"], &["remove"]] {
-            let story = world.eic(args);
-            story.fails_with(9).says(&format!("(mode {mode:o})")).says("hint: chmod go-w");
-            before.assert_same(&Snapshot::of(world.home()), &story);
+            let output = world.eic(args);
+            output.fails_with(9).says(&format!("(mode {mode:o})")).says("hint: chmod go-w");
+            before.assert_same(&Snapshot::of(world.home()), &output);
         }
     }
 }
@@ -281,9 +281,9 @@ fn a_config_of_somebody_else_is_refused_before_anything_is_written() {
     chown(world.home().join(".ssh/config"), Some(A_STRANGER), None).unwrap();
     let before = Snapshot::of(world.home());
     for args in [&["sync"][..], &["sync", "--diff"], &["init"], &["remove"]] {
-        let story = world.eic(args);
-        story.fails_with(9).says(".ssh/config belongs to user id 12345, not to you (0)");
-        before.assert_same(&Snapshot::of(world.home()), &story);
+        let output = world.eic(args);
+        output.fails_with(9).says(".ssh/config belongs to user id 12345, not to you (0)");
+        before.assert_same(&Snapshot::of(world.home()), &output);
     }
 }
 
@@ -298,9 +298,9 @@ fn a_home_of_somebody_else_is_refused_before_anything_is_written() {
         }
         let before = Snapshot::of(&world.home().join("other"));
         for command in ["init", "sync", "sync --diff", "remove", "remove --all"] {
-            let story = world.sh(&format!("HOME=$PWD/other ssh-eic {command}"));
-            story.fails_with(9).says("belongs to user id 12345, not to you (0)").says("without sudo");
-            before.assert_same(&Snapshot::of(&world.home().join("other")), &story);
+            let output = world.sh(&format!("HOME=$PWD/other ssh-eic {command}"));
+            output.fails_with(9).says("belongs to user id 12345, not to you (0)").says("without sudo");
+            before.assert_same(&Snapshot::of(&world.home().join("other")), &output);
         }
     }
 }
@@ -315,10 +315,10 @@ fn a_user_whose_config_is_root_s_is_told_the_line_to_ask_for() {
         as() { HOME=/run/theirs USER=deploy setpriv --reuid deploy --regid deploy --clear-groups \"$@\"; }
         as ssh-eic sync && exit 99; [ $? = 9 ]
         cat .ssh/config; sed -n '2,$p' .ssh/config";
-    let story = world.sh(script);
-    assert_eq!(story.code, Some(0), "{story}");
-    assert_eq!(story.stdout, "Host mine\n", "{story}");
-    story
+    let output = world.sh(script);
+    assert_eq!(output.code, Some(0), "{output}");
+    assert_eq!(output.stdout, "Host mine\n", "{output}");
+    output
         .says("belongs to user id 0 and is not changed")
         .says("put this at its top yourself: Include /run/theirs/.ssh/eic/");
 }

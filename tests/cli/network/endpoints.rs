@@ -199,10 +199,10 @@ fn an_endpoint_that_cannot_be_is_told_as_that_and_not_as_a_network_out_of_order(
     // AWS's FIPS endpoints and one of one's own exclude each other; an endpoint is a URL with a scheme.
     for (name, value) in [("AWS_USE_FIPS_ENDPOINT", "true"), ("AWS_ENDPOINT_URL", "vpce.example.com")] {
         for command in [eic(&world, &["sync"]), world.ssh_command(&["prod-web-1", "true"])] {
-            let story = run(with(command, &[(name, value)]));
-            assert_ne!(story.code, Some(0), "{story}");
-            story.says(name);
-            assert!(!story.stderr.contains("VPN"), "it points to the network\n{story}");
+            let output = run(with(command, &[(name, value)]));
+            assert_ne!(output.code, Some(0), "{output}");
+            output.says(name);
+            assert!(!output.stderr.contains("VPN"), "it points to the network\n{output}");
         }
     }
 }

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use super::{ConnectProxy, eic, port_of, with};
-use crate::world::{Story, World, run};
+use crate::world::{CommandOutput, World, run};
 
 /// Password of the proxy's user, and what is sent of both (RFC 7617).
 const PASSWORD: &str = "s3cr@t/w0rd";
 const IN_A_URL: &str = "alice:s3cr%40t%2Fw0rd@";
 const BASIC: &str = "YWxpY2U6czNjckB0L3cwcmQ=";
 
-fn login(world: &World, host: &str, environment: &[(&str, &str)]) -> Story {
+fn login(world: &World, host: &str, environment: &[(&str, &str)]) -> CommandOutput {
     run(with(world.ssh_command(&[host, "echo $SSH_EIC_INSTANCE"]), environment))
 }
 
@@ -56,9 +56,9 @@ fn no_proxy_leads_around_the_proxy() {
 #[test]
 fn a_proxy_that_is_down_is_told() {
     let world = World::over_tls();
-    let story = login(&world, "prod-web-1", &[("HTTPS_PROXY", "http://127.0.0.1:9")]);
-    story.fails_with(255).says("AWS could not be reached in eu-west-1").says("HTTPS_PROXY");
-    story.within(Duration::from_secs(20));
+    let output = login(&world, "prod-web-1", &[("HTTPS_PROXY", "http://127.0.0.1:9")]);
+    output.fails_with(255).says("AWS could not be reached in eu-west-1").says("HTTPS_PROXY");
+    output.within(Duration::from_secs(20));
     assert_eq!(world.pushes(), []);
 }
 
@@ -66,16 +66,16 @@ fn a_proxy_that_is_down_is_told() {
 fn a_proxy_that_wants_a_password_is_told_as_that() {
     let world = World::over_tls();
     let proxy = ConnectProxy::refusing(&world, 407);
-    let story = login(&world, "prod-web-1", &[("HTTPS_PROXY", &proxy.url())]);
-    story.fails_with(255).says("HTTPS_PROXY").says("password");
+    let output = login(&world, "prod-web-1", &[("HTTPS_PROXY", &proxy.url())]);
+    output.fails_with(255).says("HTTPS_PROXY").says("password");
 }
 
 /// Neither in what is said nor in any file that was written.
-fn keeps_the_secret(world: &World, story: &Story) {
+fn keeps_the_secret(world: &World, output: &CommandOutput) {
     let files = world.sh(&format!("grep -rlF -e '{PASSWORD}' -e '{IN_A_URL}' -e '{BASIC}' . || :"));
     assert_eq!(files.ok(), "", "written down");
     for secret in [PASSWORD, "s3cr", "w0rd", BASIC] {
-        assert!(!story.stderr.contains(secret) && !story.stdout.contains(secret), "it tells {secret}\n{story}");
+        assert!(!output.stderr.contains(secret) && !output.stdout.contains(secret), "it tells {secret}\n{output}");
     }
 }
 
@@ -86,20 +86,20 @@ fn a_proxy_s_password_arrives_there_and_nowhere_else() {
     let refusing = ConnectProxy::refusing(&world, 407);
     let url = |port: u16| format!("http://{IN_A_URL}127.0.0.1:{port}");
     let talkative = [("SSH_EIC_LOG", "debug"), ("HTTPS_PROXY", &url(proxy.address.port()))];
-    let story = login(&world, "prod-web-1", &talkative);
-    story.ok();
-    story.says("ssh-eic: debug: ");
+    let output = login(&world, "prod-web-1", &talkative);
+    output.ok();
+    output.says("ssh-eic: debug: ");
     assert_eq!(proxy.requests(), [(aws(&world), format!("Basic {BASIC}"))]);
-    keeps_the_secret(&world, &story);
-    let story = run(with(eic(&world, &["-vv", "sync"]), &talkative));
-    story.says("ssh-eic: trace: ").ok();
-    keeps_the_secret(&world, &story);
+    keeps_the_secret(&world, &output);
+    let output = run(with(eic(&world, &["-vv", "sync"]), &talkative));
+    output.says("ssh-eic: trace: ").ok();
+    keeps_the_secret(&world, &output);
     // Where it goes wrong: a proxy that refuses, and one that is down.
     for port in [refusing.address.port(), 9] {
         let environment = [("SSH_EIC_LOG", "debug"), ("HTTPS_PROXY", &url(port))];
-        let story = login(&world, "prod-web-2", &environment);
-        story.fails_with(255).says("HTTPS_PROXY").says("ssh-eic: debug: ");
-        keeps_the_secret(&world, &story);
+        let output = login(&world, "prod-web-2", &environment);
+        output.fails_with(255).says("HTTPS_PROXY").says("ssh-eic: debug: ");
+        keeps_the_secret(&world, &output);
     }
     assert_eq!(refusing.requests()[0].1, format!("Basic {BASIC}"));
 }

@@ -5,12 +5,12 @@ use std::time::Duration;
 use sandbox::needs_namespaces;
 
 use super::{eic, with};
-use crate::world::{Story, World, run};
+use crate::world::{CommandOutput, World, run};
 
 /// None of this is worth waiting for: trying again would find the same.
 const SOON: Duration = Duration::from_secs(6);
 
-fn login(world: &World, host: &str, environment: &[(&str, &str)]) -> Story {
+fn login(world: &World, host: &str, environment: &[(&str, &str)]) -> CommandOutput {
     run(with(world.ssh_command(&[host, "true"]), environment))
 }
 
@@ -40,8 +40,8 @@ fn the_ca_bundle_of_the_profile_is_trusted_and_the_variable_comes_before_it() {
     login(&world, "prod-web-1", &[("-AWS_CA_BUNDLE", "")]).ok();
     run(with(eic(&world, &["sync"]), &[("-AWS_CA_BUNDLE", "")])).ok();
     with_bundle("/nosuch.pem");
-    let story = login(&world, "prod-web-2", &[("-AWS_CA_BUNDLE", "")]);
-    story.fails_with(255).says("/nosuch.pem").says("ca_bundle in ~/.aws/config");
+    let output = login(&world, "prod-web-2", &[("-AWS_CA_BUNDLE", "")]);
+    output.fails_with(255).says("/nosuch.pem").says("ca_bundle in ~/.aws/config");
     login(&world, "prod-web-2", &[]).ok();
 }
 
@@ -54,8 +54,8 @@ fn aws_ca_bundle_is_the_one_that_counts_where_both_are_set() {
 #[test]
 fn an_authority_that_nobody_trusts_is_told_with_the_way_to_trust_it() {
     let world = World::over_tls();
-    let story = login(&world, "prod-web-1", &[("-AWS_CA_BUNDLE", "")]);
-    story.fails_with(255).says("certificate").says("not trusted").says("AWS_CA_BUNDLE").within(SOON);
+    let output = login(&world, "prod-web-1", &[("-AWS_CA_BUNDLE", "")]);
+    output.fails_with(255).says("certificate").says("not trusted").says("AWS_CA_BUNDLE").within(SOON);
     assert_eq!(world.pushes(), []);
 }
 
@@ -67,10 +67,10 @@ fn bundle_is_told(variable: &str, content: Option<&str>, words: &str) {
     }
     let path = world.home().join("corp.pem").display().to_string();
     let environment = [("-AWS_CA_BUNDLE", ""), (variable, &path)];
-    let story = login(&world, "prod-web-1", &environment);
-    story.fails_with(255).says(&path).says(words).says(variable).within(SOON);
-    let story = run(with(eic(&world, &["sync"]), &environment));
-    story.fails_with(9).says(&path).says(words).says(variable).within(SOON);
+    let output = login(&world, "prod-web-1", &environment);
+    output.fails_with(255).says(&path).says(words).says(variable).within(SOON);
+    let output = run(with(eic(&world, &["sync"]), &environment));
+    output.fails_with(9).says("~/corp.pem").says(words).says(variable).within(SOON);
     assert_eq!(world.sandbox.calls().unwrap(), []);
 }
 

@@ -9,7 +9,7 @@ use sandbox::Instance;
 
 use crate::layouts::snapshot::Snapshot;
 use crate::layouts::{INLINE, configure, option, resolved};
-use crate::world::{Story, World};
+use crate::world::{CommandOutput, World};
 
 /// Names that no line of it has: some match wildcards only, some nothing but `Host *`.
 const FURTHER: [&str; 24] = [
@@ -86,13 +86,13 @@ fn world() -> World {
 }
 
 /// All that ssh says of each of the names that are the user's.
-fn theirs(world: &World) -> Vec<(String, Story)> {
+fn theirs(world: &World) -> Vec<(String, CommandOutput)> {
     let names = concrete_names().into_iter().chain(FURTHER.map(str::to_owned));
     names.map(|name| (name.clone(), world.ssh(&["-G", &name]))).collect()
 }
 
 #[track_caller]
-fn assert_same(before: &[(String, Story)], now: &[(String, Story)], when: &str) {
+fn assert_same(before: &[(String, CommandOutput)], now: &[(String, CommandOutput)], when: &str) {
     for ((name, before), (_, now)) in before.iter().zip(now) {
         let (was, is) = ((before.code, &before.stdout, &before.stderr), (now.code, &now.stdout, &now.stderr));
         assert!(was == is, "{name} is another one {when}:\n{before}\n{now}");
@@ -101,19 +101,19 @@ fn assert_same(before: &[(String, Story)], now: &[(String, Story)], when: &str) 
 
 /// What holds for a managed host under any config of the user's.
 fn is_ours(world: &World, host: &str, id: &str, address: &str) {
-    let story = world.ssh(&["-G", host]);
-    let resolved = story.ok();
+    let output = world.ssh(&["-G", host]);
+    let resolved = output.ok();
     let found = ["hostname", "hostkeyalias", "port", "user", "identitiesonly", "addkeystoagent", "hashknownhosts"]
         .map(|keyword| option(resolved, keyword));
-    assert_eq!(found, [address, id, "22", "ec2-user", "yes", "false", "no"], "{host}\n{story}");
+    assert_eq!(found, [address, id, "22", "ec2-user", "yes", "false", "no"], "{host}\n{output}");
     let eic = world.eic_folder().display().to_string();
-    assert_eq!(option(resolved, "identityfile"), format!("{eic}/keys/%k"), "the first one counts\n{story}");
-    assert!(option(resolved, "proxycommand").contains("ssh-eic' proxy --region eu-west-1 --source prod "), "{story}");
-    assert!(matches!(option(resolved, "proxyjump"), "" | "none"), "{story}");
-    assert_eq!(option(resolved, "proxyusefdpass"), "no", "{story}");
-    assert_eq!(option(resolved, "controlpath"), format!("{eic}/cm/{id}-22-ec2-user"), "{story}");
-    assert_eq!(option(resolved, "pubkeyauthentication"), "true", "{story}");
-    assert_eq!(option(resolved, "stricthostkeychecking"), "accept-new", "{story}");
+    assert_eq!(option(resolved, "identityfile"), format!("{eic}/keys/%k"), "the first one counts\n{output}");
+    assert!(option(resolved, "proxycommand").contains("ssh-eic' proxy --region eu-west-1 --source prod "), "{output}");
+    assert!(matches!(option(resolved, "proxyjump"), "" | "none"), "{output}");
+    assert_eq!(option(resolved, "proxyusefdpass"), "no", "{output}");
+    assert_eq!(option(resolved, "controlpath"), format!("{eic}/cm/{id}-22-ec2-user"), "{output}");
+    assert_eq!(option(resolved, "pubkeyauthentication"), "true", "{output}");
+    assert_eq!(option(resolved, "stricthostkeychecking"), "accept-new", "{output}");
 }
 
 #[test]
@@ -132,8 +132,8 @@ fn every_name_of_the_user_s_resolves_to_the_same_in_both_layouts_and_after_remov
     let world = world();
     let untouched = Snapshot::of(&world.home().join(".ssh"));
     let before = theirs(&world);
-    let story = world.eic(&["init", "--profile", "prod"]);
-    story.says("2 hosts from prod").ok();
+    let output = world.eic(&["init", "--profile", "prod"]);
+    output.says("2 hosts from prod").ok();
     assert_same(&before, &theirs(&world), "after init");
     configure(&world, INLINE);
     world.eic(&["sync"]).ok();
@@ -141,10 +141,10 @@ fn every_name_of_the_user_s_resolves_to_the_same_in_both_layouts_and_after_remov
     configure(&world, "");
     world.eic(&["sync"]).ok();
     assert_same(&before, &theirs(&world), "back in the include layout");
-    let story = world.eic(&["remove"]);
-    story.ok();
+    let output = world.eic(&["remove"]);
+    output.ok();
     assert_same(&before, &theirs(&world), "after remove");
-    untouched.assert_same_content(&Snapshot::of(&world.home().join(".ssh")), &story);
+    untouched.assert_same_content(&Snapshot::of(&world.home().join(".ssh")), &output);
 }
 
 #[test]
@@ -163,8 +163,8 @@ fn our_hosts_are_ours_in_both_layouts_whatever_the_config_says_of_all_hosts() {
             assert_eq!(option(&resolved, "connectionattempts"), "2", "{host}");
         }
         for host in ["prod-web-1", &world.web2] {
-            let story = world.ssh(&[host, "echo $SSH_EIC_INSTANCE"]);
-            assert!(story.ok().starts_with("i-"), "{story}");
+            let output = world.ssh(&[host, "echo $SSH_EIC_INSTANCE"]);
+            assert!(output.ok().starts_with("i-"), "{output}");
         }
     }
 }
@@ -178,13 +178,13 @@ fn line_of(world: &World, words: &str) -> usize {
 #[test]
 fn a_sync_tells_which_of_the_user_s_lines_have_no_effect_on_our_hosts() {
     let world = world();
-    let story = world.eic(&["init", "--profile", "prod"]);
+    let output = world.eic(&["init", "--profile", "prod"]);
     let jump = "Host * !bastion !bastion-old !*.* !nas !pi* !printer !router (";
-    let (_, after) = story.stderr.split_once(jump).unwrap_or_else(|| panic!("no {jump:?}\n{story}"));
-    assert!(after.contains("): ProxyJump bastion has no effect for prod-web-1, prod-web-2\n"), "{story}");
-    let (_, after) = story.stderr.split_once("Host * (").unwrap_or_else(|| panic!("no Host *\n{story}"));
-    assert!(after.contains("): User me has no effect for prod-web-1, prod-web-2\n"), "{story}");
-    story.says("hint: to override these, set them in a [[host]] of config.toml\n").ok();
+    let (_, after) = output.stderr.split_once(jump).unwrap_or_else(|| panic!("no {jump:?}\n{output}"));
+    assert!(after.contains("): ProxyJump bastion has no effect for prod-web-1, prod-web-2\n"), "{output}");
+    let (_, after) = output.stderr.split_once("Host * (").unwrap_or_else(|| panic!("no Host *\n{output}"));
+    assert!(after.contains("): User me has no effect for prod-web-1, prod-web-2\n"), "{output}");
+    output.says("hint: to override these, set them in a [[host]] of config.toml\n").ok();
 }
 
 #[test]
@@ -193,10 +193,10 @@ fn the_lines_that_a_sync_tells_are_where_the_user_finds_them_afterwards() {
         let world = world();
         world.sandbox.add(Instance::new("bastion").address("10.0.40.1")).unwrap();
         configure(&world, more);
-        let story = world.eic(&["sync"]);
+        let output = world.eic(&["sync"]);
         let (own, general) = (line_of(&world, "Host bastion"), line_of(&world, "Host *"));
-        story.says(&format!("ssh-eic: bastion is your own Host (~/.ssh/config:{own}); the instance is bastion-"));
-        story.says(&format!("ssh-eic: warning: Host * (~/.ssh/config:{general}): "));
+        output.says(&format!("ssh-eic: bastion is your own Host (~/.ssh/config:{own}); the instance is bastion-"));
+        output.says(&format!("ssh-eic: warning: Host * (~/.ssh/config:{general}): "));
     }
 }
 
@@ -222,16 +222,16 @@ fn an_instance_whose_name_leads_somewhere_already_gets_an_id_suffix_and_is_told(
     }
     for (more, first) in [("", true), (INLINE, false)] {
         configure(&world, more);
-        let story = world.eic(&["sync"]);
-        story.says("12 hosts from prod").ok();
+        let output = world.eic(&["sync"]);
+        output.says("12 hosts from prod").ok();
         for (name, _, _) in taken.iter().filter(|_| first) {
-            assert!(story.stderr.contains(name), "{name} is not told\n{story}");
+            assert!(output.stderr.contains(name), "{name} is not told\n{output}");
         }
         for ((name, words, file), (id, n)) in taken.iter().zip(ids.iter().zip(1..)) {
             if !matches!(*name, "globex-1") {
                 let is_exact = words.starts_with("Host") && words.split(' ').any(|word| word == *name);
                 let block = if is_exact { "is your own Host" } else { &format!("matches your own {words}") };
-                story.says(&format!("ssh-eic: {name} {block} (~/.ssh/{file}:"));
+                output.says(&format!("ssh-eic: {name} {block} (~/.ssh/{file}:"));
             }
             let alias = format!("{name}-{}", &id[2..8]);
             is_ours(&world, &alias, id, &format!("10.0.40.{n}"));

@@ -40,8 +40,8 @@ fn an_address_that_does_not_answer_is_left_after_a_second_and_not_waited_for_aga
     assert_eq!(tunnels(&world).len(), 2);
     let routes = world.read(".cache/ssh-eic/routes.json");
     assert!(routes.contains("specific"), "{routes}");
-    let story = world.ssh(&["prod-web-1", "true"]);
-    story.within(Duration::from_secs(1)).ok();
+    let output = world.ssh(&["prod-web-1", "true"]);
+    output.within(Duration::from_secs(1)).ok();
     assert_eq!(tunnels(&world).len(), 3);
 }
 
@@ -69,8 +69,8 @@ fn without_an_endpoint_and_an_agent_the_address_is_used() {
     let script = "cd $HOME/.ssh/eic; other=$(grep '$WEB1 ssh-ed25519' known_hosts | cut -d' ' -f3); [ \"$other\" ] &&
         sed -i \"/$WEB1/!s|ssh-ed25519 .*|ssh-ed25519 $other|\" known_hosts";
     world.sh(&script.replace("$WEB1", &world.web1)).ok();
-    let story = world.ssh(&["alone", "true"]);
-    story.fails_with(255).says("another machine on this network").says("run the command again");
+    let output = world.ssh(&["alone", "true"]);
+    output.fails_with(255).says("another machine on this network").says("run the command again");
     world.ssh(&["alone", "true"]).fails_with(255).says("REMOTE HOST IDENTIFICATION HAS CHANGED");
 }
 
@@ -96,21 +96,21 @@ fn another_machine_at_the_address_gets_no_further_than_its_host_key() {
     world.sh("rm -f $HOME/.cache/ssh-eic/routes.json").ok();
     network(&world, &world.web1, Network::Away);
     let stranger = world.sandbox.add(Instance::new("stranger").address("10.0.3.7").vpc("vpc-other")).unwrap();
-    let story = world.ssh(&["prod-web-1", "echo $SSH_EIC_INSTANCE"]);
-    assert_eq!(story.ok(), format!("{}\n", world.web1));
-    assert!(!story.stderr.contains("REMOTE HOST IDENTIFICATION HAS CHANGED"), "{story}");
+    let output = world.ssh(&["prod-web-1", "echo $SSH_EIC_INSTANCE"]);
+    assert_eq!(output.ok(), format!("{}\n", world.web1));
+    assert!(!output.stderr.contains("REMOTE HOST IDENTIFICATION HAS CHANGED"), "{output}");
     let warning =
         "ssh-eic: warning: 10.0.3.7 is another machine on this network: its host key is not the key of prod-web-1";
-    story.says(warning);
+    output.says(warning);
     assert!(!world.ssh(&["prod-web-1", "true"]).stderr.contains("another machine"), "known by now");
     // Also on a network where the address was the instance's before.
     world.write(
         ".cache/ssh-eic/routes.json",
         &world.read(".cache/ssh-eic/routes.json").replace("specific", "direct").replace(" stranger", "x"),
     );
-    let story = world.ssh(&["prod-web-1", "true"]);
-    story.fails_with(255).says("10.0.3.7 is another machine on this network").says("run the command again");
-    assert!(!story.stderr.contains("REMOTE HOST IDENTIFICATION HAS CHANGED"), "{story}");
+    let output = world.ssh(&["prod-web-1", "true"]);
+    output.fails_with(255).says("10.0.3.7 is another machine on this network").says("run the command again");
+    assert!(!output.stderr.contains("REMOTE HOST IDENTIFICATION HAS CHANGED"), "{output}");
     login(&world);
     assert!(!world.sandbox.sshd_log(&stranger).contains("Accepted"), "{}", world.sandbox.sshd_log(&stranger));
 }

@@ -91,8 +91,8 @@ fn a_master_shares_one_tunnel_and_pongs() {
 #[test]
 fn an_endpoint_host_is_a_jump_host() {
     let Some(world) = world("endpoint") else { return };
-    let story = world.ssh(&["-J", "prod-web-2", "prod-web-1", "echo $SSH_EIC_INSTANCE"]);
-    assert_eq!(story.ok(), format!("{}\n", world.web1));
+    let output = world.ssh(&["-J", "prod-web-2", "prod-web-1", "echo $SSH_EIC_INSTANCE"]);
+    assert_eq!(output.ok(), format!("{}\n", world.web1));
     assert_eq!(tunnels(&world)[0].instance, world.web2);
 }
 
@@ -102,20 +102,20 @@ fn a_tunnel_that_is_cut_in_mid_session_ends_ssh_with_a_message() {
     switch(&world, TunnelSwitches { cut_after: Some(200_000), ..TunnelSwitches::default() });
     let script = "cd $HOME; ssh prod-web-1 'head -c 400000 /dev/zero; sleep 300' >/dev/null 2>err; echo $?; cat err";
     let start = Instant::now();
-    let story = world.sh(script);
-    assert!(story.ok().starts_with("255\n"), "{story}");
+    let output = world.sh(script);
+    assert!(output.ok().starts_with("255\n"), "{output}");
     let message = "ssh-eic: error: the tunnel through eice-0aaaabbbbccccdddd closed unexpectedly";
-    assert!(story.stdout.contains(message), "{story}");
-    assert!(!crate::world::is_over(start, Duration::from_secs(4)), "{story}");
+    assert!(output.stdout.contains(message), "{output}");
+    assert!(!crate::world::is_over(start, Duration::from_secs(4)), "{output}");
 }
 
 #[test]
 fn the_end_of_the_tunnel_s_time_is_reported() {
     let Some(world) = world("endpoint") else { return };
     set_route(&world, "endpoint", "max_tunnel_duration = \"3s\"");
-    let story = world.sh("cd $HOME; ssh prod-web-1 'sleep 300' 2>err; echo $?; cat err");
-    assert!(story.ok().starts_with("255\n"), "{story}");
-    assert!(story.stdout.contains("ssh-eic: error: the endpoint ends a connection after 3 s\n"), "{story}");
+    let output = world.sh("cd $HOME; ssh prod-web-1 'sleep 300' 2>err; echo $?; cat err");
+    assert!(output.ok().starts_with("255\n"), "{output}");
+    assert!(output.stdout.contains("ssh-eic: error: the endpoint ends a connection after 3 s\n"), "{output}");
     assert_eq!(tunnels(&world)[0].max_duration, 3);
 }
 
@@ -136,9 +136,9 @@ fn the_signed_url_is_neither_logged_nor_written_nor_an_argument() {
     let Some(world) = world("endpoint") else { return };
     let script = "cd $HOME; SSH_EIC_LOG=trace ssh -vvv prod-web-1 'for p in /proc/[0-9]*/cmdline; do tr \"\\\\0\" \" \" < $p; done 2>/dev/null' > out 2>&1
         grep -c 'ssh-eic' out; grep -rlE 'X-Am[z]-Signature|X-Am[z]-Credential|openTunne[l]' . ; true";
-    let story = world.sh(script);
-    let lines: Vec<&str> = story.ok().lines().collect();
-    assert!(lines.len() == 1 && lines[0] != "0", "{story}");
+    let output = world.sh(script);
+    let lines: Vec<&str> = output.ok().lines().collect();
+    assert!(lines.len() == 1 && lines[0] != "0", "{output}");
 }
 
 #[test]

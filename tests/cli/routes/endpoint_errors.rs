@@ -12,12 +12,12 @@ use crate::world::run;
 fn an_endpoint_that_cannot_reach_sshd_names_the_security_group() {
     let Some(world) = world("endpoint") else { return };
     switch(&world, TunnelSwitches { unreachable: vec![world.web1.clone()], ..TunnelSwitches::default() });
-    let story = world.ssh(&["prod-web-1", "true"]);
-    story.fails_with(255).says(&format!(
+    let output = world.ssh(&["prod-web-1", "true"]);
+    output.fails_with(255).says(&format!(
         "ssh-eic: error: eice-0aaaabbbbccccdddd cannot reach prod-web-1 ({}): Unable to connect to target\n",
         world.web1
     ));
-    story.says(
+    output.says(
         "ssh-eic: hint: allow port 22 from sg-0eeeeffff00001111 in the instance's security group; is sshd running?",
     );
 }
@@ -37,11 +37,11 @@ fn a_denied_tunnel_names_action_resource_policy_and_request() {
         let tunnels = TunnelSwitches { refusal, ..TunnelSwitches::default() };
         let deny = Some(vec!["OpenTunnel".into()]);
         world.sandbox.switches(Switches { deny, tunnels: Some(tunnels), ..Switches::default() }).unwrap();
-        let story = world.ssh(&["prod-web-1", "true"]);
-        story.fails_with(255).says("eice-0aaaabbbbccccdddd refused the tunnel to prod-web-1").says("AccessDenied: ");
-        story.says("(request id ").says("ssh-eic policy").says("max_tunnel_duration");
+        let output = world.ssh(&["prod-web-1", "true"]);
+        output.fails_with(255).says("eice-0aaaabbbbccccdddd refused the tunnel to prod-web-1").says("AccessDenied: ");
+        output.says("(request id ").says("ssh-eic policy").says("max_tunnel_duration");
         let arn = "arn:aws:ec2:eu-west-1:111122223333:instance-connect-endpoint/eice-0aaaabbbbccccdddd";
-        story.says(&format!("allow ec2-instance-connect:OpenTunnel on {arn}"));
+        output.says(&format!("allow ec2-instance-connect:OpenTunnel on {arn}"));
     }
     world.sandbox.reset_switches().unwrap();
     world.ssh(&["prod-web-1", "true"]).ok();
@@ -51,9 +51,9 @@ fn a_denied_tunnel_names_action_resource_policy_and_request() {
 fn a_vpc_without_a_usable_endpoint_is_named() {
     let Some(world) = world("endpoint") else { return };
     world.add(Instance::new("alone").address("10.0.3.70").vpc("vpc-9"));
-    let story = world.ssh(&["alone", "true"]);
-    story.fails_with(255).says("no EC2 Instance Connect Endpoint in vpc-9");
-    story.says("aws ec2 create-instance-connect-endpoint --subnet-id subnet-0aaaabbbbccccdddd --region eu-west-1");
+    let output = world.ssh(&["alone", "true"]);
+    output.fails_with(255).says("no EC2 Instance Connect Endpoint in vpc-9");
+    output.says("aws ec2 create-instance-connect-endpoint --subnet-id subnet-0aaaabbbbccccdddd --region eu-west-1");
     let ipv6 =
         Endpoint { id: "eice-06".into(), vpc: "vpc-8".into(), address_type: "ipv6".into(), ..Endpoint::default() };
     world.sandbox.add_endpoint(ipv6).unwrap();
@@ -95,9 +95,9 @@ fn a_proxy_on_the_way_is_used_and_its_refusal_named_without_the_password() {
     let name = "eice-0aaaabbbbccccdddd.0123abcd.ec2-instance-connect-endpoint.eu-west-1.amazonaws.com";
     assert!(requests.contains(&(format!("CONNECT {name}:443"), "Basic YWxpY2U6czNjckB0".to_owned())), "{requests:?}");
     let refusing = ConnectProxy::refusing(&world, 407);
-    let story = login(&refusing.url().replace("http://", "http://alice:s3cr%40t@"));
-    story.fails_with(255).says(&format!("proxy {} requires a user and a password (407)", refusing.address));
-    assert!(!story.stderr.contains("s3cr"), "{story}");
+    let output = login(&refusing.url().replace("http://", "http://alice:s3cr%40t@"));
+    output.fails_with(255).says(&format!("proxy {} requires a user and a password (407)", refusing.address));
+    assert!(!output.stderr.contains("s3cr"), "{output}");
     let refusing = ConnectProxy::refusing(&world, 403);
     login(&refusing.url()).fails_with(255).says("refused the connection to eice-0aaaabbbbccccdddd (403)");
 }
@@ -106,6 +106,6 @@ fn a_proxy_on_the_way_is_used_and_its_refusal_named_without_the_password() {
 fn a_name_that_does_not_resolve_is_reported() {
     let Some(world) = world("endpoint") else { return };
     switch(&world, TunnelSwitches { unresolved: true, ..TunnelSwitches::default() });
-    let story = world.ssh(&["prod-web-1", "true"]);
-    story.fails_with(255).says("cannot resolve eice-0aaaabbbbccccdddd").within(Duration::from_mins(1));
+    let output = world.ssh(&["prod-web-1", "true"]);
+    output.fails_with(255).says("cannot resolve eice-0aaaabbbbccccdddd").within(Duration::from_mins(1));
 }

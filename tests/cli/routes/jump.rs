@@ -34,8 +34,8 @@ fn the_last_line_of_the_jump_host_s_ssh_is_the_error() {
         &format!("{}\nHost bastion\n  HostName 127.0.0.1\n  Port 9\n", world.read(".ssh/config")),
     );
     with_jump(&world, "bastion");
-    let story = world.ssh(&["prod-web-1", "true"]);
-    story.fails_with(255).says("is unreachable: bastion: ssh: connect to host 127.0.0.1 port 9: Connection refused");
+    let output = world.ssh(&["prod-web-1", "true"]);
+    output.fails_with(255).says("is unreachable: bastion: ssh: connect to host 127.0.0.1 port 9: Connection refused");
     let refused = Change { network: Some(Network::Refuse), ..Change::default() };
     world.sandbox.update(&world.web1, refused).unwrap();
     with_jump(&world, "prod-web-2");
@@ -45,8 +45,8 @@ fn the_last_line_of_the_jump_host_s_ssh_is_the_error() {
 fn a_loop_is_reported_and_not_run() {
     let Some(world) = world("direct") else { return };
     set_route(&world, "jump:prod-web-1", "");
-    let story = world.ssh(&["prod-web-2", "true"]);
-    story.fails_with(255).says("is reached through itself: its route is jump:prod-web-1");
+    let output = world.ssh(&["prod-web-2", "true"]);
+    output.fails_with(255).says("is reached through itself: its route is jump:prod-web-1");
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn an_ipv6_address_is_reached_through_the_jump_host() {
     set_route(&world, "direct", "address = \"ipv6\"");
     world.write(path, &(world.read(path) + hosts));
     world.eic(&["sync"]).ok();
-    let story = world.ssh(&["six", "true"]);
+    let output = world.ssh(&["six", "true"]);
     // The jump host has no IPv6 address, which its own ssh reports.
-    story.fails_with(255).says("prod-web-2: ");
+    output.fails_with(255).says("prod-web-2: ");
 }

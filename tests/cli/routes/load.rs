@@ -21,9 +21,9 @@ fn thirty_sessions_at_once_never_open_more_than_twenty_tunnels() {
         (0..30).map(|_| spawn(&mut world.ssh_command(&["prod-web-1", "sleep 3; echo in"]))).collect();
     let mut waited = 0;
     for child in children {
-        let story = finish(child, "ssh prod-web-1".to_owned(), start);
-        assert_eq!(story.ok(), "in\n");
-        waited += usize::from(story.stderr.contains("all 20 tunnels of eice-0aaaabbbbccccdddd are in use"));
+        let output = finish(child, "ssh prod-web-1".to_owned(), start);
+        assert_eq!(output.ok(), "in\n");
+        waited += usize::from(output.stderr.contains("all 20 tunnels of eice-0aaaabbbbccccdddd are in use"));
     }
     assert!(tunnels(&world).len() >= 30);
     assert!(most_at_once(&world) <= 20, "{}", most_at_once(&world));
@@ -47,7 +47,7 @@ fn ansible_with_25_forks_reaches_every_host_over_one_endpoint() {
          ansible all -i '{},' -f 25 -m raw -a 'echo $SSH_EIC_INSTANCE' -o",
         names.join(",")
     );
-    let story = world.sh(&script);
-    assert_eq!(story.ok().matches("rc=0").count() + story.stdout.matches("CHANGED").count(), 50, "{story}");
+    let output = world.sh(&script);
+    assert_eq!(output.ok().matches("rc=0").count() + output.stdout.matches("CHANGED").count(), 50, "{output}");
     assert!(most_at_once(&world) <= 20, "{}", most_at_once(&world));
 }

@@ -8,7 +8,7 @@ use sandbox::{Instance, Network, SsmHandshake, SsmSession, SsmSwitches, Switches
 
 use crate::inventory;
 use crate::sources::configure;
-use crate::world::{Story, World, can_have_namespaces, finish, spawn, wait_until};
+use crate::world::{CommandOutput, World, can_have_namespaces, finish, spawn, wait_until};
 
 const CONFIG: &str = "[[source]]
 name = \"prod\"
@@ -42,7 +42,7 @@ impl Managed {
         self.world.sandbox.switches(Switches { ssm: Some(ssm), ..Switches::default() }).expect("switches");
     }
 
-    fn ssh(&self, args: &[&str]) -> Story {
+    fn ssh(&self, args: &[&str]) -> CommandOutput {
         self.world.ssh(&[&["app"], args].concat())
     }
 
@@ -61,8 +61,8 @@ impl Managed {
     fn transfer(&self, size: usize, what: &str) -> SsmSession {
         let ssh = if can_have_namespaces() { "ssh" } else { "ssh -F ~/.ssh/config" };
         let script = format!("head -c {size} /dev/urandom > blob && {ssh} app cat < blob > back && cmp blob back");
-        let story = self.world.sh(&script);
-        assert_eq!(story.code, Some(0), "{what}\n{story}\n{:?}", self.sessions().last());
+        let output = self.world.sh(&script);
+        assert_eq!(output.code, Some(0), "{what}\n{output}\n{:?}", self.sessions().last());
         self.all_ended().pop().expect("a session")
     }
 
@@ -85,17 +85,17 @@ fn kill(signal: &str, pid: &str) {
 #[test]
 fn a_login_takes_one_session_which_ends_with_it_and_shows_no_secret() {
     let managed = Managed::new();
-    let story = managed.ssh(&["echo $SSH_EIC_INSTANCE"]);
-    assert_eq!(story.ok(), format!("{}\n", managed.app));
+    let output = managed.ssh(&["echo $SSH_EIC_INSTANCE"]);
+    assert_eq!(output.ok(), format!("{}\n", managed.app));
     let sessions = managed.all_ended();
     let [session] = sessions.as_slice() else { panic!("{sessions:?}") };
     assert_eq!((session.port.as_str(), session.connections, session.resumed, session.refused), ("22", 1, 0, 0));
     let mut command = managed.world.ssh_command(&["-vv", "app", "true"]);
     command.env("SSH_EIC_LOG", "trace");
-    let story = crate::world::run(command);
-    story.ok();
+    let output = crate::world::run(command);
+    output.ok();
     for secret in ["token/", "cell-number", "AWS4-HMAC-SHA256", "Signature="] {
-        assert!(!story.stderr.contains(secret), "{secret}\n{story}");
+        assert!(!output.stderr.contains(secret), "{secret}\n{output}");
     }
     let mut child = managed.stay(&[]);
     let lines = managed.world.survivors();
@@ -194,12 +194,12 @@ fn ansible_works() {
     if !inventory::has(&managed.world, &["ansible", "ansible-inventory"]) {
         return;
     }
-    let story = inventory::ansible(
+    let output = inventory::ansible(
         &managed.world,
         "ansible",
         &["app", "-m", "ping", "-e", "ansible_ssh_args=-oControlMaster=no"],
     );
-    assert_eq!(story.ok().matches("\"ping\": \"pong\"").count(), 1, "{story}");
+    assert_eq!(output.ok().matches("\"ping\": \"pong\"").count(), 1, "{output}");
     managed.all_ended();
 }
 
@@ -325,9 +325,9 @@ fn each_failure_has_its_error() {
     for (switches, _, message, hint) in cases {
         let what = format!("{switches:?}");
         managed.switch(switches);
-        let story = managed.ssh(&["true"]);
-        story.fails_with(255);
-        assert!(story.stderr.contains(&message) && story.stderr.contains(hint), "{what}\n{message}\n{story}");
+        let output = managed.ssh(&["true"]);
+        output.fails_with(255);
+        assert!(output.stderr.contains(&message) && output.stderr.contains(hint), "{what}\n{message}\n{output}");
         managed.all_ended();
     }
     let denied = Switches { deny: Some(vec!["StartSession".to_owned()]), ..Switches::default() };
@@ -365,8 +365,8 @@ fn the_end_of_a_session_by_its_limits_or_a_refused_resume_is_reported() {
         managed.switch(switches);
         // To a file: where a program may wait for the end of stderr, the proxy closes it.
         let ssh = if can_have_namespaces() { "ssh" } else { "ssh -F ~/.ssh/config" };
-        let story = managed.world.sh(&format!("{ssh} app 'head -c 300000 /dev/zero' > out 2> errors; echo $?"));
-        assert_eq!(story.ok(), "255\n");
+        let output = managed.world.sh(&format!("{ssh} app 'head -c 300000 /dev/zero' > out 2> errors; echo $?"));
+        assert_eq!(output.ok(), "255\n");
         let errors = managed.world.read("errors");
         assert!(errors.contains(message), "{message}\n{errors}");
         managed.all_ended();

@@ -49,7 +49,7 @@ impl World {
             access_key: credential.access_key_id,
             account: None,
             identity: Identity { profile: Some("prod".into()), ..Identity::default() },
-            kept: None,
+            cache_file: None,
             push_endpoint: None,
         };
         let key = sandbox.home().join("id");

@@ -9,8 +9,8 @@ use crate::world::World;
 
 /// What `ssh -G` says of one option.
 fn option(world: &World, host: &str, keyword: &str) -> String {
-    let story = world.ssh(&["-G", host]);
-    let values = story.ok().lines().filter_map(|line| line.strip_prefix(keyword)?.strip_prefix(' '));
+    let output = world.ssh(&["-G", host]);
+    let values = output.ok().lines().filter_map(|line| line.strip_prefix(keyword)?.strip_prefix(' '));
     values.collect::<Vec<_>>().join("\n")
 }
 
@@ -147,9 +147,9 @@ fn images_that_may_not_be_described_leave_the_users_of_before() {
     std::fs::remove_file(world.home().join(".cache/ssh-eic/images.json")).unwrap();
     world.sandbox.add(away("new", UBUNTU)).unwrap();
     world.deny("DescribeImages");
-    let story = world.eic(&["sync"]);
-    story.says("warning: AWS denies ec2:DescribeImages").says("set user in config.toml").ok();
-    assert_eq!(story.stderr.matches("DescribeImages").count(), 1, "{story}");
+    let output = world.eic(&["sync"]);
+    output.says("warning: AWS denies ec2:DescribeImages").says("set user in config.toml").ok();
+    assert_eq!(output.stderr.matches("DescribeImages").count(), 1, "{output}");
     assert_eq!((option(&world, "old", "user"), option(&world, "new", "user")), ("ubuntu".into(), "ec2-user".into()));
     world.sandbox.reset_switches().unwrap();
     world.eic(&["sync"]).ok();

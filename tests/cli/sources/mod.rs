@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use sandbox::{ACCOUNT, Account, Call, Instance, STAGING_ACCOUNT, SignIn, Switches};
 
-use crate::world::{Story, World};
+use crate::world::{CommandOutput, World};
 
 mod fleet_options;
 mod machine_wide;
@@ -56,8 +56,8 @@ pub(crate) fn calls_of(world: &World, action: &str) -> Vec<Call> {
 
 /// A column of `list --json` by alias.
 pub(crate) fn listed(world: &World, column: &str) -> Vec<(String, String)> {
-    let story = world.eic(&["list", "--json"]);
-    let json: serde_json::Value = serde_json::from_str(story.ok()).unwrap();
+    let output = world.eic(&["list", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(output.ok()).unwrap();
     let text = |row: &serde_json::Value, key: &str| row[key].as_str().unwrap_or_default().to_owned();
     json.as_array().unwrap().iter().map(|row| (text(row, "alias"), text(row, column))).collect()
 }
@@ -67,8 +67,8 @@ pub(crate) fn pairs(rows: &[(String, String)]) -> Vec<(&str, &str)> {
 }
 
 /// How many errors are told, and what to type.
-pub(crate) fn told(story: &Story) -> (usize, Vec<&str>) {
-    let after = |prefix| story.stderr.lines().filter_map(move |line| line.strip_prefix(prefix));
+pub(crate) fn told(output: &CommandOutput) -> (usize, Vec<&str>) {
+    let after = |prefix| output.stderr.lines().filter_map(move |line| line.strip_prefix(prefix));
     let commands =
         after("ssh-eic: hint: ").filter(|hint: &&str| hint.starts_with("aws ") || hint.starts_with("ssh-eic "));
     (after("ssh-eic: error: ").count(), commands.collect())
@@ -271,20 +271,20 @@ fn an_expired_session_is_one_error_and_one_hint_for_all_that_share_it() {
     configure(&world, &format!("{CORP}{second}[[source]]\nprofile = \"signed\"\n"));
     world.eic(&["sync"]).ok();
     let before = world.eic(&["list", "--names"]).ok().to_owned();
-    let check = |story: &Story| {
-        story.fails_with(5).says("the SSO session \"corp\" has expired");
-        assert_eq!(told(story), (1, vec!["aws sso login --sso-session corp"]), "{story}");
+    let check = |output: &CommandOutput| {
+        output.fails_with(5).says("the SSO session \"corp\" has expired");
+        assert_eq!(told(output), (1, vec!["aws sso login --sso-session corp"]), "{output}");
         assert_eq!(world.eic(&["list", "--names"]).ok(), before);
     };
     world.expire(TOKEN);
-    let story = world.eic(&["sync"]);
-    check(&story);
-    story.says("the same for us");
+    let output = world.eic(&["sync"]);
+    check(&output);
+    output.says("the same for us");
     world.sandbox.reset_switches().unwrap();
     sign_out(&world);
-    let story = world.eic(&["sync"]);
-    check(&story);
-    story.says("the same for us, signed");
+    let output = world.eic(&["sync"]);
+    check(&output);
+    output.says("the same for us, signed");
     check(&world.eic(&["sync", "--source", "corp/prod"]));
 }
 
@@ -334,9 +334,9 @@ fn a_role_on_top_is_assumed_with_its_external_id_and_session_name() {
     assert_eq!(login(&world, "role-web", &id).0, STAGING_ACCOUNT);
     for external_id in ["", "external_id = \"corp-8\"\n"] {
         configure(&world, &format!("{source}{external_id}"));
-        let story = world.eic(&["sync"]);
-        assert!(matches!(story.code, Some(5 | 6)), "{story}");
-        story.says("cannot assume its role").says("external_id");
+        let output = world.eic(&["sync"]);
+        assert!(matches!(output.code, Some(5 | 6)), "{output}");
+        output.says("cannot assume its role").says("external_id");
         assert_eq!(world.eic(&["list", "--names"]).ok(), "role-web\n");
     }
 }

@@ -3,7 +3,7 @@
 use sandbox::needs_namespaces;
 
 use crate::sources::configure;
-use crate::world::{OTHER_PROXY, Story, World};
+use crate::world::{CommandOutput, OTHER_PROXY, World};
 
 /// A world in which the person's own config, behind our line, is this.
 fn own(text: &str) -> World {
@@ -13,9 +13,9 @@ fn own(text: &str) -> World {
 }
 
 /// The warnings of a sync, without their prefix; in the loopback form ssh reads another file, which is told, too.
-fn warnings(story: &Story) -> Vec<&str> {
-    story.ok();
-    let all = story.stderr.lines().filter_map(|line| line.strip_prefix("ssh-eic: warning: "));
+fn warnings(output: &CommandOutput) -> Vec<&str> {
+    output.ok();
+    let all = output.stderr.lines().filter_map(|line| line.strip_prefix("ssh-eic: warning: "));
     all.filter(|warning| !warning.starts_with("$HOME differs ")).collect()
 }
 
@@ -24,30 +24,30 @@ fn what_has_no_effect_any_more_is_named_with_file_and_line() {
     let block = "Host *\n    Compression yes\n\nHost prod-*\n    User deploy\n    Port 2222\n\
                  \x20   IdentityFile ~/.ssh/prod\n    ProxyJump bastion\n    ForwardAgent yes\n";
     let world = own(block);
-    let story = world.eic(&["sync"]);
+    let output = world.eic(&["sync"]);
     let place = "~/.ssh/config:5";
-    let [warning] = warnings(&story)[..] else { panic!("one warning\n{story}") };
+    let [warning] = warnings(&output)[..] else { panic!("one warning\n{output}") };
     for words in [place, "User deploy", "Port 2222", "IdentityFile", "ProxyJump bastion", "have no effect"] {
-        assert!(warning.contains(words), "it should name {words}\n{story}");
+        assert!(warning.contains(words), "it should name {words}\n{output}");
     }
-    assert!(!warning.contains("ForwardAgent"), "that one has its effect\n{story}");
-    story.says("hint: to override these, set them in a [[host]] of config.toml\n");
+    assert!(!warning.contains("ForwardAgent"), "that one has its effect\n{output}");
+    output.says("hint: to override these, set them in a [[host]] of config.toml\n");
 }
 
 #[needs_namespaces]
 #[test]
 fn a_block_that_says_the_same_as_ours_is_no_matter() {
     let world = own("Host prod-*\n    User ec2-user\n    Port 22\n    ProxyJump none\n");
-    let story = world.eic(&["sync"]);
-    assert_eq!(warnings(&story), Vec::<&str>::new(), "{story}");
+    let output = world.eic(&["sync"]);
+    assert_eq!(warnings(&output), Vec::<&str>::new(), "{output}");
 }
 
 // "An alias stays with its instance while that exists" (section 5 of the contract).
 #[test]
 fn a_host_block_written_for_managed_hosts_takes_no_name_away_from_them() {
     let world = own("Host prod-*\n    ForwardAgent yes\n");
-    let story = world.eic(&["sync"]);
-    assert_eq!(world.eic(&["list", "--names"]).ok(), "prod-web-1\nprod-web-2\n", "{story}");
+    let output = world.eic(&["sync"]);
+    assert_eq!(world.eic(&["list", "--names"]).ok(), "prod-web-1\nprod-web-2\n", "{output}");
     let resolved = world.ssh(&["-G", "prod-web-1"]);
     assert!(resolved.ok().contains("forwardagent yes\n"), "{resolved}");
 }
@@ -60,9 +60,9 @@ fn options_of_the_person_that_would_break_our_hosts_are_named() {
         ("Match all\n    SessionType none\n", "SessionType none"),
     ] {
         let world = own(text);
-        let story = world.eic(&["sync"]);
-        let [warning] = warnings(&story)[..] else { panic!("one warning for all hosts\n{story}") };
-        assert!(warning.contains(words) && warning.contains("prod-web-"), "{story}");
+        let output = world.eic(&["sync"]);
+        let [warning] = warnings(&output)[..] else { panic!("one warning for all hosts\n{output}") };
+        assert!(warning.contains(words) && warning.contains("prod-web-"), "{output}");
     }
 }
 
@@ -70,16 +70,16 @@ fn options_of_the_person_that_would_break_our_hosts_are_named() {
 fn what_the_person_wants_in_config_toml_leaks_in_from_nowhere() {
     let world = World::bare();
     configure(&world, "[[source]]\nprofile = \"prod\"\n[ssh]\noptions = { RemoteCommand = \"uptime\" }\n");
-    let story = world.eic(&["sync"]);
-    assert_eq!(warnings(&story), Vec::<&str>::new(), "{story}");
+    let output = world.eic(&["sync"]);
+    assert_eq!(warnings(&output), Vec::<&str>::new(), "{output}");
 }
 
 #[test]
 fn a_proxy_of_the_person_that_wins_is_named_and_the_hook_pushes() {
     let world = World::new();
     world.write(".ssh/config", &format!("ProxyCommand {OTHER_PROXY}\n{}", world.read(".ssh/config")));
-    let story = world.eic(&["sync"]);
-    story.says("another ProxyCommand or ProxyJump in your ssh config applies to prod-web-1").ok();
+    let output = world.eic(&["sync"]);
+    output.says("another ProxyCommand or ProxyJump in your ssh config applies to prod-web-1").ok();
     world.sandbox.clear_calls().unwrap();
     assert_eq!(world.ssh(&["prod-web-1", "echo $SSH_EIC_INSTANCE"]).ok(), format!("{}\n", world.web1));
     assert_eq!(world.pushes().len(), 1);

@@ -46,9 +46,9 @@ fn a_denied_region_is_a_note_under_all_and_an_error_where_it_is_named() {
     configure(&world, ALL);
     let denied = Some(vec!["eu-central-1".to_owned()]);
     world.switch(Switches { denied_regions: denied, ..Switches::default() });
-    let story = world.eic(&["sync"]);
-    story.says("source \"prod\" may not use eu-central-1").ok();
-    assert_eq!(told(&story).0, 0, "{story}");
+    let output = world.eic(&["sync"]);
+    output.says("source \"prod\" may not use eu-central-1").ok();
+    assert_eq!(told(&output).0, 0, "{output}");
     assert_eq!(names(&world), "prod-web-1\nprod-web-2\nus-web\n");
     configure(&world, "[[source]]\nprofile = \"prod\"\nregions = [\"eu-west-1\", \"eu-central-1\"]\n");
     world.eic(&["sync"]).fails_with(6).says("source \"prod\" in eu-central-1: AWS denies ec2:DescribeInstances");
@@ -94,9 +94,9 @@ fn all_regions_denied_is_no_note() {
     configure(&world, ALL);
     world.eic(&["sync"]).ok();
     world.deny("DescribeInstances");
-    let story = world.eic(&["sync"]);
-    assert_eq!(names(&world), EVERYBODY, "a policy that lacks ec2:DescribeInstances emptied the config\n{story}");
-    story.fails_with(6).says("ec2:DescribeInstances").says("ssh-eic policy");
+    let output = world.eic(&["sync"]);
+    assert_eq!(names(&world), EVERYBODY, "a policy that lacks ec2:DescribeInstances emptied the config\n{output}");
+    output.fails_with(6).says("ec2:DescribeInstances").says("ssh-eic policy");
 }
 
 #[test]
@@ -132,10 +132,10 @@ fn forty_sources_that_fail_for_one_cause_are_one_error() {
     let deny = (0..40).filter(|n| *n != 17).map(|n| format!("DescribeInstances@{}", account(n))).collect();
     world.switch(Switches { deny: Some(deny), ..Switches::default() });
     configure(&world, "[[source]]\nprofile = \"corp-*\"\n");
-    let story = world.eic(&["sync"]);
-    story.fails_with(6).says("source \"corp-00\": AWS denies ec2:DescribeInstances");
-    story.says("the same for corp-01, corp-02, corp-03, corp-04, corp-05 and 33 more");
-    assert_eq!((told(&story).0, told(&story).1.len()), (1, 1), "{story}");
+    let output = world.eic(&["sync"]);
+    output.fails_with(6).says("source \"corp-00\": AWS denies ec2:DescribeInstances");
+    output.says("the same for corp-01, corp-02, corp-03, corp-04, corp-05 and 33 more");
+    assert_eq!((told(&output).0, told(&output).1.len()), (1, 1), "{output}");
     assert_eq!(calls_of(&world, "DescribeInstances").len(), 40);
     assert_eq!(names(&world), "good\n");
     assert_eq!(login(&world, "good", &id).0, account(17));

@@ -1,4 +1,4 @@
-//! Who signs, asked of AWS itself, and how long that will last as far as anybody here knows it.
+//! The account of a session according to AWS (`GetCallerIdentity`), and how long its credentials are valid.
 
 use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -13,40 +13,40 @@ use crate::domain::identity::Identity;
 use crate::error::Result;
 use crate::sys::environment::variable;
 
-/// Who signs.
+/// The account of a session and the validity of its credentials.
 #[derive(Debug)]
-pub struct Standing {
+pub struct CallerIdentity {
     /// The account.
     pub account: String,
-    /// How long.
-    pub lasts: Lifetime,
+    /// How long the credentials are valid.
+    pub lifetime: Lifetime,
 }
 
-/// How long credentials last; times in seconds since 1970.
+/// How long credentials are valid; times in seconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lifetime {
-    /// A long-lived access key, or a role that one assumes again and again.
+    /// A long-lived access key, or a role that can always be assumed again.
     Endless,
-    /// Until then, and then somebody has to sign in.
+    /// Until then; after that a person has to sign in.
     Until(u64),
-    /// Until then, and what they come from renews them for as long as it may, which is not known here.
+    /// Until then; the provider renews them until an unknown time.
     Renewed(u64),
-    /// Temporary, with an end that they do not tell.
+    /// Temporary, with an unknown expiry.
     Unknown,
 }
 
-/// Asks who signs.
+/// Sends `GetCallerIdentity`. Without a network, the account of the session if it is known.
 ///
 /// # Errors
 ///
-/// What AWS says; [`crate::error::Kind::Credentials`] for another account than the identity's.
-pub async fn of(identity: &Identity, session: &Session) -> Result<Standing> {
-    let asked = aws_sdk_sts::Client::new(&session.config).get_caller_identity().send().await;
-    let account = match asked {
-        Ok(answer) => answer.account.unwrap_or_default(),
+/// Those of the request; [`crate::error::Kind::Credentials`] for another account than the identity's.
+pub async fn get(identity: &Identity, session: &Session) -> Result<CallerIdentity> {
+    let response = aws_sdk_sts::Client::new(&session.config).get_caller_identity().send().await;
+    let account = match response {
+        Ok(response) => response.account.unwrap_or_default(),
         Err(error) => {
             let failure = failure::explain("sts:GetCallerIdentity", "*", session, &error);
-            // A network may lead to EC2 only; nothing else needs this answer where the account is known.
+            // A network may reach EC2 only, and a known account does not need the response.
             match &session.account {
                 Some(account) if failure.retry == Retry::Network => account.clone(),
                 _ => return Err(failure.error),
@@ -56,7 +56,7 @@ pub async fn of(identity: &Identity, session: &Session) -> Result<Standing> {
     if let Some(wanted) = &identity.account {
         credentials::check_account(identity, wanted, &account)?;
     }
-    Ok(Standing { account, lasts: lifetime(identity, session).await })
+    Ok(CallerIdentity { account, lifetime: lifetime(identity, session).await })
 }
 
 async fn lifetime(identity: &Identity, session: &Session) -> Lifetime {
@@ -80,14 +80,14 @@ async fn lifetime(identity: &Identity, session: &Session) -> Lifetime {
     }
     let settings = profiles.map(|profiles| profiles.settings(identity.profile.as_deref())).unwrap_or_default();
     match end {
-        // The keys below a role are long-lived ones where no sign-in is.
+        // Without a sign-in, the keys that assume the role are long-lived.
         _ if from_environment || (settings.keys && (identity.role.is_some() || settings.role)) => Lifetime::Endless,
         Some(end) => Lifetime::Renewed(end),
         None => Lifetime::Unknown,
     }
 }
 
-/// What `aws sso login` left behind.
+/// An access token of `aws sso login`.
 #[derive(Debug)]
 struct Token {
     expires: u64,
@@ -105,7 +105,7 @@ struct Cached {
 }
 
 impl Token {
-    /// The one for a portal that lasts longest.
+    /// The token of a portal with the latest expiry.
     fn of(start_url: &str) -> Option<Self> {
         let folder = dirs::home_dir()?.join(".aws/sso/cache");
         let files = fs::read_dir(folder).ok()?.flatten().filter_map(|entry| fs::read(entry.path()).ok());
@@ -121,7 +121,7 @@ impl Token {
     }
 }
 
-/// Also `2020-06-17T22:40:57UTC`, as older versions of the AWS CLI write it.
+/// Seconds since 1970; also of `2020-06-17T22:40:57UTC`, the format of older versions of the AWS CLI.
 fn seconds(time: &str) -> Option<i64> {
     time.replace("UTC", "Z").parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_second)
 }
