@@ -178,7 +178,7 @@ fn of_two_faults_the_first_is_named_and_nothing_behind_it_is_guessed() {
     assert!(world.sandbox.calls().unwrap().is_empty(), "AWS was asked behind the first cause");
     let skipped: Vec<&str> = found.human.stdout.lines().filter(|line| line.starts_with("skipped  ")).collect();
     let not_checked =
-        "generated, program, ssh-config, editor, host, options, credentials, instance, address, push, login";
+        "generated, program, ssh-config, editor, host, options, credentials, instance, host-key, address, push, login";
     assert_eq!(skipped, [format!("skipped  not checked: {not_checked}")], "{}", found.human);
     world.eic(&["sync"]).ok();
     doctor(&world, &["prod-web-1"]).problem("permission-denied", &["ec2-instance-connect:SendSSHPublicKey"]);
