@@ -151,8 +151,8 @@ mod tests {
             ),
             (
                 "ssh-eic list --columns host,nmae",
-                "--columns \"nmae\": write one or more of host, instance, address, user, state, source, account, region, \
-                 az, vpc, image, dns, launched, tag:KEY | ssh-eic list --help",
+                "--columns \"nmae\": write one or more of host, instance, address, user, state, route, source, account, region, \
+                 az, vpc, image, dns, launched, host-key, tag:KEY | ssh-eic list --help",
             ),
             ("ssh-eic push", "push needs HOST | ssh-eic push --help"),
             ("ssh-eic inventory", "inventory needs --list or --host HOST | ssh-eic inventory --help"),

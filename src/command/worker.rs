@@ -3,7 +3,7 @@
 use crate::aws::sso;
 use crate::cli::Worker;
 use crate::command::{Context, Exit, print};
-use crate::connect::worker;
+use crate::connect::serve;
 use crate::error::{Error, Kind, Result};
 use crate::sys::supervise;
 
@@ -23,5 +23,5 @@ pub fn run(context: &Context, args: &Worker) -> Result<Exit> {
         let _ = print(&serde_json::to_string(&result).unwrap_or_default());
         return Ok(Exit::default());
     }
-    worker::serve(&context.paths, context.program()?).map(|()| Exit::default())
+    serve::serve(&context.paths, context.program()?).map(|()| Exit::default())
 }

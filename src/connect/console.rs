@@ -8,7 +8,7 @@ use crate::connect::push::Job;
 use crate::domain::console::Unusable;
 use crate::domain::source::HostKeys;
 use crate::error::Result;
-use crate::store::host_keys::{self, ConsoleRecord};
+use crate::store::host_keys::{self, ConsoleRecord, is_unread};
 use crate::store::paths::Paths;
 use crate::sys::clock;
 use crate::ui;
@@ -17,10 +17,6 @@ use crate::ui;
 pub const TIMEOUT: Duration = Duration::from_secs(20);
 /// A reading that takes longer is reported.
 pub const REPORT_AFTER: Duration = Duration::from_secs(2);
-/// cloud-init prints the keys near the end of the first boot, so an output without a block is final only if it was read
-/// this long after the launch, in milliseconds.
-const BOOT: u64 = 15 * 60 * 1000;
-
 /// Reads the console of the job's instance and stores what it had.
 ///
 /// # Errors
@@ -58,21 +54,11 @@ pub fn is_needed(mode: HostKeys, record: Option<&ConsoleRecord>, launched: i64) 
     }
 }
 
-/// Whether the console has not been read, or has no keys and was read before the first boot was over.
-#[must_use]
-pub fn is_unread(record: Option<&ConsoleRecord>, launched: i64) -> bool {
-    let Some(record) = record else { return true };
-    let booted = u64::try_from(launched).unwrap_or(0).saturating_mul(1000).saturating_add(BOOT);
-    match record.unusable() {
-        None | Some(Unusable::EmptyBlock | Unusable::TruncatedKey) => false,
-        Some(Unusable::NoOutput | Unusable::NoBlock | Unusable::UnclosedBlock) => record.read < booted,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::console::ConsoleKeys;
+    use crate::store::host_keys::BOOT;
 
     #[test]
     fn a_console_is_read_until_it_has_keys_or_cannot_have_any() {

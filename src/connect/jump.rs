@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use crate::connect::opening::Target;
+use crate::connect::push::Job;
 use crate::error::{Error, Kind, Result};
 use crate::net::{Child, Closed};
 use crate::sys::environment::variable;
@@ -12,20 +12,22 @@ const CHAIN: &str = "SSH_EIC_JUMPS";
 
 /// Starts `ssh -W [address]:port -- host`. It uses the user's own config, and may reach a managed host.
 ///
+/// `address` and `ssh_port` are the instance's; `ssh_config` is the `-F` of the calling ssh.
+///
 /// # Errors
 ///
 /// [`Kind::Config`] for a loop; [`Kind::File`] if ssh cannot be started.
-pub fn start(target: &Target, host: &str, address: &str) -> Result<Child> {
-    let chain = chain(variable(CHAIN), target, host)?;
+pub fn start(job: &Job, ssh_config: Option<&str>, host: &str, address: &str, ssh_port: u16) -> Result<Child> {
+    let chain = chain(variable(CHAIN), job, host)?;
     let (host, port) = split_port(host);
     let mut arguments = vec![format!("{CHAIN}={chain}"), "ssh".to_owned()];
-    if let Some(file) = &target.ssh_config {
-        arguments.extend(["-F".to_owned(), file.clone()]);
+    if let Some(file) = ssh_config {
+        arguments.extend(["-F".to_owned(), file.to_owned()]);
     }
     if let Some(port) = port {
         arguments.extend(["-p".to_owned(), port.to_owned()]);
     }
-    arguments.extend(["-W".to_owned(), format!("[{}]:{}", address.trim_matches(['[', ']']), target.port)]);
+    arguments.extend(["-W".to_owned(), format!("[{}]:{}", address.trim_matches(['[', ']']), ssh_port)]);
     arguments.extend(["--".to_owned(), host.to_owned()]);
     Child::spawn("env", &arguments)
         .map_err(|error| Error::new(Kind::File, format!("cannot start ssh to {host}")).because(error))
@@ -40,13 +42,13 @@ pub fn reason(closed: &Closed) -> String {
 }
 
 /// The chain with this instance added.
-fn chain(before: Option<OsString>, target: &Target, host: &str) -> Result<String> {
+fn chain(before: Option<OsString>, job: &Job, host: &str) -> Result<String> {
     let before = before.and_then(|chain| chain.into_string().ok()).unwrap_or_default();
-    let id = target.job.id.as_str();
+    let id = job.id.as_str();
     if before.split(',').any(|one| one == id) {
         return Err(Error::new(
             Kind::Config,
-            format!("{} is reached through itself: its route is jump:{host}", target.job.name()),
+            format!("{} is reached through itself: its route is jump:{host}", job.name()),
         )
         .hint("correct route of one of the hosts in config.toml"));
     }

@@ -12,6 +12,7 @@ pub mod opening;
 pub mod push;
 pub mod queue;
 pub mod relay;
+pub mod serve;
 pub mod session_manager;
 pub mod session_worker;
 pub mod stream_relay;

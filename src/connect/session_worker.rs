@@ -21,7 +21,7 @@ use crate::aws::failure::{Failure, Retry};
 use crate::aws::profiles;
 use crate::aws::session_manager::{self, DataChannel, Target};
 use crate::connect::push::Job;
-use crate::connect::worker::{Program, Request};
+use crate::connect::worker::{Program, Request, SessionRequest};
 use crate::domain::upgrade::Url;
 use crate::error::{Error, Kind, Result, reason};
 use crate::net::proxy;
@@ -35,18 +35,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 /// Confirms that the caller has read the response and takes care of the session.
 const CONFIRMATION: &[u8] = b"taken\n";
-
-/// What is requested.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SessionRequest {
-    /// A new session to a port of the instance.
-    Start(Box<Job>, u16),
-    /// A new data channel of this session.
-    Resume(Box<Job>, String),
-    /// The end of this session.
-    Terminate(Box<Job>, String),
-}
 
 /// A data channel that can be dialled now. URL, token and headers authorise it, so `Debug` leaves them out.
 #[derive(Clone, Serialize, Deserialize)]

@@ -5,36 +5,24 @@
 //! request from stdin, writes one answer to stdout, each a line, and ends at once when its stdin ends, that is when whoever started it
 //! is gone, however that went.
 
-use std::io::{self, BufRead, Read, Write};
-use std::net::{IpAddr, ToSocketAddrs};
+use std::io::{self, Read, Write};
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
-use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::mpsc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use serde::{Deserialize, Serialize};
 
-use crate::aws::client::{self, RequestLimits};
-use crate::aws::{credentials, instances};
-use crate::connect::console;
-use crate::connect::push::{self, Job};
+use crate::connect::push::Job;
 use crate::connect::relay::until;
-use crate::connect::session_worker::{self, SessionRequest};
-use crate::connect::tunnel::{self, TunnelAnswer, TunnelRequest};
-use crate::discover::locate;
-use crate::discover::sync::{self, Occasion};
+use crate::connect::tunnel::{TunnelAnswer, TunnelRequest};
 use crate::domain::fleet::Instance;
 use crate::domain::ids::InstanceId;
 use crate::error::{Error, Kind, Result};
-use crate::store::config;
 use crate::store::host_keys::ConsoleRecord;
-use crate::store::index::{Content, Index, Known};
-use crate::store::paths::Paths;
 use crate::ui;
 
 /// What a worker is asked.
@@ -57,6 +45,18 @@ pub enum Request {
     Locate(InstanceId),
     /// A sync, since what the index says has turned out wrong.
     Sync,
+}
+
+/// A request of Session Manager.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SessionRequest {
+    /// A new session to a port of the instance.
+    Start(Box<Job>, u16),
+    /// A new data channel of this session.
+    Resume(Box<Job>, String),
+    /// The end of this session.
+    Terminate(Box<Job>, String),
 }
 
 /// What it answers.
@@ -222,106 +222,5 @@ impl Drop for Worker {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-/// The child's side: gets ready, reads the request, works, writes the answer, unless the parent is gone first.
-///
-/// # Errors
-///
-/// [`Kind::Usage`] for what is no request.
-pub fn serve(paths: &Paths, program: Program) -> Result<()> {
-    let (sender, receiver) = mpsc::channel();
-    let paths = paths.clone();
-    thread::spawn(move || {
-        // What it cannot read now it will not be able to read later, and then it says so.
-        let _ = panic::catch_unwind(|| client::http_client(None));
-        let mut input = io::BufReader::new(io::stdin());
-        let mut line = String::new();
-        let request = input.read_line(&mut line).ok().and_then(|_| serde_json::from_str::<Request>(&line).ok());
-        let Some(request) = request else {
-            return sender
-                .send((!line.is_empty()).then(|| Err(Error::new(Kind::Usage, "worker is for ssh-eic itself"))));
-        };
-        if let Request::Session(request) = request {
-            // A panic closes stdout, which the caller sees.
-            let _ = panic::catch_unwind(AssertUnwindSafe(|| session_worker::serve(request, input)));
-            return sender.send(None);
-        }
-        let end = sender.clone();
-        thread::spawn(move || {
-            let _ = io::copy(&mut input, &mut io::sink());
-            end.send(None)
-        });
-        // The watcher has a sender of its own, so that a panic would be waited for like an answer.
-        let done = panic::catch_unwind(AssertUnwindSafe(|| answer(&paths, program, request)));
-        sender.send(Some(done.unwrap_or_else(|_| {
-            Err(Error::new(Kind::Bug, "the process that asks AWS has met a bug")
-                .hint("run it with -v and report what it says"))
-        })))
-    });
-    if let Ok(Some(answer)) = receiver.recv() {
-        let mut bytes = serde_json::to_vec(&answer).unwrap_or_default();
-        bytes.push(b'\n');
-        let _ = io::stdout().lock().write_all(&bytes);
-    }
-    Ok(())
-}
-
-fn answer(paths: &Paths, program: Program, request: Request) -> Result<Answer> {
-    match request {
-        Request::Push(job, patience) => {
-            push::ensure(paths, &job, Instant::now() + Duration::from_millis(patience)).map(Answer::Pushed)
-        }
-        Request::Describe(job) => client::run(async {
-            let patience = RequestLimits { max_attempts: 2, ..RequestLimits::PUSH };
-            let session =
-                credentials::open(&job.identity, job.region.as_deref(), patience, job.cache.as_deref()).await?;
-            match instances::by_id(&session, &job.id).await {
-                Ok(instance) => Ok(Answer::Instance(instance.map(Box::new))),
-                Err(failure) if failure.error.kind == Kind::NoHost => Ok(Answer::Instance(None)),
-                Err(failure) => Err(failure.error),
-            }
-        }),
-        Request::Session(_) => Err(Error::new(Kind::Bug, "a request of Session Manager has its own process")),
-        Request::Console(job) => console::read(paths, &job).map(Box::new).map(Answer::Console),
-        Request::Tunnel(request) => tunnel::prepare(paths, &request).map(Answer::Tunnel),
-        Request::Locate(id) => locate(paths, &id),
-        Request::Sync => {
-            // The proxy tells what matters; the rest would stand between ssh's own lines.
-            ui::set_level(true, 0, None);
-            let config = config::load(&paths.config, &paths.machine_config)?;
-            let run = sync::Run {
-                paths,
-                config: &config,
-                binary: program.binary,
-                flags: program.flags,
-                only: None,
-                if_older_than: None,
-                occasion: Occasion::Connection,
-                accept_moves: false,
-            };
-            sync::run(&run).map(|_| Answer::Synced)
-        }
-        Request::Resolve(name) => (name.as_str(), 0)
-            .to_socket_addrs()
-            .map(|found| Answer::Addresses(found.map(|address| address.ip()).collect()))
-            .map_err(|error| {
-                Error::new(Kind::Unreachable, format!("cannot resolve {name}: {}", crate::error::reason(&error)))
-                    .hint("ssh-eic sync, or check the name")
-            }),
-    }
-}
-
-fn locate(paths: &Paths, id: &InstanceId) -> Result<Answer> {
-    let config = config::load(&paths.config, &paths.machine_config)?;
-    let index = Index::open(&paths.index())?;
-    let content: Content<Known> = index.as_ref().map(Index::content).transpose()?.unwrap_or_default();
-    let (found, failures) =
-        locate::locate(&config.sources, &content.sources, id, config::credentials_folder(&config, paths))?;
-    match (found, failures.into_iter().next()) {
-        (Some((source, region)), _) => Ok(Answer::Located { source, region }),
-        (None, Some(error)) => Err(error),
-        (None, None) => Ok(Answer::Nowhere),
     }
 }

@@ -256,6 +256,21 @@ pub fn id_of_file(name: &str) -> Option<InstanceId> {
     InstanceId::parse(name.strip_suffix(ACCEPTED).and_then(|name| name.strip_suffix('.')).unwrap_or(name))
 }
 
+/// cloud-init prints the keys near the end of the first boot, so an output without a block is final only if it was read
+/// this long after the launch, in milliseconds.
+pub const BOOT: u64 = 15 * 60 * 1000;
+
+/// Whether the console has not been read, or has no keys and was read before the first boot was over.
+#[must_use]
+pub fn is_unread(record: Option<&ConsoleRecord>, launched: i64) -> bool {
+    let Some(record) = record else { return true };
+    let booted = u64::try_from(launched).unwrap_or(0).saturating_mul(1000).saturating_add(BOOT);
+    match record.unusable() {
+        None | Some(Unusable::EmptyBlock | Unusable::TruncatedKey) => false,
+        Some(Unusable::NoOutput | Unusable::NoBlock | Unusable::UnclosedBlock) => record.read < booted,
+    }
+}
+
 /// How the host keys of all instances came to be trusted, for a list.
 #[derive(Debug, Default)]
 pub struct Overview {

@@ -46,7 +46,8 @@ impl Opening<'_> {
         self.racing.retain(|candidate| matches!(candidate.via, Via::Endpoint(_) | Via::Session));
         self.retry = None;
         if let Route::Jump(jump_host) = &self.target.job.connection.route {
-            let child = jump::start(self.target, jump_host, host)?;
+            let child =
+                jump::start(&self.target.job, self.target.ssh_config.as_deref(), jump_host, host, self.target.port)?;
             self.racing.push(Candidate::new(Via::Jump(jump_host.clone()), Stream::Child(child)));
             return Ok(());
         }

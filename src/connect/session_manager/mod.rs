@@ -19,10 +19,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::connect::push::Job;
 use crate::connect::relay::until;
-use crate::connect::session_worker::{
-    self, DataChannelGrant, SessionRequest, SessionResponse, SessionWorker, proxy_for,
-};
-use crate::connect::worker::Program;
+use crate::connect::session_worker::{self, DataChannelGrant, SessionResponse, SessionWorker, proxy_for};
+use crate::connect::worker::{Program, SessionRequest};
 use crate::domain::session_manager::{Action, Channel, End};
 use crate::domain::upgrade::Url;
 use crate::error::{Error, Kind, Result};
