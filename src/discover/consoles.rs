@@ -16,7 +16,7 @@ use crate::aws::client::{self, RequestLimits};
 use crate::aws::failure::Retry;
 use crate::aws::{console, credentials};
 use crate::discover::query::record;
-use crate::discover::sync::{Occasion, Run};
+use crate::discover::sync_request::{Occasion, Run};
 use crate::domain::fleet::Host;
 use crate::domain::identity::Identity;
 use crate::domain::ids::InstanceId;

@@ -11,6 +11,7 @@ pub mod proof;
 pub mod query;
 pub mod report;
 pub mod sync;
+pub mod sync_request;
 
 #[cfg(test)]
 mod tests;

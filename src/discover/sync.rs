@@ -28,46 +28,7 @@ use crate::store::{credentials, files, keys, known_hosts, writers};
 use crate::sys::{clock, ssh_client};
 use crate::ui;
 
-/// Who runs it and how.
-#[derive(Debug)]
-pub struct Run<'a> {
-    /// All paths.
-    pub paths: &'a Paths,
-    /// The checked config.
-    pub config: &'a Config,
-    /// Our own binary, as ssh shall call it.
-    pub binary: PathBuf,
-    /// Flags for the hook and the proxy that lead to other files than the default ones.
-    pub flags: Vec<(String, String)>,
-    /// Only these sources are asked; the hosts of the others stay.
-    pub only: Option<Vec<String>>,
-    /// Only if the index is at least this old, in milliseconds, or the config is another one.
-    pub if_older_than: Option<u64>,
-    /// For whom.
-    pub occasion: Occasion,
-    /// Names may move to other accounts and earlier sources.
-    pub accept_moves: bool,
-}
-
-/// For whom a sync runs. One that nobody reads tells of moves later; one that nobody asked for makes no index where there
-/// is none: whoever has just removed everything does not want it back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Occasion {
-    /// A person who reads what is said.
-    Person,
-    /// Somebody who wants it, and to hear of errors only: a timer.
-    Unread,
-    /// A connection that needs what it finds.
-    Connection,
-    /// Nobody in particular: it gives way to another one that is running, whose findings are as good.
-    Background,
-}
-
-impl Occasion {
-    fn is_unasked(self) -> bool {
-        matches!(self, Self::Connection | Self::Background)
-    }
-}
+pub use crate::discover::sync_request::{Occasion, Run};
 
 /// What came of it.
 #[derive(Debug, Default)]

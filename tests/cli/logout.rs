@@ -30,8 +30,11 @@ fn keys_and_credentials_are_gone_and_an_open_session_goes_on() {
     assert_eq!(kept(), 1);
     let output = world.eic(&["logout"]);
     output.ok();
-    let removed = "ssh-eic: removed 1 key and 1 set of temporary credentials; open sessions continue\n";
-    assert_eq!(output.stderr, format!("{removed}ssh-eic: hint: aws sso logout ends the Identity Center session\n"));
+    let removed = "ssh-eic: removed 1 set of temporary credentials and 1 key; open sessions continue\n";
+    assert_eq!(
+        output.stderr,
+        format!("{removed}ssh-eic: hint: aws sso logout also ends the session of IAM Identity Center\n")
+    );
     assert!(!key.exists());
     assert_eq!(kept(), 0);
     session.stdin.take().unwrap().write_all(b"on\n").unwrap();

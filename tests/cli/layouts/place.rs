@@ -318,7 +318,5 @@ fn a_user_whose_config_is_root_s_is_told_the_line_to_ask_for() {
     let output = world.sh(script);
     assert_eq!(output.code, Some(0), "{output}");
     assert_eq!(output.stdout, "Host mine\n", "{output}");
-    output
-        .says("belongs to user id 0 and is not changed")
-        .says("put this at its top yourself: Include /run/theirs/.ssh/eic/");
+    output.says("belongs to user id 0 and is not changed").says("put this at its top yourself: Include ~/.ssh/eic/");
 }
