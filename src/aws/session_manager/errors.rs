@@ -32,7 +32,8 @@ pub(super) fn explain(
         Some(source) => explained.because(source),
         None => explained,
     };
-    Failure { error: explained, retry: Retry::Never, code: failure.code }
+    let code = failure.code.as_deref().map(Box::from);
+    Failure { error: Error { code, ..explained }, retry: Retry::Never, code: failure.code }
 }
 
 fn not_connected(resource: &str, session: &Session) -> Error {

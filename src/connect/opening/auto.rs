@@ -133,7 +133,7 @@ impl Opening<'_> {
         keys
     }
 
-    fn has_known_host_key(&self) -> bool {
+    pub(super) fn has_known_host_key(&self) -> bool {
         let keys = self.known_keys();
         !keys.hosts.is_empty() || !keys.authorities.is_empty()
     }
@@ -176,7 +176,13 @@ impl Opening<'_> {
     /// Whether a host key is one that is known for the instance.
     fn is_known(&self, presented: &Presented) -> bool {
         let keys = self.known_keys();
-        let is_certified = matches!(presented, Presented::Certificate(_)) && !keys.authorities.is_empty();
+        let is_certified = match presented {
+            Presented::Certificate(certificate) => {
+                keys.authorities.iter().any(|listed| &listed.key == certificate.authority())
+                    && certificate.check(self.target.job.id.as_str(), clock::now() / 1000).is_ok()
+            }
+            Presented::Key(_) => false,
+        };
         is_certified || keys.hosts.iter().any(|listed| &listed.key == presented.key())
     }
 

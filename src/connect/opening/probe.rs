@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use super::exchange::Exchange;
-use crate::domain::handshake::{self, Direction};
+use crate::domain::handshake::{self, Direction, Phase};
 use crate::domain::host_certificate::Presented;
 use crate::domain::host_key::HostKeyType;
 use crate::domain::kex;
@@ -28,6 +28,9 @@ const KEX: &str = "curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nist
 const CIPHERS: &str = "aes128-ctr,aes256-ctr,aes128-gcm@openssh.com,chacha20-poly1305@openssh.com";
 const MACS: &str = "hmac-sha2-256,hmac-sha2-512,hmac-sha1";
 
+/// The most that a server sends up to its host key, in bytes: a greeting, KEXINIT and one reply.
+const LONGEST_EXCHANGE: usize = 256 * 1024;
+
 /// A connection that asks for the host key.
 #[derive(Debug)]
 pub(super) struct Probe {
@@ -35,6 +38,8 @@ pub(super) struct Probe {
     server: Direction,
     exchange: Exchange,
     received: Vec<u8>,
+    /// Bytes read so far.
+    total: usize,
     is_asked: bool,
 }
 
@@ -60,7 +65,7 @@ impl Probe {
         exchange.read_client_bytes(&kexinit);
         stream.send(handshake::OUR_VERSION);
         stream.send(&kexinit);
-        Self { stream, server: Direction::new(), exchange, received: Vec::new(), is_asked: false }
+        Self { stream, server: Direction::new(), exchange, received: Vec::new(), total: 0, is_asked: false }
     }
 
     pub(super) fn advance(&mut self, now: Instant) -> Probed {
@@ -71,6 +76,11 @@ impl Probe {
         self.received.extend_from_slice(&pass);
         if let Some(presented) = self.exchange.read_server_bytes(&pass) {
             return Probed::HostKey(Box::new(presented));
+        }
+        // A peer that floods, or whose bytes are not a key exchange, has no host key to offer.
+        self.total += count;
+        if self.total > LONGEST_EXCHANGE || matches!(self.server.phase(), Phase::NewKeys | Phase::Opaque) {
+            return Probed::Closed { closed: Closed::Ended, spoke: self.server.version_passed() };
         }
         if !self.is_asked
             && let Some(names) = self.server_kex()

@@ -26,6 +26,9 @@ impl SessionState {
     }
 }
 
+/// AWS's code for an instance whose agent is not connected, or which Systems Manager does not manage.
+const NOT_CONNECTED: &str = "TargetNotConnected";
+
 impl Opening<'_> {
     /// Starts the session, unless it has been tried.
     pub(super) fn start_session(&mut self) -> Result<()> {
@@ -61,8 +64,14 @@ impl Opening<'_> {
             return Err(error);
         }
         ui::verbose(|| error.message.clone());
+        // Only AWS's own answer proves that there is no other route: a network that merely blocks it must not lead to a
+        // stranger at the private address of a host whose key is not known yet.
+        let is_not_connected = error.code.as_deref() == Some(NOT_CONNECTED);
+        self.is_direct_only = is_auto && self.lacks_endpoint && is_not_connected;
+        if is_auto && !self.dialled && !self.is_direct_only && !self.has_known_host_key() {
+            return Err(error);
+        }
         self.session = SessionState::Failed(Box::new(error));
-        self.is_direct_only = is_auto && self.lacks_endpoint;
         if is_auto && !self.dialled { self.dial_host(None) } else { Ok(()) }
     }
 

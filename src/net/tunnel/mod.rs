@@ -25,6 +25,8 @@ mod options;
 pub use options::{Destination, KeepAlive, Message, Mode, Timeouts};
 
 /// Payload of one frame: with its header one TLS record. The endpoint accepts up to 65,000 bytes.
+/// Reads from the socket in one turn of the poll loop.
+const READS_AT_ONCE: usize = 64;
 const FRAME: usize = 16 * 1024 - websocket::LONGEST_HEADER;
 
 #[derive(Debug)]
@@ -189,7 +191,9 @@ impl Tunnel {
             }
             self.begin()?;
         }
-        loop {
+        // Bounded: a peer that sends pings or empty frames faster than they are handled must not keep timers and signals
+        // from being seen. Everything that was read has been decrypted, so that poll(2) reports what is left.
+        for _ in 0..READS_AT_ONCE {
             self.fill();
             self.wire.flush();
             if !self.wants_read() {
