@@ -24,9 +24,9 @@ mod options;
 
 pub use options::{Destination, KeepAlive, Message, Mode, Timeouts};
 
-/// Payload of one frame: with its header one TLS record. The endpoint accepts up to 65,000 bytes.
 /// Reads from the socket in one turn of the poll loop.
 const READS_AT_ONCE: usize = 64;
+/// Payload of one frame: with its header one TLS record. The endpoint accepts up to 65,000 bytes.
 const FRAME: usize = 16 * 1024 - websocket::LONGEST_HEADER;
 
 #[derive(Debug)]
