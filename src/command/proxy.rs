@@ -271,7 +271,7 @@ fn refresh(context: &Context, program: &Program, known: &Known, moved: bool) {
 /// Milliseconds between two syncs in the background, however many connections ask for one.
 const AT_MOST_EVERY: u64 = 60_000;
 
-/// For an instance that is gone: syncs, and says which one has its name now.
+/// For an instance that no longer exists: syncs, and names the instance that has its name now.
 fn with_successor(context: &Context, program: &Program, known: &Known, error: Error, timeout: Duration) -> Error {
     let Some(host) = known.host.as_ref().filter(|_| error.gone.is_some()) else { return error };
     let Some(alias) = &host.alias else { return error };
@@ -283,8 +283,8 @@ fn with_successor(context: &Context, program: &Program, known: &Known, error: Er
     match successor {
         Some(now) if now.id != host.id => {
             let what = error.gone.as_deref().unwrap_or("gone");
-            Error::new(error.kind, format!("{alias} was {}, {what}; now {}", host.id, now.id))
-                .hint("config updated, run it again")
+            Error::new(error.kind, format!("{alias}: {} is {what}; the name now belongs to {}", host.id, now.id))
+                .hint("the ssh config was updated; run the command again")
         }
         _ => error,
     }

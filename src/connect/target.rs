@@ -187,7 +187,7 @@ pub fn find(paths: &Paths, name: &str) -> Result<InstanceId> {
                 .cause(Cause::NameShared))
         }
         (None, _) => {
-            let error = Error::new(Kind::NoHost, format!("no managed host is called {name:?}"))
+            let error = Error::new(Kind::NoHost, format!("there is no managed host {name:?}"))
                 .hint("ssh-eic list shows them all; ssh-eic sync, if it is new")
                 .cause(Cause::NoSuchHost);
             Err(match nearest(&hosts, name) {
@@ -227,7 +227,7 @@ pub fn shared_name(paths: &Paths, name: &str) -> Result<Option<Error>> {
         }
         Some(Shared::Waits { was, wants, account }) => {
             let words = format!(
-                "{name} was {} in account {}, and {wants} in account {account} is called so now",
+                "{name} was {} in account {}, and {wants} in account {account} now has that name",
                 was.id, was.account
             );
             Some(Error::new(Kind::NoHost, words).hint("ssh-eic sync --accept-moves, if that is right"))
@@ -238,7 +238,7 @@ pub fn shared_name(paths: &Paths, name: &str) -> Result<Option<Error>> {
 /// That a name has not been given to who wants it now.
 #[must_use]
 pub fn waits(name: &str, was: &str, wants: &str) -> Error {
-    Error::new(Kind::NoHost, format!("{name} was {was}, and {wants} in another account is called so now"))
+    Error::new(Kind::NoHost, format!("{name} was {was}, and {wants} in another account now has that name"))
         .hint("ssh-eic sync --accept-moves, if that is right")
 }
 

@@ -195,9 +195,9 @@ fn a_name_that_has_gone_to_another_instance_is_told() {
     let output = world.ssh(&["prod-web-1", "true"]);
     output
         .fails_with(255)
-        .says(&format!("prod-web-1 was {}, terminated since 20", world.web1))
-        .says(&format!("; now {new}"));
-    output.says("hint: config updated, run it again");
+        .says(&format!("prod-web-1: {} is terminated since 20", world.web1))
+        .says(&format!("; the name now belongs to {new}\n"));
+    output.says("hint: the ssh config was updated; run the command again");
     assert_eq!(world.ssh(&["prod-web-1", "echo $SSH_EIC_INSTANCE"]).ok(), format!("{new}\n"));
 }
 
