@@ -7,7 +7,8 @@
 //! the refresh, which finishes although the connection that needed it is interrupted.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -17,6 +18,7 @@ use aws_credential_types::Credentials;
 use aws_credential_types::credential_feature::AwsCredentialFeature;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{self, ProvideCredentials, future};
+use rustix::fs::{Mode, OFlags};
 use serde_json::{Map, Value};
 use sha1::{Digest, Sha1};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -108,9 +110,21 @@ impl TokenFile {
         }
     }
 
+    /// Opens the lock. The folder is the AWS CLI's, whose mode follows the umask (0775 with umask 002), so that only the file
+    /// itself is checked: it must belong to this user and is never a link.
     fn open_lock(&self) -> Result<File> {
         let path = self.path.with_extension("ssh-eic.lock");
-        files::open_lock(&path).map_err(|error| Error::file("open", &path, &error))
+        let open = || -> io::Result<File> {
+            let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            let file = File::from(rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR)?);
+            let metadata = file.metadata()?;
+            if metadata.uid() == rustix::process::geteuid().as_raw() && metadata.is_file() {
+                Ok(file)
+            } else {
+                Err(io::Error::other("it belongs to another user or is not a regular file"))
+            }
+        };
+        open().map_err(|error| Error::file("open", &path, &error))
     }
 
     /// The failure of a refresh at this moment (milliseconds since 1970) or later, written by another process.

@@ -186,3 +186,12 @@ fn a_token_that_is_about_to_expire_is_refreshed() {
     world.ssh(&["host-1", "true"]).ok();
     assert_eq!(calls_of(&world, "CreateToken").len(), 1);
 }
+
+/// The AWS CLI creates its cache folder with the umask: 0775 with umask 002.
+#[test]
+fn a_group_writable_cache_folder_of_the_aws_cli_does_not_prevent_a_refresh() {
+    let world = ten_accounts(Switches::default());
+    world.sh("chmod 0775 .aws .aws/sso .aws/sso/cache").ok();
+    world.ssh(&["host-0", "true"]).ok();
+    assert_eq!(calls_of(&world, "CreateToken").len(), 1);
+}
