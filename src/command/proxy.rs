@@ -167,7 +167,7 @@ fn host_keys(job: &Job, known: &Known) -> Option<Setting> {
     (mode != HostKeys::AcceptNew).then(|| Setting { mode, launched, known_hosts: known.config.known_hosts.clone() })
 }
 
-/// A name that has moved to this instance while nobody was reading.
+/// Reports a name that has moved to this instance in a background sync.
 fn tell_moves(known: &Known, id: &InstanceId) {
     let told = known.index.as_ref().and_then(|index| index.untold(id).ok()).unwrap_or_default();
     for UntoldMove { name, was, at } in told {

@@ -74,7 +74,7 @@ fn remove_generated(paths: &Paths) {
     for name in ["known_hosts", "known_hosts.old", "known_hosts.console"] {
         let path = paths.eic.join(name);
         let of_instances = |text: &str| text.lines().all(|line| line.trim_start_matches('[').starts_with("i-"));
-        // SSH_EIC_HOME can be a folder in which somebody else's lies.
+        // SSH_EIC_HOME can be a folder that contains other files.
         if paths.home.is_some() || fs::read_to_string(&path).is_ok_and(|text| of_instances(&text)) {
             remove(&path);
         }

@@ -107,7 +107,7 @@ fn write(path: &Path, text: &str) -> Result<()> {
                 let words = format!("{} is there and was not written by ssh-eic sync --output", path.display());
                 return Err(Error::new(Kind::File, words).hint("name another file, or remove it first"));
             }
-            // Whoever could write it could have put a command into it.
+            // A user who could write it could have put a command into it.
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(fail)?;
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => {}

@@ -1,7 +1,7 @@
-//! Making sure that a key is on the instance: at most one request for all processes that want the same.
+//! Ensures that a key is pushed: at most one request for all processes that need the same push.
 //!
-//! Lock, look again, push, stamp. The lock is per instance and user and is held over the request; whoever waited for it
-//! finds the stamp of the one before, or its failure, which is shared for two seconds. Requests of all processes of the
+//! Lock, check again, push, record. The lock is per instance and user and is held over the request; a process that waited for it
+//! finds the record of the previous push, or its failure, which is shared for two seconds. Requests of all processes of the
 //! user go through one queue, and throttling slows them all.
 
 use std::path::PathBuf;

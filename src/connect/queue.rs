@@ -5,7 +5,7 @@ use std::io;
 /// The size of one read; pages of the buffer are touched only when used.
 const BLOCK: usize = 64 * 1024;
 
-/// A first-in, first-out buffer. Whoever fills it keeps it small: by reading only while it is empty, or up to a limit.
+/// A first-in, first-out buffer. The code that fills it keeps it small: it reads only while the buffer is empty, or up to a limit.
 #[derive(Debug, Default)]
 pub struct Queue {
     buffer: Vec<u8>,

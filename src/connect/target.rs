@@ -206,7 +206,7 @@ fn nearest<'h>(hosts: &'h [Host], wanted: &str) -> Option<&'h str> {
     near.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
 }
 
-/// Why a name that is no instance's connects to nobody, in words.
+/// The error for a name that connects to no instance.
 ///
 /// # Errors
 ///

@@ -1,9 +1,9 @@
-//! What talks to AWS for the proxy, the hook and whoever else needs one answer: a child process that ends with its answer.
+//! Requests to AWS for the proxy, the hook and other commands: a child process that exits with its response.
 //!
 //! A proxy lives as long as its session, hours and days, and there may be hundreds of them; the SDK's memory must not
 //! stay with it. A hook must not take longer than 35 s; a child can be ended whatever it waits for. The child reads one
-//! request from stdin, writes one answer to stdout, each a line, and ends at once when its stdin ends, that is when whoever started it
-//! is gone, however that went.
+//! request from stdin, writes one response to stdout, each a line, and exits at once when its stdin ends, which is when the process
+//! that started it has ended.
 
 use std::io::{self, Read, Write};
 use std::net::IpAddr;
@@ -162,7 +162,7 @@ impl Program {
         command
     }
 
-    /// Asks a worker and waits for its answer; none if it takes too long, or if whoever reads our output has gone.
+    /// Asks a worker and waits for its answer; `None` if it takes too long, or if the reader of stdout has gone.
     ///
     /// # Errors
     ///

@@ -54,7 +54,7 @@ pub struct Discovery {
     pub notes: Vec<String>,
     /// What the client has said to the last one.
     pub proven: Proven,
-    /// Moves that nobody has read of yet.
+    /// Moves that have not been reported yet.
     pub untold: BTreeMap<InstanceId, Vec<UntoldMove>>,
     /// When the last complete sync was, milliseconds since 1970.
     pub synced: Option<u64>,

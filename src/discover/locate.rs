@@ -1,4 +1,4 @@
-//! Looking for one instance that no sync has seen: an id that somebody typed.
+//! Looking for one instance that no sync has seen: an id that a user typed.
 
 use std::path::PathBuf;
 use std::sync::Arc;

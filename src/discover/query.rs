@@ -34,7 +34,7 @@ pub struct RegionResult {
     pub region: Option<String>,
     /// The instances, or why there are none.
     pub found: Result<Vec<DiscoveredInstance>>,
-    /// It fails because the account may not use a region that nobody named: no failure of the source.
+    /// It fails because the account may not use a region that the config does not name: not a failure of the source.
     pub only_a_note: bool,
 }
 
@@ -366,7 +366,7 @@ async fn of_region(
     (RegionResult { source: position, region: Some(session.region.clone()), found, only_a_note }, images)
 }
 
-/// Images that decide about a user and that nobody has asked for yet.
+/// Images that determine a user and have not been queried yet.
 fn unknown_images<'a>(
     instances: impl Iterator<Item = &'a crate::domain::fleet::Instance>,
     account: &str,

@@ -99,7 +99,7 @@ pub fn run(run: &Run<'_>) -> Result<Report> {
     Ok(report)
 }
 
-/// Why a sync that nobody asked for does nothing.
+/// Why a sync that no user started does nothing.
 const REMOVED: &str = "there is no index to refresh";
 
 /// What a sync would change, as a unified diff; nothing is written.
@@ -271,7 +271,7 @@ impl<'a> Work<'a> {
         failed.into_iter().collect()
     }
 
-    /// Moves that nobody has read of yet, by the instance that has the name now.
+    /// Moves that have not been reported yet, by the instance that has the name now.
     fn untold(&self) -> BTreeMap<InstanceId, Vec<UntoldMove>> {
         let mut untold: BTreeMap<InstanceId, Vec<UntoldMove>> = BTreeMap::new();
         if self.run.occasion != Occasion::Person {
@@ -319,7 +319,7 @@ impl<'a> Work<'a> {
         consoles::after_sync(self.run, &consoles::Fleet { hosts: &fleet.hosts, records, old, terminated });
     }
 
-    /// Removes what nobody will come back for; that it could not be is no failure of a sync.
+    /// Removes files that are no longer needed; a failure to do so does not fail the sync.
     fn sweep(&self) {
         let Run { paths, .. } = self.run;
         let known: HashSet<_> = self.found.fleet.hosts.iter().map(|host| &host.id).collect();

@@ -18,7 +18,7 @@ use crate::domain::ssh_words::{self, Greeting, LONGEST_GREETING, Refusal};
 use crate::domain::text;
 use crate::error::{Error, Kind, Result, reason};
 
-/// How long somebody else's address is listened to.
+/// How long another server at the old address has to send its first bytes.
 const STALE_ADDRESS_TIMEOUT: Duration = Duration::from_secs(2);
 /// For each of the questions about what stands in between.
 const TIMEOUT: Duration = Duration::from_secs(10);

@@ -81,7 +81,7 @@ fn ssh(context: &CheckContext<'_>, name: &str) -> Result<ProgramResult> {
     for option in OPTIONS {
         command.args(["-o", option]);
     }
-    // Its message are read.
+    // The messages of ssh are parsed, so they have to be in English.
     command.args(["--", name, "true"]).env("LC_ALL", "C").env_remove("SSH_ASKPASS");
     limited::run(&mut command, TIMEOUT)
         .map_err(|error| Error::new(Kind::Config, "ssh cannot be run").because(error).cause(Cause::NoSsh))

@@ -328,7 +328,7 @@ pub fn include_line(paths: &Paths) -> Result<String> {
     })
 }
 
-/// Refuses a home that is somebody else's, as under sudo, before anything is written into it. ssh reads a config of
+/// Rejects a home directory of another user, as under sudo, before anything is written into it. ssh reads a config of
 /// its user or of root only, and none that others may write.
 ///
 /// # Errors

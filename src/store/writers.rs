@@ -37,7 +37,7 @@ pub fn lock(paths: &Paths, give_way: bool) -> Result<Option<File>> {
         } else if files::is_still_there(&file, &path) {
             return Ok(Some(file));
         }
-        // Whoever has removed everything has removed the lock, too: the next one is another file.
+        // A `remove` deletes the lock as well: the next lock is another file.
         drop(file);
         files::make_private_folder(&paths.state)?;
     }

@@ -43,7 +43,7 @@ impl Drop for NonBlockingStdout {
     }
 }
 
-/// Puts /dev/null in the place of stderr: whoever reads it is not kept waiting for our end.
+/// Replaces stderr by /dev/null, so that its reader does not wait for this process to exit.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Runs a program of somebody else's under supervision: without input, in a session of its own, and no longer than the
+//! Runs a third-party program under supervision: without input, in a session of its own, and no longer than the
 //! process that wants its output.
 //!
 //! That process can end at any moment, also by SIGKILL, and has then no chance to end the program. The supervisor sees

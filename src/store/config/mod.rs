@@ -54,7 +54,7 @@ pub fn credentials_folder(config: &Config, paths: &Paths) -> Option<PathBuf> {
     config.credential_cache.then(|| credentials::recorded_folder(paths))
 }
 
-/// The text of a config file that nobody else could have written; none where there is none.
+/// The text of a config file that no other user could have written; `None` if it does not exist.
 fn read(path: &Path) -> Result<Option<String>> {
     let Some(bytes) = files::read(path)? else { return Ok(None) };
     let metadata = fs::metadata(path).map_err(|error| Error::file("look at", path, &error))?;
