@@ -108,6 +108,8 @@ fn a_security_group_that_does_not_allow_the_endpoint_is_named() {
 #[test]
 fn without_a_direct_path_or_an_endpoint_auto_needs_the_agent() {
     let world = world();
+    // With a known host key `auto` connects to the address.
+    world.ssh(&["prod-web-1", "true"]).ok();
     use_route(&world, "route = \"auto\"");
     let found = doctor(&world, &["prod-web-1"]);
     found.all_ok();
