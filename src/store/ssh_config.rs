@@ -85,7 +85,10 @@ pub fn write(paths: &Paths, layout: Layout, generated: &Files) -> Result<bool> {
             _ => error,
         })?;
     }
-    for name in render::FILES.iter().filter(|name| !names_of(layout).contains(name)) {
+    // An ssh that has read the user's config before it was replaced still opens the files that it includes: the next sync
+    // removes what the other layout had.
+    let unused = render::FILES.iter().filter(|name| !changed && !names_of(layout).contains(name));
+    for name in unused {
         remove_file(&paths.eic.join(name))?;
     }
     Ok(changed)
