@@ -112,7 +112,7 @@ fn an_ssh_config_that_ssh_refuses_is_told_and_nothing_is_written() {
     let world = World::bare();
     world.write(".config/ssh-eic/config.toml", "[[source]]\nprofile = \"prod\"\n");
     for (content, words) in [
-        ("Host x\n    NoSuchOption yes\n", "home/.ssh/config:2: Bad configuration option: nosuchoption"),
+        ("Host x\n    NoSuchOption yes\n", "/.ssh/config:2: Bad configuration option: nosuchoption"),
         ("\u{feff}Host x\n", "byte-order mark"),
     ] {
         world.write(".ssh/config", content);
