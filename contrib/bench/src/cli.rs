@@ -13,7 +13,7 @@ use crate::{chart, markdown, programs, rows};
 
 const BIN: &str = "The folder of the ssh-eic program [default: $CARGO_TARGET_DIR/release or target/release]";
 
-/// Measures the budgets of ssh-eic against what people use without it, on a pretended AWS.
+/// Measures the budgets of ssh-eic against what people use without it, against a fake AWS.
 #[derive(Debug, Parser)]
 #[command(name = "bench", version, after_help = rows::overview())]
 struct Cli {

@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use crate::options::{Form, Options};
 use crate::{demo, hand, server};
 
-/// A stand-in for AWS with instances played by the real sshd; without a command, a shell inside one.
+/// A fake AWS on loopback with real sshd processes as instances; without a command, a shell inside the sandbox.
 #[derive(Debug, Parser)]
 #[command(name = "sandbox", version)]
 struct Cli {

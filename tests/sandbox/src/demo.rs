@@ -1,4 +1,4 @@
-//! ssh-eic at work, step by step: the real program, real ssh, scp and rsync, a real sshd, a pretended AWS.
+//! The demonstration, step by step: the real program, real ssh, scp and rsync, a real sshd, a fake AWS on loopback.
 //!
 //! What is printed behind each `$` is what the shell inside the sandbox runs, word for word; what follows is its output.
 
@@ -28,13 +28,13 @@ pub(crate) fn run(options: Options, bin: Option<PathBuf>) -> io::Result<()> {
     for line in script.lines(&sandbox) {
         step(&sandbox, &line, 0)?;
     }
-    println!("# A stopped instance is told apart from a broken network:");
+    println!("# A stopped instance is reported as stopped, not as a network error:");
     step(&sandbox, &format!("{} prod-batch-1 uptime", script.ssh), 255)?;
     conclude(&sandbox)
 }
 
 fn introduce(form: Form) {
-    println!("# A pretended AWS with four instances of account 111122223333, each played by this machine's own sshd.");
+    println!("# A fake AWS on loopback with four instances of account 111122223333, each a real sshd process.");
     match form {
         Form::Namespaces => println!("# Private network and mount namespaces: nothing outside them is touched.\n"),
         Form::Loopback => println!(
@@ -99,7 +99,7 @@ fn step(sandbox: &Sandbox, line: &str, expected: i32) -> io::Result<()> {
     Err(io::Error::other(format!("the demo stops here: `{line}` ended with {status}, expected {expected}")))
 }
 
-/// Tells what the pretended AWS saw.
+/// Prints the API calls and the pushed keys.
 fn conclude(sandbox: &Sandbox) -> io::Result<()> {
     let instances = sandbox.instances()?;
     let calls = sandbox.calls()?;
@@ -108,7 +108,7 @@ fn conclude(sandbox: &Sandbox) -> io::Result<()> {
         *actions.entry(&call.action).or_default() += 1;
     }
     let actions: Vec<String> = actions.iter().map(|(action, count)| format!("{action} {count}x")).collect();
-    println!("# AWS was asked: {}. Keys that it let in, for a minute each:", actions.join(", "));
+    println!("# API calls: {}. Pushed keys, valid for a minute each:", actions.join(", "));
     let pushed = calls.iter().filter(|call| call.action == "SendSSHPublicKey" && call.error.is_none());
     let mut count = 0;
     for call in pushed {
@@ -118,7 +118,7 @@ fn conclude(sandbox: &Sandbox) -> io::Result<()> {
     if count == 0 {
         return Err(io::Error::other("not one key was pushed: this was not ssh-eic"));
     }
-    println!("# That was all: no key by hand, no bastion, no wrapper. The sandbox is gone now.");
+    println!("# No key management, no bastion, no wrapper command. The sandbox has been removed.");
     Ok(())
 }
 

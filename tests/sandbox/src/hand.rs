@@ -121,7 +121,7 @@ pub(crate) fn run(options: Options, bin: Option<PathBuf>) -> io::Result<()> {
 }
 
 fn explain(sandbox: &Sandbox, has_program: bool) -> io::Result<()> {
-    println!("A pretended AWS is at {}, with these instances:\n", sandbox.endpoint());
+    println!("A fake AWS listens at {}, with these instances:\n", sandbox.endpoint());
     list(&sandbox.instances()?)?;
     let ssh = match sandbox.form() {
         Form::Namespaces => "ssh",
