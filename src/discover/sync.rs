@@ -294,7 +294,8 @@ impl<'a> Work<'a> {
         matches!(ssh_config::without_us(self.run.paths), Ok(Some(_)))
     }
 
-    /// Every file that would be written or removed: as it is, and as it would be.
+    /// Every file that would be written: as it is, and as it would be. Files of the other layout, which nothing includes, are
+    /// removed by a later sync and are no change.
     fn changes(&self) -> Result<Vec<Change>> {
         let Run { paths, config, .. } = self.run;
         let mut changes = vec![Change {
@@ -302,12 +303,11 @@ impl<'a> Work<'a> {
             before: self.planned.before.clone(),
             after: Some(self.planned.after.clone()),
         }];
-        for (name, text) in self.generated.named() {
+        let names = ssh_config::names_of(config.layout);
+        for (name, text) in self.generated.named().into_iter().filter(|(name, _)| names.contains(name)) {
             let path = paths.eic.join(name);
             let before = files::read(&path)?;
-            let is_written = ssh_config::names_of(config.layout).contains(&name);
-            let after = is_written.then(|| text.as_bytes().to_vec());
-            changes.push(Change { path, before, after });
+            changes.push(Change { path, before, after: Some(text.as_bytes().to_vec()) });
         }
         Ok(changes)
     }
