@@ -12,7 +12,7 @@ const SSH_MSG_NEWKEYS: u8 = 21;
 /// RFC 4253 section 7: the numbers 30 to 49 belong to the key exchange method.
 const KEY_EXCHANGE: std::ops::RangeInclusive<u8> = 30..=49;
 /// RFC 4253 section 11.1: `SSH_DISCONNECT_SERVICE_NOT_AVAILABLE`. `OpenSSH`'s client prints the message whatever the
-/// reason; npm's ssh2 hides that of `BY_APPLICATION` (11), and asyncssh has an exception for this one.
+/// reason; npm's ssh2 hides `BY_APPLICATION` (11), and asyncssh has an exception for this one.
 const SERVICE_NOT_AVAILABLE: u32 = 7;
 
 /// Longest packet body in bytes; OpenSSH's `PACKET_MAX_SIZE` (packet.h) is the same.

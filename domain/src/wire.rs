@@ -48,7 +48,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The bytes between this position and that of a reader that has advanced from it.
+    /// The bytes between this position and the position of a reader that has advanced from it.
     pub(crate) fn bytes_until(&self, later: &Self) -> &'a [u8] {
         &self.0[..self.0.len() - later.0.len()]
     }

@@ -56,7 +56,7 @@ impl Helper {
             .stderr(Stdio::null())
             .spawn()
             .map_err(io)?;
-        // Held until the end: the supervisor ends the helper when it is closed, at the latest with this process.
+        // Held until the end: the supervisor ends the helper when it is closed, also by the end of this process.
         let mut stdin = child.stdin.take();
         if let Some(stdin) = &mut stdin {
             let line = serde_json::to_string(&self.command).unwrap_or_default() + "\n";

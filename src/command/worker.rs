@@ -1,4 +1,4 @@
-//! `ssh-eic worker`: does for another process of ours what needs a process of its own, and ends.
+//! `ssh-eic worker`: one task for another process of this program that needs its own process; then it exits.
 
 use crate::aws::sso;
 use crate::cli::Worker;

@@ -27,7 +27,7 @@ pub struct OpeningFailure {
 /// What a client has received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientState {
-    /// No version line yet: it needs one of ours before the DISCONNECT.
+    /// No version line yet: the proxy's own version line precedes the DISCONNECT.
     NoVersion,
     /// Whole packets. It may have a host key prompt open and read nothing until that is answered.
     Packets {

@@ -33,7 +33,7 @@ pub fn start(job: &Job, ssh_config: Option<&str>, host: &str, address: &str, ssh
         .map_err(|error| Error::new(Kind::File, format!("cannot start ssh to {host}")).because(error))
 }
 
-/// Why `ssh -W` ended: its last line. The message of a DISCONNECT (another proxy of ours) without ssh's introduction.
+/// Why `ssh -W` ended: its last line. The message of a DISCONNECT (from another ssh-eic proxy) without ssh's introduction.
 #[must_use]
 pub fn reason(closed: &Closed) -> String {
     let text = closed.to_string();

@@ -1,6 +1,6 @@
 //! The requests of Session Manager, each made by a process of its own: the proxy keeps neither credentials nor the SDK.
 //!
-//! The protocol is that of `connect::worker`, one line each way, with two differences. The process that starts a session
+//! The protocol is the same as in `connect::worker`, one line each way, with two differences. The process that starts a session
 //! waits until the caller has confirmed the response, and terminates the session if the caller ends before. The process
 //! that terminates a session does not depend on its caller at all. Tokens, URLs and headers travel through pipes only.
 

@@ -15,7 +15,7 @@ use crate::store::{files, trusted};
 
 /// How long a list of endpoints is used, in milliseconds.
 const LIFETIME: u64 = 24 * 60 * 60 * 1000;
-/// How long a list without endpoints is used: somebody may be about to create one.
+/// How long a list without endpoints is used: one may be created soon.
 const EMPTY_LIFETIME: u64 = 60 * 1000;
 
 #[derive(Serialize, Deserialize)]

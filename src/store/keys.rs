@@ -2,7 +2,7 @@
 //!
 //! Why so: ssh reads the public half before the proxy starts and the private half when it authenticates. A key that
 //! changes in between fails the login; one that was absent at first and is made in between works (ssh 9.2). The
-//! file's modification time says when it was last made, handed out, pushed or leased, that of its lock file when it was
+//! file's modification time says when it was last made, handed out, pushed or leased, its lock file's time when it was
 //! made. Looking and acting happen under the instance's key lock, which is held for moments only. On a file system
 //! without locks a key is still never replaced: it is put in its place only if nothing is there, and a key that is
 //! removed is moved aside first and looked at once more.

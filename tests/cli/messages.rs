@@ -42,7 +42,7 @@ fn message(line: &str) -> Option<&str> {
 fn normalised(line: &str) -> String {
     let binary = Path::new(env!("CARGO_BIN_EXE_ssh-eic")).parent().expect("the folder of the binary");
     let line = line.replace(&*binary.to_string_lossy(), "BIN").replace(env!("CARGO_MANIFEST_DIR"), "REPOSITORY");
-    // The home in the user database, not that of the sandbox.
+    // The home in the user database, not the sandbox's home.
     let line = match std::env::var("HOME") {
         Ok(home) if home.len() > 1 => line.replace(&format!("{home}/"), "USER-HOME/"),
         _ => line,

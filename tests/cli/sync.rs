@@ -280,7 +280,7 @@ fn is_gone_soon(world: &World) {
     let pid = world.read("hang.pid");
     let start = std::time::Instant::now();
     let is_running = || {
-        // A process that has ended, and that nobody has waited for yet, has no command line.
+        // A process that has ended and has not been waited for has no command line.
         std::fs::read(format!("/proc/{}/cmdline", pid.trim())).is_ok_and(|line| !line.is_empty())
     };
     while is_running() {

@@ -217,7 +217,7 @@ impl World {
         self.processes().into_iter().map(|(_, line)| line).collect()
     }
 
-    /// Waits until no process of ours is left, for `within` on an idle machine.
+    /// Waits until no ssh-eic process is left, for `within` on an idle machine.
     pub(crate) fn nothing_lingers(&self, within: Duration) {
         let start = Instant::now();
         while !self.survivors().is_empty() {

@@ -83,7 +83,7 @@ impl Channel {
         }
     }
 
-    /// A websocket is connected, the first one or one of a resumed session. The token is that of `StartSession` or
+    /// A websocket is connected, the first one or one of a resumed session. The token comes from `StartSession` or
     /// `ResumeSession`; it appears in the next [`Action::SendText`] only.
     pub fn connected(&mut self, token: &str, now: Duration) {
         if self.is_over() {

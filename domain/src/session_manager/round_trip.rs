@@ -31,7 +31,7 @@ impl RoundTrip {
         (self.timeout * 2_u32.pow(self.backoff)).min(LONGEST_BACKED_OFF)
     }
 
-    /// Takes the time of a message that was sent only once (Karn's algorithm: that of another is ambiguous).
+    /// Takes the time of a message that was sent only once (Karn's algorithm: a repeated one is ambiguous).
     pub(super) fn sample(&mut self, sample: Duration) {
         self.variation = self.variation * 3 / 4 + self.mean.abs_diff(sample) / 4;
         self.mean = self.mean * 7 / 8 + sample / 8;

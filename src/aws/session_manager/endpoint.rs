@@ -6,7 +6,7 @@ use crate::aws::credentials::Session;
 use crate::domain::policy::partition;
 use crate::error::{Error, Kind, Result};
 
-/// The domain of a partition's services, and that of its dual-stack endpoints, which some do not have.
+/// The domains of a partition's services and of its dual-stack endpoints, which some partitions do not have.
 const DOMAINS: [(&str, &str, Option<&str>); 8] = [
     ("aws", "amazonaws.com", Some("api.aws")),
     ("aws-cn", "amazonaws.com.cn", Some("api.amazonwebservices.com.cn")),

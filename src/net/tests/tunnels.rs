@@ -70,7 +70,7 @@ fn a_slow_reader_slows_the_peer_and_a_frame_of_1_mib_needs_no_memory() {
         peer.frame(0x88, b"\x03\xe8");
     });
     open(&mut stream);
-    // Nobody takes anything: the queue fills, then nothing moves any more.
+    // Nothing is read: the queue fills, then no byte moves any more.
     drive(&mut stream, |stream| {
         let mut fds = Vec::new();
         stream.watch(&mut fds);

@@ -158,7 +158,7 @@ impl Tunnel {
         }
     }
 
-    /// When `advance` has to be called at the latest.
+    /// The latest time at which `advance` has to be called.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         match (&self.state, self.keep_alive) {

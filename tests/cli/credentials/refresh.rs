@@ -153,7 +153,7 @@ fn a_refresh_that_is_interrupted_before_its_response_keeps_the_sign_in() {
 
 #[test]
 fn a_token_that_another_program_has_refreshed_meanwhile_is_used() {
-    // The AWS CLI takes no lock of ours: its refresh can win, and ours is then refused.
+    // The AWS CLI does not take this lock: its refresh can come first, and this one is then refused.
     let world = ten_accounts(slow_refresh());
     let fail = Fail::new(400, "InvalidGrantException");
     world.fail("CreateToken", fail);

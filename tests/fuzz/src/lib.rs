@@ -20,7 +20,7 @@ use domain::session_manager::{Channel, Message};
 use domain::upgrade::Url;
 use domain::websocket;
 
-/// A target: its name, which is that of its corpus, and its function.
+/// A target: its name, which its corpus has too, and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.

@@ -27,7 +27,7 @@ pub struct Tunnel {
     pub sent: u64,
     /// Pings sent.
     pub pings: u64,
-    /// Pongs received whose payload was that of the oldest unanswered ping.
+    /// Pongs received with the payload of the oldest unanswered ping.
     pub pongs: u64,
     /// Why it ended; `None` while it is open.
     pub closed: Option<String>,
