@@ -6,6 +6,7 @@
 pub mod console;
 pub mod disconnect;
 pub mod early_dial;
+pub mod first_hop;
 pub mod host_key_check;
 pub mod jump;
 pub mod opening;

@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::io::{self, BufRead, Read, Write};
-use std::net::{IpAddr, ToSocketAddrs};
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
@@ -20,11 +20,11 @@ use crate::aws::credentials::{self, Session};
 use crate::aws::failure::{Failure, Retry};
 use crate::aws::profiles;
 use crate::aws::session_manager::{self, DataChannel, Target};
+use crate::connect::first_hop::Websocket;
 use crate::connect::push::Job;
 use crate::connect::worker::{Program, Request, SessionRequest};
 use crate::domain::upgrade::Url;
-use crate::error::{Error, Kind, Result, reason};
-use crate::net::proxy;
+use crate::error::{Error, Kind, Result};
 use crate::ui;
 
 /// How long throttled requests are repeated; a throttled `StartSession` has started nothing.
@@ -268,40 +268,17 @@ async fn open(job: &Job, request: Attempt<'_>) -> Result<SessionResponse> {
 
 async fn grant(job: &Job, session: &Session, channel: DataChannel) -> Result<DataChannelGrant> {
     let headers = session_manager::sign_upgrade(session, &channel.stream_url).await?;
+    let url = Url::parse(&channel.stream_url).ok_or_else(|| {
+        Error::new(Kind::Denied, "AWS returned a data channel whose URL cannot be used")
+            .hint("check that no proxy changes the responses of AWS")
+    })?;
     Ok(DataChannelGrant {
-        addresses: first_hop(&channel.stream_url)?,
+        addresses: Websocket::DataChannel.first_hop(url)?,
         session_id: channel.session_id,
         url: channel.stream_url,
         token: channel.token_value,
         headers,
         ca_bundle: profiles::ca_bundle(job.identity.profile.as_deref()).await,
-    })
-}
-
-/// The addresses to connect to: those of the HTTP proxy on the way, else of the gateway.
-fn first_hop(url: &str) -> Result<Vec<IpAddr>> {
-    let url = Url::parse(url).ok_or_else(|| {
-        Error::new(Kind::Denied, "AWS returned a data channel whose URL cannot be used")
-            .hint("check that no proxy changes the responses of AWS")
-    })?;
-    let proxy = proxy_for(&url.host)?;
-    let (name, port) = proxy.map_or((url.host, url.port), |proxy| (proxy.host, proxy.port));
-    let resolved = (name.as_str(), port).to_socket_addrs().map_err(|error| {
-        Error::new(Kind::Unavailable, format!("cannot resolve {name}: {}", reason(&error)))
-            .hint("check the network and its DNS, and HTTPS_PROXY")
-    })?;
-    Ok(resolved.map(|address| address.ip()).collect())
-}
-
-/// The HTTP proxy on the way to a host.
-///
-/// # Errors
-///
-/// [`Kind::Config`] for a scheme that is not supported.
-pub fn proxy_for(host: &str) -> Result<Option<proxy::Proxy>> {
-    proxy::for_host(host).map_err(|proxy::UnsupportedScheme(scheme)| {
-        Error::new(Kind::Config, format!("a {scheme} proxy cannot be used for a data channel"))
-            .hint("set HTTPS_PROXY to an http:// or https:// proxy, or NO_PROXY to reach AWS without one")
     })
 }
 

@@ -3,7 +3,7 @@
 //!
 //! Not here: the slot and the tunnel itself, which belong to the proxy process (`opening`).
 
-use std::net::{IpAddr, ToSocketAddrs};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -12,13 +12,13 @@ use crate::aws::client::{self, RequestLimits};
 use crate::aws::credentials::{self, Session};
 use crate::aws::endpoints::{self, SignedUrl};
 use crate::aws::{instances, profiles};
+use crate::connect::first_hop::Websocket;
 use crate::connect::push::{self, Job};
 use crate::domain::endpoint::{self, Endpoint, Unusable};
 use crate::domain::fleet::Instance;
 use crate::domain::source::AddressKind;
 use crate::domain::upgrade::Url;
-use crate::error::{Error, Kind, Result, reason};
-use crate::net::proxy;
+use crate::error::{Error, Kind, Result};
 use crate::store::endpoints::{self as known, Network};
 use crate::store::paths::Paths;
 use crate::sys::clock;
@@ -113,8 +113,11 @@ async fn prepare_now(paths: &Paths, request: &TunnelRequest) -> Result<TunnelAns
         }
     };
     let url = endpoints::open_tunnel_url(&session, endpoint, &instance.address, request.max_duration).await?;
+    let parsed = Url::parse(url.expose()).ok_or_else(|| {
+        Error::new(Kind::Unavailable, format!("AWS returned no usable DNS name for {}", endpoint.id))
+    })?;
     Ok(TunnelAnswer::Prepared(Box::new(PreparedTunnel {
-        hop: first_hop(&url, &endpoint.id)?,
+        hop: Websocket::Tunnel.first_hop(parsed)?,
         endpoint: endpoint.clone(),
         address: instance.address,
         url,
@@ -182,29 +185,4 @@ fn no_endpoint(job: &Job, session: &Session, network: &Network, unusable: &Unusa
         _ => error.hint(create),
     };
     error.hint("or set another route for the host in config.toml")
-}
-
-/// The addresses to connect to: the proxy's if there is one on the way, else the endpoint's.
-fn first_hop(url: &SignedUrl, id: &str) -> Result<Vec<IpAddr>> {
-    let url = Url::parse(url.expose())
-        .ok_or_else(|| Error::new(Kind::Unavailable, format!("AWS returned no usable DNS name for {id}")))?;
-    let proxy = proxy_for(&url.host)?;
-    let (name, port) = proxy.map_or((url.host, url.port), |proxy| (proxy.host, proxy.port));
-    let resolved = (name.as_str(), port).to_socket_addrs().map_err(|error| {
-        Error::new(Kind::Unreachable, format!("cannot resolve {name}: {}", reason(&error)))
-            .hint("check the network and its DNS, and HTTPS_PROXY")
-    })?;
-    Ok(resolved.map(|address| address.ip()).collect())
-}
-
-/// The proxy on the way to a host.
-///
-/// # Errors
-///
-/// [`Kind::Config`] for a scheme that is not supported.
-pub fn proxy_for(host: &str) -> Result<Option<proxy::Proxy>> {
-    proxy::for_host(host).map_err(|proxy::UnsupportedScheme(scheme)| {
-        Error::new(Kind::Config, format!("a {scheme} proxy cannot be used for the tunnel"))
-            .hint("set HTTPS_PROXY to an http:// or https:// proxy, or NO_PROXY to reach AWS without one")
-    })
 }

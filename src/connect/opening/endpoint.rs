@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::{Candidate, Opening};
 use crate::aws::endpoints::URL_LIFETIME;
+use crate::connect::first_hop::Websocket;
 use crate::connect::stream_relay::{OpenTunnel, Via};
-use crate::connect::tunnel::{PORT, PreparedTunnel, TunnelAnswer, TunnelRequest, proxy_for};
+use crate::connect::tunnel::{PORT, PreparedTunnel, TunnelAnswer, TunnelRequest};
 use crate::connect::tunnel_errors;
 use crate::connect::worker::{Answer, Request, Worker};
 use crate::domain::endpoint::Endpoint;
@@ -166,7 +167,7 @@ impl Opening<'_> {
         }
         let url = Url::parse(tunnel.url.expose())
             .ok_or_else(|| Error::new(Kind::Unavailable, "AWS returned an endpoint without a usable DNS name"))?;
-        let proxy = proxy_for(&url.host)?;
+        let proxy = Websocket::Tunnel.proxy_for(&url.host)?;
         let destination = Destination { url, proxy, addresses: tunnel.hop.clone(), headers: Vec::new() };
         let config = net::config(trust::roots(tunnel.ca_bundle.as_deref())?)?;
         let timeouts = Timeouts { connect: self.target.timeout, upgrade: self.target.timeout };

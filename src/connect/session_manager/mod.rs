@@ -17,9 +17,10 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 
+use crate::connect::first_hop::Websocket;
 use crate::connect::push::Job;
 use crate::connect::relay::until;
-use crate::connect::session_worker::{self, DataChannelGrant, SessionResponse, SessionWorker, proxy_for};
+use crate::connect::session_worker::{self, DataChannelGrant, SessionResponse, SessionWorker};
 use crate::connect::worker::{Program, SessionRequest};
 use crate::domain::session_manager::{Action, Channel, End};
 use crate::domain::upgrade::Url;
@@ -249,7 +250,7 @@ impl SessionStream {
             .ok_or_else(|| Error::new(Kind::Bug, "the URL of a data channel could not be read"))?;
         self.gateway.clone_from(&url.host);
         let config = self.tls(grant.ca_bundle)?;
-        let proxy = proxy_for(&url.host)?;
+        let proxy = Websocket::DataChannel.proxy_for(&url.host)?;
         let destination = Destination { url, proxy, addresses: grant.addresses, headers: grant.headers };
         let mode = Mode::Messages { longest: LONGEST_MESSAGE };
         match Tunnel::start(destination, &config, mode, TIMEOUTS, now) {
