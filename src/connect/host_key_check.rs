@@ -57,9 +57,6 @@ pub struct HostKeyCheck {
     known: KnownKeys,
     output: Output,
     key_exchange: KeyExchange,
-    /// Whether the version line of the side has been relayed: packets follow.
-    server_version: bool,
-    client_version: bool,
     accepted: bool,
 }
 
@@ -93,8 +90,6 @@ impl HostKeyCheck {
             known,
             output,
             key_exchange: KeyExchange::new(),
-            server_version: false,
-            client_version: false,
             accepted: false,
         }
     }
@@ -158,7 +153,7 @@ impl HostKeyCheck {
     /// relayed, which are all of them unless there is an error: the host key is refused, or the key exchange cannot be
     /// checked.
     pub fn server_units(&mut self, units: &[u8]) -> (usize, Result<()>) {
-        let packets = after_version(units, &mut self.server_version);
+        let packets = self.key_exchange.after_version(Sender::Server, units);
         let mut accepted = units.len() - packets.len();
         for packet in kex::packets(packets) {
             let decided = match self.read(Sender::Server, packet) {
@@ -177,7 +172,7 @@ impl HostKeyCheck {
     /// Whether the server's version line may have been relayed.
     #[must_use]
     pub fn version_relayed(&self) -> bool {
-        self.server_version
+        self.key_exchange.version_seen(Sender::Server)
     }
 
     /// Takes whole lines and packets of the client before they are relayed.
@@ -186,7 +181,7 @@ impl HostKeyCheck {
     ///
     /// The key exchange cannot be checked.
     pub fn client_units(&mut self, units: &[u8]) -> Result<()> {
-        for packet in kex::packets(after_version(units, &mut self.client_version)) {
+        for packet in kex::packets(self.key_exchange.after_version(Sender::Client, units)) {
             self.read(Sender::Client, packet)?;
         }
         Ok(())
@@ -300,18 +295,6 @@ fn company_keys(job: &Job, known_hosts: &[String]) -> Result<KnownKeys> {
         }
     }
     Ok(known)
-}
-
-/// The packets in `units`: what follows the version line, which `version_seen` remembers.
-fn after_version<'u>(units: &'u [u8], version_seen: &mut bool) -> &'u [u8] {
-    let mut rest = units;
-    while !*version_seen {
-        let Some(end) = rest.iter().position(|&b| b == b'\n') else { return &[] };
-        let line;
-        (line, rest) = rest.split_at(end + 1);
-        *version_seen = line.starts_with(b"SSH-");
-    }
-    rest
 }
 
 #[cfg(test)]
@@ -451,13 +434,5 @@ mod tests {
             error.message,
             format!("cannot verify the host key of web ({ID}): the key exchange ended without a host key")
         );
-    }
-
-    #[test]
-    fn lines_before_the_version_are_not_packets() {
-        let mut seen = false;
-        assert_eq!(after_version(b"notice\r\n", &mut seen), b"");
-        assert_eq!(after_version(b"more\nSSH-2.0-x\r\npacket\n", &mut seen), b"packet\n");
-        assert_eq!(after_version(b"next\n", &mut seen), b"next\n");
     }
 }

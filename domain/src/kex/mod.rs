@@ -124,6 +124,8 @@ pub struct KeyExchange {
     server: Option<Proposal>,
     group_seen: bool,
     host_key_seen: bool,
+    /// Of the client and of the server.
+    version_seen: [bool; 2],
     /// Set by the first error and returned for each later packet.
     error: Option<KexError>,
 }
@@ -150,6 +152,35 @@ impl KeyExchange {
         });
         self.error = read.as_ref().err().cloned();
         read
+    }
+
+    /// Reads whole lines and packets of one side before they are relayed, for a caller that only needs the host key: after
+    /// an error there is none.
+    pub fn observe(&mut self, sender: Sender, units: &[u8]) -> Option<Presented> {
+        let mut found = None;
+        for packet in packets(self.after_version(sender, units)) {
+            found = self.read(sender, packet).ok().flatten().or(found);
+        }
+        found
+    }
+
+    /// The packets in whole lines and packets of one side: what follows its version line.
+    pub fn after_version<'u>(&mut self, sender: Sender, units: &'u [u8]) -> &'u [u8] {
+        let seen = &mut self.version_seen[sender as usize];
+        let mut rest = units;
+        while !*seen {
+            let Some(end) = rest.iter().position(|&byte| byte == b'\n') else { return &[] };
+            let line;
+            (line, rest) = rest.split_at(end + 1);
+            *seen = line.starts_with(b"SSH-");
+        }
+        rest
+    }
+
+    /// Whether the version line of this side has been read.
+    #[must_use]
+    pub fn version_seen(&self, sender: Sender) -> bool {
+        self.version_seen[sender as usize]
     }
 
     /// Whether the host key has been returned and no error has occurred: without it no side may switch its keys on.

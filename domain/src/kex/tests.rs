@@ -271,3 +271,13 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn lines_before_the_version_are_not_packets() {
+    let mut exchange = KeyExchange::new();
+    assert_eq!(exchange.after_version(Sender::Server, b"notice\r\n"), b"");
+    assert!(!exchange.version_seen(Sender::Server));
+    assert_eq!(exchange.after_version(Sender::Server, b"more\nSSH-2.0-x\r\npacket\n"), b"packet\n");
+    assert_eq!(exchange.after_version(Sender::Server, b"next\n"), b"next\n");
+    assert!(exchange.version_seen(Sender::Server) && !exchange.version_seen(Sender::Client));
+}

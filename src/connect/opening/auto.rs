@@ -11,8 +11,10 @@ use std::time::{Duration, Instant};
 use super::probe::{Probe, Probed};
 use super::{Candidate, Opening, TunnelState};
 use crate::connect::stream_relay::Via;
+use crate::domain::handshake::Phase;
 use crate::domain::host_certificate::Presented;
 use crate::domain::host_key::HostKeyType;
+use crate::domain::kex::Sender;
 use crate::domain::known_hosts::KnownKeys;
 use crate::domain::source::Route;
 use crate::error::{Error, Kind, Result};
@@ -198,9 +200,23 @@ impl Opening<'_> {
         format!("{host} is another machine on this network: its host key is not the key of {name}")
     }
 
+    /// Reads whole lines and packets of the server before the client gets them. An error ends the connection with its
+    /// message in place of these bytes.
+    pub(super) fn check_host_key(&mut self, units: &[u8]) -> Result<()> {
+        let Some(server) = &self.server else { return Ok(()) };
+        if self.key_exchange.host_key_seen() || server.server.phase() == Phase::Opaque {
+            return Ok(());
+        }
+        let is_direct = matches!(server.via, Via::Direct);
+        match self.key_exchange.observe(Sender::Server, units) {
+            Some(presented) if is_direct => self.check_direct_host_key(&presented),
+            _ => Ok(()),
+        }
+    }
+
     /// Compares the host key of a direct connection with the known ones, before the client gets it. ssh has the version
     /// line by then, so that only the next connection can use the other route.
-    pub(super) fn check_direct_host_key(&mut self, presented: &Presented) -> Result<()> {
+    fn check_direct_host_key(&mut self, presented: &Presented) -> Result<()> {
         let is_auto = self.target.job.connection.route == Route::Auto;
         if !is_auto || !self.has_known_host_key() || self.is_known(presented) || self.is_direct_only {
             return Ok(());

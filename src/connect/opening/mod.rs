@@ -8,8 +8,9 @@
 //! boundary, in place of the server's NEWKEYS.
 //!
 //! Parts: one route's connection (`candidate`), the address (`address`), the endpoint (`endpoint`), Session Manager
-//! (`session`), `auto` (`auto`), packets of the key exchange (`exchange`), the host key at an address (`probe`), poll(2)
-//! (`waiting`). Not here: what a packet is (`domain::handshake`), AWS (`connect::worker`), the bytes afterwards (`relay`, `stream_relay`).
+//! (`session`), `auto` (`auto`), the host key at an address (`probe`), poll(2) (`waiting`). Not here: what a packet is
+//! (`domain::handshake`), the host key in packets (`domain::kex`), AWS (`connect::worker`), the bytes afterwards (`relay`,
+//! `stream_relay`).
 
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,7 @@ use crate::connect::queue::Queue;
 use crate::connect::stream_relay::StreamSession;
 use crate::connect::worker::{Program, Request, Worker};
 use crate::domain::handshake::{Direction, Phase};
+use crate::domain::kex::{KeyExchange, Sender};
 use crate::domain::source::Route;
 use crate::error::{Error, Kind, Result};
 use crate::net::{State, Stream, Tcp};
@@ -33,7 +35,6 @@ mod address;
 mod auto;
 mod candidate;
 mod endpoint;
-mod exchange;
 mod probe;
 mod pushing;
 mod session;
@@ -103,7 +104,7 @@ struct Opening<'a> {
     racing: Vec<Candidate>,
     /// The candidate that delivered its version line first.
     server: Option<Candidate>,
-    exchange: exchange::Exchange,
+    key_exchange: KeyExchange,
     /// Reads the host key at the address before that is a candidate.
     probe: Option<Probe>,
     host_keys: Option<HostKeyCheck>,
@@ -164,7 +165,7 @@ pub fn open(
         to_server: Queue::new(),
         racing: Vec::new(),
         server: None,
-        exchange: exchange::Exchange::default(),
+        key_exchange: KeyExchange::new(),
         probe: None,
         host_keys: None,
         unchecked: Vec::new(),
@@ -334,7 +335,7 @@ impl Opening<'_> {
             Err(error) => return Err(Error::new(Kind::Bug, "cannot read from ssh").because(error)),
         };
         let pass = self.client.read(&block[..count]);
-        self.exchange.read_client_bytes(&pass);
+        self.key_exchange.observe(Sender::Client, &pass);
         if let Some(check) = &mut self.host_keys {
             check.client_units(&pass)?;
         }

@@ -6,11 +6,10 @@
 
 use std::time::Instant;
 
-use super::exchange::Exchange;
 use crate::domain::handshake::{self, Direction, Phase};
 use crate::domain::host_certificate::Presented;
 use crate::domain::host_key::HostKeyType;
-use crate::domain::kex;
+use crate::domain::kex::{self, KeyExchange, Sender};
 use crate::net::{Closed, State, Tcp};
 
 /// RFC 4253 section 12, RFC 5656 section 7.1.
@@ -36,7 +35,7 @@ const LONGEST_EXCHANGE: usize = 256 * 1024;
 pub(super) struct Probe {
     pub(super) stream: crate::net::Stream,
     server: Direction,
-    exchange: Exchange,
+    exchange: KeyExchange,
     received: Vec<u8>,
     /// Bytes read so far.
     total: usize,
@@ -60,9 +59,9 @@ impl Probe {
     pub(super) fn start(tcp: Tcp, types: &[HostKeyType]) -> Self {
         let mut stream = crate::net::Stream::Tcp(tcp);
         let kexinit = packet(&kexinit(types));
-        let mut exchange = Exchange::default();
-        exchange.read_client_bytes(handshake::OUR_VERSION);
-        exchange.read_client_bytes(&kexinit);
+        let mut exchange = KeyExchange::new();
+        exchange.observe(Sender::Client, handshake::OUR_VERSION);
+        exchange.observe(Sender::Client, &kexinit);
         stream.send(handshake::OUR_VERSION);
         stream.send(&kexinit);
         Self { stream, server: Direction::new(), exchange, received: Vec::new(), total: 0, is_asked: false }
@@ -74,7 +73,7 @@ impl Probe {
         let pass = self.server.read(self.stream.received());
         self.stream.consume(count);
         self.received.extend_from_slice(&pass);
-        if let Some(presented) = self.exchange.read_server_bytes(&pass) {
+        if let Some(presented) = self.exchange.observe(Sender::Server, &pass) {
             return Probed::HostKey(Box::new(presented));
         }
         // A peer that floods, or whose bytes are not a key exchange, has no host key to offer.
@@ -92,7 +91,7 @@ impl Probe {
             let mut message = vec![SSH_MSG_KEX_ECDH_INIT];
             push_string(&mut message, &point);
             let message = packet(&message);
-            self.exchange.read_client_bytes(&message);
+            self.exchange.observe(Sender::Client, &message);
             self.stream.send(&message);
             self.stream.advance(now);
         }
