@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::net::closed::Closed;
-use crate::net::stream::State;
+use crate::net::state::State;
 use crate::net::tcp::{Half, retry};
 
 /// As much as is kept of the last line of stderr, in bytes.
@@ -36,11 +36,11 @@ const IGNORE_KEYBOARD: &str = "trap '' INT QUIT TSTP; exec \"$@\"";
 pub struct Child {
     process: Process,
     socket: UnixStream,
-    half: Half,
+    pub(super) half: Half,
     stderr: Option<ChildStderr>,
     line: Vec<u8>,
     last_line: Option<String>,
-    state: State,
+    pub(super) state: State,
     /// The stream has ended: until when its exit is waited for.
     exit_by: Option<(Instant, Instant)>,
 }
@@ -80,18 +80,6 @@ impl Child {
     #[must_use]
     pub fn last_line(&self) -> Option<&str> {
         self.last_line.as_deref()
-    }
-
-    pub(super) fn half(&self) -> &Half {
-        &self.half
-    }
-
-    pub(super) fn half_mut(&mut self) -> &mut Half {
-        &mut self.half
-    }
-
-    pub(super) fn state(&self) -> &State {
-        &self.state
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {

@@ -6,20 +6,9 @@ use std::time::Instant;
 use rustix::event::PollFd;
 
 use crate::net::child::Child;
-use crate::net::closed::Closed;
+use crate::net::state::State;
 use crate::net::tcp::Tcp;
 use crate::net::tunnel::Tunnel;
-
-/// The state of a stream.
-#[derive(Debug, Clone, PartialEq)]
-pub enum State {
-    /// Not open yet; what is sent waits in the queue.
-    Connecting,
-    /// Open.
-    Open,
-    /// Nothing more arrives; what has been received can still be taken.
-    Closed(Closed),
-}
 
 /// A route's byte stream. The loop: `watch` and `deadline` for poll(2), then `advance`, then take what was received and
 /// send; and `advance` once more before the next poll, so that what was sent is under way.
@@ -87,9 +76,9 @@ impl Stream {
     #[must_use]
     pub fn state(&self) -> &State {
         match self {
-            Self::Tcp(tcp) => tcp.state(),
+            Self::Tcp(tcp) => &tcp.state,
             Self::Tunnel(tunnel) => tunnel.state(),
-            Self::Child(child) => child.state(),
+            Self::Child(child) => &child.state,
             Self::Session(session) => session.state(),
         }
     }
@@ -98,9 +87,9 @@ impl Stream {
     #[must_use]
     pub fn received(&self) -> &[u8] {
         match self {
-            Self::Tcp(tcp) => tcp.half().incoming.as_slice(),
+            Self::Tcp(tcp) => tcp.half.incoming.as_slice(),
             Self::Tunnel(tunnel) => tunnel.received(),
-            Self::Child(child) => child.half().incoming.as_slice(),
+            Self::Child(child) => child.half.incoming.as_slice(),
             Self::Session(session) => session.received(),
         }
     }
@@ -108,9 +97,9 @@ impl Stream {
     /// Removes received bytes, oldest first.
     pub fn consume(&mut self, count: usize) {
         match self {
-            Self::Tcp(tcp) => tcp.half_mut().incoming.consume(count),
+            Self::Tcp(tcp) => tcp.half.incoming.consume(count),
             Self::Tunnel(tunnel) => tunnel.consume(count),
-            Self::Child(child) => child.half_mut().incoming.consume(count),
+            Self::Child(child) => child.half.incoming.consume(count),
             Self::Session(session) => session.consume(count),
         }
     }
@@ -119,9 +108,9 @@ impl Stream {
     #[must_use]
     pub fn room(&self) -> usize {
         match self {
-            Self::Tcp(tcp) => tcp.half().room(),
+            Self::Tcp(tcp) => tcp.half.room(),
             Self::Tunnel(tunnel) => tunnel.room(),
-            Self::Child(child) => child.half().room(),
+            Self::Child(child) => child.half.room(),
             Self::Session(session) => session.room(),
         }
     }
@@ -131,9 +120,9 @@ impl Stream {
         let count = bytes.len().min(self.room());
         let bytes = &bytes[..count];
         match self {
-            Self::Tcp(tcp) => tcp.half_mut().outgoing.push(bytes),
+            Self::Tcp(tcp) => tcp.half.outgoing.push(bytes),
             Self::Tunnel(tunnel) => tunnel.send(bytes),
-            Self::Child(child) => child.half_mut().outgoing.push(bytes),
+            Self::Child(child) => child.half.outgoing.push(bytes),
             Self::Session(session) => session.send(bytes),
         }
     }
@@ -142,9 +131,9 @@ impl Stream {
     #[must_use]
     pub fn is_sending(&self) -> bool {
         match self {
-            Self::Tcp(tcp) => tcp.half().wants_write(),
+            Self::Tcp(tcp) => tcp.half.wants_write(),
             Self::Tunnel(tunnel) => tunnel.is_sending(),
-            Self::Child(child) => child.half().wants_write(),
+            Self::Child(child) => child.half.wants_write(),
             Self::Session(session) => session.is_sending(),
         }
     }
@@ -153,9 +142,9 @@ impl Stream {
     /// takes no more bytes.
     pub fn finish(&mut self) {
         match self {
-            Self::Tcp(tcp) => tcp.half_mut().finish(),
+            Self::Tcp(tcp) => tcp.half.finish(),
             Self::Tunnel(tunnel) => tunnel.finish(),
-            Self::Child(child) => child.half_mut().finish(),
+            Self::Child(child) => child.half.finish(),
             Self::Session(session) => session.finish(),
         }
     }

@@ -10,7 +10,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 use crate::net::closed::{Closed, Stage};
 use crate::net::queue::Queue;
-use crate::net::stream::State;
+use crate::net::state::State;
 
 /// How long one address may take while there are others to try.
 const ATTEMPT: Duration = Duration::from_secs(3);
@@ -133,8 +133,8 @@ fn open(address: SocketAddr) -> Result<(TcpStream, bool), Errno> {
 #[derive(Debug)]
 pub struct Tcp {
     socket: Socket,
-    half: Half,
-    state: State,
+    pub(super) half: Half,
+    pub(super) state: State,
     /// Until when the connection has to be established.
     deadline: Option<Instant>,
 }
@@ -166,18 +166,6 @@ impl Tcp {
     pub fn into_blocking(mut self) -> std::io::Result<(TcpStream, Vec<u8>, Vec<u8>)> {
         self.socket.stream.set_nonblocking(false)?;
         Ok((self.socket.stream, self.half.outgoing.take(), self.half.incoming.take()))
-    }
-
-    pub(super) fn half(&self) -> &Half {
-        &self.half
-    }
-
-    pub(super) fn half_mut(&mut self) -> &mut Half {
-        &mut self.half
-    }
-
-    pub(super) fn state(&self) -> &State {
-        &self.state
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {

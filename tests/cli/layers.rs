@@ -178,7 +178,7 @@ fn modules_of_a_folder_have_no_cycle() {
     };
     assert_eq!(cycle(&graph(&[("a", "b"), ("b", "c"), ("a", "c")])), None);
     assert_eq!(cycle(&graph(&[("a", "b"), ("b", "c"), ("c", "b")])).as_deref(), Some("b -> c -> b"));
-    for folder in ["aws", "store", "sys", "doctor", "connect", "discover"] {
+    for folder in ["aws", "net", "store", "sys", "doctor", "connect", "discover"] {
         let graph = uses_within(folder);
         assert!(graph.len() > 4, "{folder}: {graph:?}");
         assert_eq!(cycle(&graph), None, "in src/{folder}");

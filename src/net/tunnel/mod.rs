@@ -15,7 +15,7 @@ use crate::domain::websocket::{self, Decoder, Event, Opcode, Violation};
 use crate::net::closed::{Closed, Stage};
 use crate::net::proxy::Proxy;
 use crate::net::queue::{LIMIT, Queue};
-use crate::net::stream::State;
+use crate::net::state::State;
 use crate::net::tls::Config;
 use crate::net::wire::{HIGH, Received, Wire};
 

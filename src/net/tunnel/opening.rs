@@ -7,7 +7,7 @@ use crate::domain::http_response::{Reader, Response};
 use crate::domain::upgrade;
 use crate::net::closed::Closed;
 use crate::net::proxy::Proxy;
-use crate::net::stream::State;
+use crate::net::state::State;
 
 impl Tunnel {
     /// The connection stands: CONNECT, or TLS at once.
