@@ -33,12 +33,22 @@ impl AddressType {
         }
     }
 
-    fn accepts(self, address: &IpAddr) -> bool {
+    fn accepts(self, address: IpAddr) -> bool {
         match self {
             Self::Ipv4 => address.is_ipv4(),
             Self::Ipv6 => address.is_ipv6(),
             Self::Dualstack => true,
         }
+    }
+}
+
+impl fmt::Display for AddressType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ipv4 => "ipv4",
+            Self::Dualstack => "dualstack",
+            Self::Ipv6 => "ipv6",
+        })
     }
 }
 
@@ -124,8 +134,17 @@ impl fmt::Display for Unusable {
     }
 }
 
-/// The endpoint for an instance in `subnet` with this address: one in the same subnet, else any of the VPC. `account` is
-/// the caller's account, if it is known: an endpoint of another owner in a shared subnet refuses the caller.
+impl Endpoint {
+    /// Whether it opens tunnels in its state.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        USABLE_STATES.contains(&self.state.as_str())
+    }
+}
+
+/// The endpoint for an instance in `subnet` with this address, if it is known: one in the same subnet, else any of the
+/// VPC. `account` is the caller's account, if it is known: an endpoint of another owner in a shared subnet refuses the
+/// caller.
 ///
 /// # Errors
 ///
@@ -133,10 +152,10 @@ impl fmt::Display for Unusable {
 pub fn select<'e>(
     endpoints: &'e [Endpoint],
     subnet: &str,
-    address: &IpAddr,
+    address: Option<IpAddr>,
     account: Option<&str>,
 ) -> Result<&'e Endpoint, Unusable> {
-    let usable = endpoints.iter().filter(|endpoint| USABLE_STATES.contains(&endpoint.state.as_str()));
+    let usable = endpoints.iter().filter(|endpoint| endpoint.is_usable());
     let mut reason = Unusable::NoEndpoint;
     let mut found: Option<&Endpoint> = None;
     for endpoint in usable {
@@ -144,7 +163,7 @@ pub fn select<'e>(
             if reason == Unusable::NoEndpoint {
                 reason = Unusable::Owner { id: endpoint.id.clone(), owner: endpoint.owner.clone() };
             }
-        } else if !endpoint.address_type.accepts(address) {
+        } else if let Some(address) = address.filter(|&address| !endpoint.address_type.accepts(address)) {
             reason = Unusable::AddressType { id: endpoint.id.clone(), ipv4_only: address.is_ipv6() };
         } else if found.is_none_or(|found| found.subnet != subnet && endpoint.subnet == subnet) {
             found = Some(endpoint);
@@ -180,13 +199,14 @@ mod tests {
         ];
         let (v4, v6): (IpAddr, IpAddr) = ("10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap());
         let id = |list: &[Endpoint], subnet: &str, address, account| {
-            select(list, subnet, &address, account).map(|endpoint| endpoint.id.clone())
+            select(list, subnet, Some(address), account).map(|endpoint| endpoint.id.clone())
         };
         assert_eq!(id(&list, "a", v4, Some(own)), Ok("eice-3".into()));
         assert_eq!(id(&list, "z", v4, Some(own)), Ok("eice-2".into()));
         assert_eq!(id(&list, "a", v6, Some(own)), Ok("eice-4".into()));
         assert_eq!(id(&list[4..], "a", v4, None), Ok("eice-5".into()), "the account is not known");
-        let words = |list: &[Endpoint], address| select(list, "a", &address, Some(own)).unwrap_err().to_string();
+        assert_eq!(select(&list[3..], "a", None, Some(own)).map(|one| one.id.as_str()), Ok("eice-4"), "any address");
+        let words = |list: &[Endpoint], address| select(list, "a", Some(address), Some(own)).unwrap_err().to_string();
         assert_eq!(words(&list[..1], v4), "no EC2 Instance Connect Endpoint");
         assert_eq!(words(&list[1..3], v6), "eice-3 reaches IPv4 only");
         assert_eq!(words(&list[3..], v4), "eice-4 reaches IPv6 only");

@@ -47,10 +47,25 @@ impl fmt::Debug for SignedUrl {
 ///
 /// As [`failure::explain`].
 pub async fn of_vpc(session: &Session, vpc: &str) -> Result<Vec<Endpoint>> {
+    list(session, vec![filter("vpc-id", &[vpc]), filter("state", &USABLE_STATES)]).await
+}
+
+/// The endpoints of a VPC in any state, all pages.
+///
+/// # Errors
+///
+/// As [`failure::explain`].
+pub async fn in_any_state(session: &Session, vpc: &str) -> Result<Vec<Endpoint>> {
+    list(session, vec![filter("vpc-id", &[vpc])]).await
+}
+
+fn filter(name: &str, values: &[&str]) -> Filter {
+    let values = values.iter().map(|&value| value.to_owned()).collect();
+    Filter::builder().name(name).set_values(Some(values)).build()
+}
+
+async fn list(session: &Session, filters: Vec<Filter>) -> Result<Vec<Endpoint>> {
     let client = Client::new(&session.config);
-    let filter = |name: &str, values: Vec<String>| Filter::builder().name(name).set_values(Some(values)).build();
-    let filters =
-        vec![filter("vpc-id", vec![vpc.to_owned()]), filter("state", USABLE_STATES.map(str::to_owned).to_vec())];
     let mut found = Vec::new();
     let (mut pages, mut next) = (Pages::new(DESCRIBE), None);
     loop {

@@ -106,16 +106,15 @@ async fn prepare_now(paths: &Paths, request: &TunnelRequest) -> Result<TunnelAns
         }
         list
     };
-    let endpoint = match endpoint::select(&list, &instance.network.subnet, &instance.address, account) {
+    let endpoint = match endpoint::select(&list, &instance.network.subnet, Some(instance.address), account) {
         Ok(endpoint) => endpoint,
         Err(unusable) => {
             return Ok(TunnelAnswer::NoEndpoint(Box::new(no_endpoint(job, &session, &instance.network, &unusable))));
         }
     };
     let url = endpoints::open_tunnel_url(&session, endpoint, &instance.address, request.max_duration).await?;
-    let parsed = Url::parse(url.expose()).ok_or_else(|| {
-        Error::new(Kind::Unavailable, format!("AWS returned no usable DNS name for {}", endpoint.id))
-    })?;
+    let parsed = Url::parse(url.expose())
+        .ok_or_else(|| Error::new(Kind::Unavailable, format!("AWS returned no usable DNS name for {}", endpoint.id)))?;
     Ok(TunnelAnswer::Prepared(Box::new(PreparedTunnel {
         hop: Websocket::Tunnel.first_hop(parsed)?,
         endpoint: endpoint.clone(),

@@ -8,8 +8,8 @@ use super::CheckContext;
 use super::context::Target;
 use super::instance::address_of;
 use crate::aws::client::{self, RequestLimits};
-use crate::aws::credentials;
-use crate::aws::network::{self, Surroundings};
+use crate::aws::network::{self, InstanceNetwork};
+use crate::aws::{credentials, endpoints};
 use crate::domain::diagnosis::{Cause, Finding};
 use crate::domain::handshake::OUR_VERSION;
 use crate::domain::ingress;
@@ -153,10 +153,10 @@ fn in_between(context: &CheckContext<'_>, port: u16, message: &str) -> Vec<Findi
     let limits = RequestLimits { max_attempts: 1, ..RequestLimits::PUSH };
     let found = client::run_within(TIMEOUT, async {
         let session = credentials::open(&job.identity, job.region.as_deref(), limits, cache).await?;
-        let around = network::surroundings(&session, &job.id).await?;
-        let rules = network::inbound(&session, &around.groups).await;
-        let endpoints = network::endpoints(&session, &around.vpc).await.unwrap_or_default();
-        Ok((around, rules, endpoints))
+        let network = network::of_instance(&session, &job.id).await?;
+        let rules = network::inbound(&session, &network.groups).await;
+        let endpoints = endpoints::in_any_state(&session, &network.vpc).await.unwrap_or_default();
+        Ok((network, rules, endpoints))
     });
     let mut findings = Vec::new();
     let unknown = |error: &Error| {
@@ -167,14 +167,14 @@ fn in_between(context: &CheckContext<'_>, port: u16, message: &str) -> Vec<Findi
         )
     };
     let silent = |allowed: &str| {
-        let subnet = found.as_ref().map(|(around, ..)| format!(" {}", around.subnet)).unwrap_or_default();
+        let subnet = found.as_ref().map(|(network, ..)| format!(" {}", network.subnet)).unwrap_or_default();
         Finding::problem("address", Cause::AddressSilent, format!("{message}{allowed}")).fix(format!(
             "are you on the VPN? Else a route or a network ACL of its subnet{subnet}, or a firewall in between"
         ))
     };
     match &found {
         Err(error) => findings.extend([unknown(error), silent("")]),
-        Ok((around, rules, endpoints)) => {
+        Ok((network, rules, endpoints)) => {
             if let Some(endpoint) = endpoints.iter().find(|endpoint| endpoint.is_usable())
                 && job.connection.route == Route::Direct
             {
@@ -183,12 +183,12 @@ fn in_between(context: &CheckContext<'_>, port: u16, message: &str) -> Vec<Findi
             }
             match rules {
                 Err(error) => findings.extend([unknown(error), silent("")]),
-                Ok(_) if around.groups.is_empty() => findings.push(silent("")),
+                Ok(_) if network.groups.is_empty() => findings.push(silent("")),
                 Ok(rules) => {
                     let who = ingress::allowed_sources(rules, port);
-                    let groups = around.groups.join(", ");
+                    let groups = network.groups.join(", ");
                     findings.push(if who.is_empty() {
-                        closed(around, message, port, &groups)
+                        closed(network, message, port, &groups)
                     } else {
                         silent(&format!("; {groups} allows port {port} from {}", text::first_names(&who, 5)))
                     });
@@ -199,8 +199,8 @@ fn in_between(context: &CheckContext<'_>, port: u16, message: &str) -> Vec<Findi
     findings
 }
 
-fn closed(around: &Surroundings, message: &str, port: u16, groups: &str) -> Finding {
-    let group = around.groups.first().map_or("GROUP", String::as_str);
+fn closed(network: &InstanceNetwork, message: &str, port: u16, groups: &str) -> Finding {
+    let group = network.groups.first().map_or("GROUP", String::as_str);
     Finding::problem(
         "address",
         Cause::SecurityGroup,

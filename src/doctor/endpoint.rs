@@ -7,9 +7,10 @@ use super::CheckContext;
 use super::context::Target;
 use super::instance::address_of;
 use crate::aws::client::{self, RequestLimits};
-use crate::aws::credentials;
-use crate::aws::network::{self, Endpoint, Surroundings};
+use crate::aws::network::{self, InstanceNetwork};
+use crate::aws::{credentials, endpoints};
 use crate::domain::diagnosis::{Cause, Finding};
+use crate::domain::endpoint::{self, Endpoint, Unusable};
 use crate::domain::ingress::{self, Rule};
 use crate::domain::source::AddressKind;
 use crate::domain::text;
@@ -30,19 +31,19 @@ pub(super) fn usable(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
         return Ok(vec![Finding::problem(CHECK, Cause::EndpointPort, message)]);
     }
     let attempts = RequestLimits { max_attempts: 1, ..RequestLimits::PUSH };
-    let (around, endpoints, rules) = client::run_within(TIMEOUT, async {
+    let (account, network, endpoints, rules) = client::run_within(TIMEOUT, async {
         let cache = job.cache.as_deref();
         let session = credentials::open(&job.identity, job.region.as_deref(), attempts, cache).await?;
-        let around = network::surroundings(&session, &job.id).await?;
-        let endpoints = network::endpoints(&session, &around.vpc).await?;
-        let rules = network::inbound(&session, &around.groups).await;
-        Ok((around, endpoints, rules))
+        let network = network::of_instance(&session, &job.id).await?;
+        let endpoints = endpoints::in_any_state(&session, &network.vpc).await?;
+        let rules = network::inbound(&session, &network.groups).await;
+        Ok((session.account.or_else(|| job.identity.account.clone()), network, endpoints, rules))
     })?;
     let kind = if *address == AddressKind::Ipv6 { AddressKind::Ipv6 } else { AddressKind::Private };
     let ip = context.instance.get().and_then(|instance| address_of(instance, kind));
-    let endpoint = match select(&endpoints, &around, ip) {
+    let endpoint = match endpoint::select(&endpoints, &network.subnet, ip, account.as_deref()) {
         Ok(endpoint) => endpoint,
-        Err(finding) => return Ok(vec![finding]),
+        Err(reason) => return Ok(vec![unusable(&reason, &endpoints, &network, ip)]),
     };
     let found = format!("{} in {} ({})", endpoint.id, endpoint.subnet, endpoint.address_type);
     Ok(match rules {
@@ -50,65 +51,59 @@ pub(super) fn usable(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
             let message = format!("the instance's security groups are not known: {}", error.message);
             vec![Finding::ok(CHECK, found), Finding::note(CHECK, Cause::SecurityGroupUnread, message)]
         }
-        Ok(rules) => vec![allowed(endpoint, &around, &rules, &found)],
+        Ok(rules) => vec![allowed(endpoint, &network, &rules, &found)],
     })
 }
 
-/// The endpoint that a connection would use: in the instance's subnet if there is one.
-fn select<'e>(
-    endpoints: &'e [Endpoint],
-    around: &Surroundings,
-    ip: Option<IpAddr>,
-) -> std::result::Result<&'e Endpoint, Finding> {
-    let Surroundings { vpc, subnet, .. } = around;
-    if endpoints.is_empty() {
-        let message = format!("no EC2 Instance Connect Endpoint in {vpc}");
+/// The problem if no endpoint of the VPC can be used.
+fn unusable(unusable: &Unusable, endpoints: &[Endpoint], network: &InstanceNetwork, ip: Option<IpAddr>) -> Finding {
+    let InstanceNetwork { vpc, subnet, .. } = network;
+    let missing = |message: String| {
         let fix = format!(
             "aws ec2 create-instance-connect-endpoint --subnet-id {subnet}, or set another route in config.toml"
         );
-        return Err(Finding::problem(CHECK, Cause::EndpointMissing, message).fix(fix));
+        Finding::problem(CHECK, Cause::EndpointMissing, message).fix(fix)
+    };
+    match unusable {
+        Unusable::NoEndpoint if endpoints.is_empty() => missing(format!("{unusable} in {vpc}")),
+        Unusable::NoEndpoint => {
+            let states: Vec<String> =
+                endpoints.iter().map(|endpoint| format!("{} is in state {}", endpoint.id, endpoint.state)).collect();
+            Finding::problem(CHECK, Cause::EndpointState, states.join(", "))
+        }
+        Unusable::Owner { .. } => missing(unusable.to_string()),
+        Unusable::AddressType { .. } => {
+            let address = ip.map(|ip| format!(", and the instance's address is {ip}")).unwrap_or_default();
+            Finding::problem(CHECK, Cause::EndpointAddressType, format!("{unusable}{address}"))
+        }
     }
-    let usable: Vec<&Endpoint> = endpoints.iter().filter(|endpoint| endpoint.is_usable()).collect();
-    if usable.is_empty() {
-        let states: Vec<String> =
-            endpoints.iter().map(|endpoint| format!("{} is in state {}", endpoint.id, endpoint.state)).collect();
-        return Err(Finding::problem(CHECK, Cause::EndpointState, states.join(", ")));
-    }
-    let reaching = usable.iter().filter(|endpoint| ip.is_none_or(|ip| endpoint.reaches(ip)));
-    reaching.min_by_key(|endpoint| (endpoint.subnet != *subnet, endpoint.id.as_str())).copied().ok_or_else(|| {
-        let ids: Vec<&str> = usable.iter().map(|endpoint| endpoint.id.as_str()).collect();
-        let version = if ip.is_some_and(|ip| ip.is_ipv6()) { "IPv4" } else { "IPv6" };
-        let address = ip.map(|ip| format!(", and the instance's address is {ip}")).unwrap_or_default();
-        let message = format!("{} reaches {version} only{address}", ids.join(", "));
-        Finding::problem(CHECK, Cause::EndpointAddressType, message)
-    })
 }
 
-fn allowed(endpoint: &Endpoint, around: &Surroundings, rules: &[Rule], found: &str) -> Finding {
-    if around.groups.is_empty() {
+fn allowed(endpoint: &Endpoint, network: &InstanceNetwork, rules: &[Rule], found: &str) -> Finding {
+    if network.groups.is_empty() {
         return Finding::ok(CHECK, found);
     }
-    let groups = around.groups.join(", ");
+    let groups = network.groups.join(", ");
     let sources = ingress::allowed_sources(rules, PORT);
-    if !ingress::excludes_endpoint(&sources, &endpoint.groups, endpoint.preserves_client_ip) {
+    if !ingress::excludes_endpoint(&sources, &endpoint.security_groups, endpoint.preserve_client_ip) {
         return Finding::ok(
             CHECK,
             format!("{found}; {groups} allows port {PORT} from {}", text::first_names(&sources, 5)),
         );
     }
-    let (from, option) = if endpoint.preserves_client_ip {
+    let (from, option) = if endpoint.preserve_client_ip {
         let from = format!("client addresses, which {} preserves", endpoint.id);
         (from, "--cidr YOUR-NETWORK".to_owned())
     } else {
-        let group = endpoint.groups.first().map_or("GROUP", String::as_str);
+        let group = endpoint.security_groups.first().map_or("GROUP", String::as_str);
         (
-            format!("{}, the security group of {}", endpoint.groups.join(", "), endpoint.id),
+            format!("{}, the security group of {}", endpoint.security_groups.join(", "), endpoint.id),
             format!("--source-group {group}"),
         )
     };
     let message = format!("no inbound rule of {groups} allows port {PORT} from {from}");
     Finding::problem(CHECK, Cause::EndpointSecurityGroup, message).fix(format!(
         "aws ec2 authorize-security-group-ingress --group-id {} --protocol tcp --port {PORT} {option}",
-        around.groups[0]
+        network.groups[0]
     ))
 }
