@@ -1,10 +1,7 @@
 //! Verification of signature version 4 in headers, with the canonical forms of both AWS SDKs: the query decoded as a form and encoded
 //! again, each path segment encoded once more.
 
-use std::fmt::Write;
-
-use ring::{digest, hmac};
-
+use super::signature::{self, escape, hash};
 use crate::identity::Credential;
 use crate::server::Request;
 
@@ -17,7 +14,7 @@ pub(super) fn verify(request: &Request, key: &Credential, region: &str, service:
     };
     let time = request.header("x-amz-date").filter(|time| time.len() == 16 && time.is_ascii());
     let time = time.ok_or("X-Amz-Date is missing or malformed")?;
-    let scope = format!("{}/{region}/{service}/aws4_request", &time[..8]);
+    let scope = signature::scope(time, region, service);
     if field("Credential=") != format!("{}/{scope}", key.access_key_id) {
         return Err(format!("the credential scope is not {scope}"));
     }
@@ -33,51 +30,18 @@ pub(super) fn verify(request: &Request, key: &Credential, region: &str, service:
         return Err("a header of the websocket is signed".to_owned());
     }
     let canonical = canonical_request(request, signed);
-    let text = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{}", hash(canonical.as_bytes()));
-    let mut secret = format!("AWS4{}", key.secret_access_key).into_bytes();
-    for part in scope.split('/') {
-        secret = sign(&secret, part);
-    }
-    if hex(&sign(&secret, &text)) == field("Signature=") {
+    if signature::calculate(key, time, &scope, &canonical) == field("Signature=") {
         return Ok(());
     }
     Err("The request signature we calculated does not match the signature you provided.".to_owned())
 }
 
 fn canonical_request(request: &Request, signed: &str) -> String {
-    let mut pairs: Vec<_> = request.query().iter().map(|(name, value)| (escape(name), escape(value))).collect();
-    pairs.sort();
-    let query: Vec<String> = pairs.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let query = signature::canonical_query(request.query().iter());
     let path: Vec<String> = request.path().split('/').map(escape).collect();
     let value = |name: &str| request.header(name).unwrap_or_default().trim().to_owned();
     let headers: Vec<String> = signed.split(';').map(|name| format!("{name}:{}\n", value(name))).collect();
     let headers = headers.concat();
     let (method, body) = (&request.method, hash(&request.body));
-    format!("{method}\n{}\n{}\n{headers}\n{signed}\n{body}", path.join("/"), query.join("&"))
-}
-
-fn escape(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut escaped, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            escaped.push(char::from(byte));
-        } else {
-            let _ = write!(escaped, "%{byte:02X}");
-        }
-        escaped
-    })
-}
-
-fn hash(bytes: &[u8]) -> String {
-    hex(digest::digest(&digest::SHA256, bytes).as_ref())
-}
-
-fn sign(key: &[u8], text: &str) -> Vec<u8> {
-    hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text.as_bytes()).as_ref().to_vec()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    format!("{method}\n{}\n{query}\n{headers}\n{signed}\n{body}", path.join("/"))
 }

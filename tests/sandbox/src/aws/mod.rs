@@ -11,6 +11,7 @@ mod eic;
 mod filter;
 mod header_signature;
 mod instances;
+mod query_signature;
 mod signature;
 mod ssm;
 mod sso;

@@ -1,96 +1,36 @@
-//! Verification of a `SigV4` query presign, as the endpoint of a tunnel does it.
+//! Signature version 4, as far as signatures in headers and in the query have it in common.
 
 use std::fmt::Write;
 
-use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp};
 use ring::{digest, hmac};
 
 use crate::identity::Credential;
-use crate::server::Request;
 
-/// SHA-256 of the empty body.
-const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-/// How far in the future a signature may be dated.
-const TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
-const SERVICE: &str = "ec2-instance-connect";
+/// The credential scope of a request with this `X-Amz-Date`, which has at least 8 bytes.
+pub(super) fn scope(time: &str, region: &str, service: &str) -> String {
+    format!("{}/{region}/{service}/aws4_request", &time[..8])
+}
 
-/// What is wrong with a signature: an error code and its text.
-pub(super) type Invalid = (&'static str, String);
-
-/// Checks a presigned GET for a region: scope, time, signed host, session token, and the signature itself.
-pub(super) fn verify(request: &Request, key: &Credential, region: &str, now: Timestamp) -> Result<(), Invalid> {
-    let query = request.query();
-    let mut names: Vec<&str> = query.iter().map(|(name, _)| name.as_str()).collect();
-    names.sort_unstable();
-    let twice = names.iter().zip(names.iter().skip(1)).find(|(name, next)| name == next);
-    if let Some((name, _)) = twice {
-        return Err(("InvalidParameter", format!("the parameter {name} is given twice")));
-    }
-    let param = |name: &str| query.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value.as_str());
-    let mismatch = |text: &str| ("InvalidSignatureException", text.to_owned());
-    if request.method != "GET" {
-        return Err(mismatch("the request is not a GET"));
-    }
-    if param("X-Amz-Algorithm") != "AWS4-HMAC-SHA256" {
-        return Err(mismatch("X-Amz-Algorithm is not AWS4-HMAC-SHA256"));
-    }
-    let time = param("X-Amz-Date");
-    let signed = DateTime::strptime("%Y%m%dT%H%M%SZ", time).ok().and_then(|at| at.to_zoned(TimeZone::UTC).ok());
-    let signed = signed.ok_or_else(|| mismatch("X-Amz-Date is malformed"))?.timestamp();
-    let scope = format!("{}/{region}/{SERVICE}/aws4_request", &time[..8]);
-    if param("X-Amz-Credential") != format!("{}/{scope}", key.access_key_id) {
-        return Err(mismatch(&format!("the credential scope is not {scope}")));
-    }
-    let expires: i64 = param("X-Amz-Expires")
-        .parse()
-        .ok()
-        .filter(|seconds| (1..=604_800).contains(seconds))
-        .ok_or_else(|| mismatch("X-Amz-Expires is missing or not between 1 and 604800"))?;
-    if signed.duration_since(now) > TOLERANCE {
-        return Err(mismatch(&format!("signature not yet current: {time}")));
-    }
-    if now.duration_since(signed) > SignedDuration::from_secs(expires) {
-        return Err(("ExpiredTokenException", format!("signature expired: {time} and {expires} s are over")));
-    }
-    if key.session_token.as_deref().unwrap_or_default() != param("X-Amz-Security-Token") {
-        return Err(("UnrecognizedClientException", "the security token included in the request is invalid".into()));
-    }
-    let headers = param("X-Amz-SignedHeaders");
-    if !headers.split(';').any(|name| name == "host") {
-        return Err(mismatch("the header host is not signed"));
-    }
-    let canonical = canonical_request(request, &query, headers);
-    let text = format!(
-        "AWS4-HMAC-SHA256\n{time}\n{scope}\n{}",
-        hex(digest::digest(&digest::SHA256, canonical.as_bytes()).as_ref())
-    );
+/// The signature of a canonical request, in hexadecimal.
+pub(super) fn calculate(key: &Credential, time: &str, scope: &str, canonical: &str) -> String {
+    let text = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{}", hash(canonical.as_bytes()));
     let mut secret = format!("AWS4{}", key.secret_access_key).into_bytes();
     for part in scope.split('/') {
         secret = sign(&secret, part);
     }
-    if hex(&sign(&secret, &text)) == param("X-Amz-Signature") {
-        return Ok(());
-    }
-    Err(mismatch("the request signature we calculated does not match the signature you provided"))
+    hex(&sign(&secret, &text))
 }
 
-/// The canonical request: method, path, sorted query without the signature, signed headers, hash of the empty body.
-fn canonical_request(request: &Request, query: &[(String, String)], headers: &str) -> String {
-    let mut pairs: Vec<(String, String)> = query
-        .iter()
-        .filter(|(name, _)| name != "X-Amz-Signature")
-        .map(|(name, value)| (escape(name), escape(value)))
-        .collect();
+/// The canonical query: encoded and sorted.
+pub(super) fn canonical_query<'q>(pairs: impl Iterator<Item = &'q (String, String)>) -> String {
+    let mut pairs: Vec<_> = pairs.map(|(name, value)| (escape(name), escape(value))).collect();
     pairs.sort();
-    let query: Vec<String> = pairs.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let values = headers.split(';').map(|name| format!("{name}:{}\n", request.header(name).unwrap_or_default().trim()));
-    let values: String = values.collect();
-    format!("GET\n{}\n{}\n{values}\n{headers}\n{EMPTY}", request.path(), query.join("&"))
+    let pairs: Vec<String> = pairs.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+    pairs.join("&")
 }
 
-fn escape(text: &str) -> String {
+/// Percent-encoded, also a slash.
+pub(super) fn escape(text: &str) -> String {
     text.bytes().fold(String::new(), |mut escaped, byte| {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             escaped.push(char::from(byte));
@@ -99,6 +39,11 @@ fn escape(text: &str) -> String {
         }
         escaped
     })
+}
+
+/// SHA-256 in hexadecimal.
+pub(super) fn hash(bytes: &[u8]) -> String {
+    hex(digest::digest(&digest::SHA256, bytes).as_ref())
 }
 
 fn sign(key: &[u8], text: &str) -> Vec<u8> {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::caller::{Caller, Scope};
 use super::dialect::{Fault, Service};
-use super::{Context, DROP, now, request_id, signature, switchboard};
+use super::{Context, DROP, now, query_signature, request_id, switchboard};
 use crate::control::Call;
 use crate::model::{Instance, State};
 use crate::options::Form;
@@ -91,7 +91,7 @@ fn authorize(context: &mut Context<'_>, request: &Request) -> Result<Accepted, F
     let unknown =
         || Fault::new(403, "UnrecognizedClientException", "the security token included in the request is invalid");
     let credential = credential.ok_or_else(unknown)?;
-    signature::verify(request, &credential, &endpoint.region, context.now)
+    query_signature::verify(request, &credential, &endpoint.region, context.now)
         .map_err(|(code, text)| Fault::new(403, code, text))?;
     let switched = context.world.lock().switches.expired.iter().flatten().any(|key| *key == credential.access_key_id);
     if switched || credential.expires.is_some_and(|expires| expires <= context.now.as_second()) {

@@ -2,7 +2,7 @@
 //! afterwards.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 
 use rustls::{ServerConfig, ServerConnection};
@@ -11,6 +11,25 @@ use super::http::{self, Request};
 
 /// Unread input above which [`Socket::receive`] leaves bytes to TCP's flow control.
 pub(crate) const MAX_INPUT: usize = 256 * 1024;
+
+/// Serves each connection in a thread of its own; `name` is the server's in messages.
+pub(crate) fn serve_all(
+    name: &'static str,
+    listener: TcpListener,
+    serve: impl Fn(TcpStream) -> io::Result<()> + Send + Sync + 'static,
+) {
+    let serve = Arc::new(serve);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let serve = Arc::clone(&serve);
+            std::thread::spawn(move || {
+                if let Err(error) = stream.set_nodelay(true).and_then(|()| serve(stream)) {
+                    eprintln!("{name}: {error}");
+                }
+            });
+        }
+    });
+}
 
 #[derive(Debug)]
 pub(crate) struct Socket {

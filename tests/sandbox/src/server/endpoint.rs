@@ -3,19 +3,18 @@
 //! An endpoint reaches an instance from inside its VPC, whatever the instance's [`crate::Network`] is towards clients.
 
 use std::io::{self, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use rustls::ServerConfig;
 
-use super::connection::Socket;
+use super::connection::{Socket, serve_all};
 use super::http::{self, Reply, Request};
 use super::network::{BACKLOG, listener};
 use super::relay::{self, Relay};
 use super::websocket::{close, upgrade};
 use super::{World, sshd};
 use crate::aws::{self, Accepted};
-use crate::model::Instance;
 use crate::options::Form;
 use crate::tunnel::{Refusal, Upgrade};
 
@@ -34,21 +33,11 @@ pub(super) fn listen(world: &Arc<World>, config: Arc<ServerConfig>) -> io::Resul
     let listener = listener(address.into(), BACKLOG)?;
     let address = listener.local_addr()?;
     let world = Arc::clone(world);
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let (world, config) = (Arc::clone(&world), Arc::clone(&config));
-            std::thread::spawn(move || {
-                if let Err(error) = serve(&world, config, stream) {
-                    eprintln!("endpoint: {error}");
-                }
-            });
-        }
-    });
+    serve_all("endpoint", listener, move |stream| serve(&world, Arc::clone(&config), stream));
     Ok(address)
 }
 
 fn serve(world: &Arc<World>, config: Arc<ServerConfig>, stream: TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
     let Some((mut connection, request)) = Socket::accept(Some(config), stream)? else { return Ok(()) };
     let accepted = match aws::open_tunnel(world, &request) {
         Ok(accepted) => accepted,
@@ -116,23 +105,8 @@ fn tunnel(world: &Arc<World>, connection: &mut Socket, request: &Request, accept
         connection.finish();
         return Ok(UNREACHABLE.into());
     };
-    let target = connect(world, instance)?;
+    let target = sshd::connect(world, instance)?;
+    target.set_nonblocking(true)?;
     connection.unblock()?;
     Relay::new(world, connection, target, switches, accepted.index, accepted.max_duration, held).run()
-}
-
-/// A connection to a new sshd of the instance.
-fn connect(world: &Arc<World>, instance: Arc<Instance>) -> io::Result<TcpStream> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let target = TcpStream::connect(listener.local_addr()?)?;
-    let (stream, _) = listener.accept()?;
-    target.set_nodelay(true)?;
-    target.set_nonblocking(true)?;
-    let world = Arc::clone(world);
-    std::thread::spawn(move || {
-        if let Err(error) = sshd::play(&world, &instance, stream) {
-            eprintln!("endpoint: {}: {error}", instance.id);
-        }
-    });
-    Ok(target)
 }

@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::World;
+use super::connection::serve_all;
 use super::network::{BACKLOG, listener};
 use crate::aws;
 
@@ -87,22 +88,18 @@ pub(super) fn listen(world: &Arc<World>, tls: Option<Arc<ServerConfig>>) -> io::
     let address = listener.local_addr()?;
     world.set_aws_address(address);
     let world = Arc::clone(world);
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let (world, tls) = (Arc::clone(&world), tls.clone());
-            std::thread::spawn(move || {
-                let _ = stream.set_nodelay(true);
-                let _ = match tls {
-                    None => serve(&world, stream),
-                    Some(config) => serve_tls(&world, config, stream),
-                };
-            });
-        }
+    serve_all("aws", listener, move |stream| {
+        // Clients close connections at any time: no error is worth a message.
+        let _ = match &tls {
+            None => serve(&world, stream),
+            Some(config) => serve_tls(&world, Arc::clone(config), stream),
+        };
+        Ok(())
     });
     Ok(format!("{scheme}://{address}"))
 }
 
-/// The same over TLS, with the goodbye that clients tell a cut connection by.
+/// The same over TLS, with a `close_notify` at the end: without one a client reports a truncated connection.
 fn serve_tls(world: &World, config: Arc<ServerConfig>, stream: TcpStream) -> io::Result<()> {
     let connection = ServerConnection::new(config).map_err(io::Error::other)?;
     let mut stream = StreamOwned::new(connection, stream);

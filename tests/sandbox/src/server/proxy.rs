@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustls::ServerConfig;
 
 use super::World;
-use super::connection::{MAX_INPUT, Socket};
+use super::connection::{MAX_INPUT, Socket, serve_all};
 use super::http::Request;
 use super::network::{BACKLOG, listener};
 use crate::aws::base64;
@@ -26,21 +26,11 @@ pub(super) fn listen(world: &Arc<World>, proxy: Proxy) -> io::Result<SocketAddr>
     let address = listener.local_addr()?;
     world.lock().proxies.insert(address.port(), (proxy, Vec::new()));
     let world = Arc::clone(world);
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let (world, config) = (Arc::clone(&world), config.clone());
-            std::thread::spawn(move || {
-                if let Err(error) = serve(&world, address.port(), config, stream) {
-                    eprintln!("proxy: {error}");
-                }
-            });
-        }
-    });
+    serve_all("proxy", listener, move |stream| serve(&world, address.port(), config.clone(), stream));
     Ok(address)
 }
 
 fn serve(world: &World, port: u16, config: Option<Arc<ServerConfig>>, stream: TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
     let Some((mut client, request)) = Socket::accept(config, stream)? else { return Ok(()) };
     let proxy = world.lock().proxies.get(&port).map(|(proxy, _)| proxy.clone()).unwrap_or_default();
     let authorization = request.header("proxy-authorization").map(str::to_owned);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -171,6 +171,21 @@ impl Children {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&pid);
         child.wait().map(drop)
     }
+}
+
+/// A connection to a new sshd of the instance.
+pub(crate) fn connect(world: &Arc<World>, instance: Arc<Instance>) -> io::Result<TcpStream> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let near = TcpStream::connect(listener.local_addr()?)?;
+    near.set_nodelay(true)?;
+    let (far, _) = listener.accept()?;
+    let world = Arc::clone(world);
+    std::thread::spawn(move || {
+        if let Err(error) = play(&world, &instance, far) {
+            eprintln!("{}: {error}", instance.id);
+        }
+    });
+    Ok(near)
 }
 
 /// Plays the instance on one connection, to its end.

@@ -16,7 +16,7 @@ use super::message::{ACKNOWLEDGE, INPUT, OUTPUT, parse, publication};
 use super::{SsmSession, SsmSwitches};
 use crate::aws;
 use crate::server::World;
-use crate::server::connection::Socket;
+use crate::server::connection::{Socket, serve_all};
 use crate::server::sshd;
 use crate::server::websocket::{Frame, close, decode, encode, opcode, upgrade};
 
@@ -31,21 +31,11 @@ pub(crate) fn listen(world: &Arc<World>, config: Arc<ServerConfig>) -> io::Resul
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let address = listener.local_addr()?;
     let world = Arc::clone(world);
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let (world, config) = (Arc::clone(&world), Arc::clone(&config));
-            std::thread::spawn(move || {
-                if let Err(error) = serve(&world, config, stream) {
-                    eprintln!("gateway: {error}");
-                }
-            });
-        }
-    });
+    serve_all("gateway", listener, move |stream| serve(&world, Arc::clone(&config), stream));
     Ok(address)
 }
 
 fn serve(world: &Arc<World>, config: Arc<ServerConfig>, stream: TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
     let Some((mut socket, request)) = Socket::accept(Some(config), stream)? else { return Ok(()) };
     let accepted = aws::authorize_data_channel(world, &request);
     let (response, id) = match (accepted, upgrade(&request)) {
@@ -357,15 +347,5 @@ fn connect(world: &Arc<World>, id: &str) -> io::Result<TcpStream> {
         let instance = state.ssm.all.get(id).and_then(|entry| state.fleet.get(&entry.record.instance));
         instance.cloned().ok_or_else(|| io::Error::other("no such instance"))?
     };
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let near = TcpStream::connect(listener.local_addr()?)?;
-    near.set_nodelay(true)?;
-    let (far, _) = listener.accept()?;
-    let world = Arc::clone(world);
-    std::thread::spawn(move || {
-        if let Err(error) = sshd::play(&world, &instance, far) {
-            eprintln!("agent: {error}");
-        }
-    });
-    Ok(near)
+    sshd::connect(world, instance)
 }
