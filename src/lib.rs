@@ -1,7 +1,7 @@
 //! ssh-eic: plain `ssh` to private EC2 instances through EC2 Instance Connect.
 //!
 //! The modules in the order of their layers, from the top. A layer uses those below it, never those above it or beside
-//! it, and commands never use each other (tests/cli/layers.rs).
+//! it, and commands never use each other (tests/repository/src/layers.rs).
 //!
 //! | layer | purpose |
 //! | --- | --- |

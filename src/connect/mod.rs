@@ -1,7 +1,7 @@
-//! One connection: pushing the key once, reaching the address, holding the handshake until the push has landed, and
-//! carrying the bytes afterwards.
+//! One connection: pushes the key once, connects to the address, holds the handshake until the push has succeeded, and
+//! relays the bytes afterwards.
 //!
-//! Between the commands and the floors of single effects: hook, proxy and push share what is here.
+//! Shared by the hook, the proxy and `ssh-eic push`.
 
 pub mod console;
 pub mod disconnect;

@@ -1,39 +1,13 @@
 //! `contrib/ci`: what its jobs type works on a runner that has credentials in its environment and nothing else.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
+use repository::{scripts, yaml};
 use sandbox::{ACCOUNT, Credential};
 use serde_json::Value;
 
-use crate::world::{CommandOutput, World, can_have_namespaces, run};
-
-/// A YAML file of the project, every scalar a string; none where a laptop's Python does not read YAML.
-pub(crate) fn yaml(file: &str) -> Option<Value> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
-    let script = "import json, sys, yaml; print(json.dumps(yaml.load(open(sys.argv[1]), yaml.BaseLoader)))";
-    let output = Command::new("python3")
-        .args(["-c", script])
-        .arg(&path)
-        // The system's Python comes first, since that is the one that its packages are for.
-        .env("PATH", format!("/usr/bin:/bin:{}", std::env::var("PATH").unwrap_or_default()))
-        .output()
-        .expect("python3");
-    let words = String::from_utf8_lossy(&output.stderr);
-    if words.contains("No module named 'yaml'") && std::env::var_os("CI").is_none() {
-        return None;
-    }
-    assert!(output.status.success(), "{file}: {words}");
-    Some(serde_json::from_slice(&output.stdout).expect("JSON"))
-}
-
-/// The scripts of a job on GitHub, by the name of their step.
-pub(crate) fn scripts(job: &Value) -> Vec<(String, String)> {
-    let text = |step: &Value, key: &str| step[key].as_str().map(str::to_owned);
-    let steps = job["steps"].as_array().expect("steps");
-    steps.iter().filter_map(|step| Some((text(step, "name").unwrap_or_default(), text(step, "run")?))).collect()
-}
+use crate::world::{CommandOutput, World, run};
 
 /// A sandbox with an empty home, and a checkout in a folder of its own.
 struct Runner {
@@ -119,9 +93,10 @@ impl Runner {
     }
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn the_job_for_github_deploys_and_leaves_no_credentials() {
-    let Some(file) = yaml("contrib/ci/github-actions.yml").filter(|_| can_have_namespaces()) else { return };
+    let Some(file) = yaml("contrib/ci/github-actions.yml") else { return };
     let job = &file["jobs"]["deploy"];
     assert_eq!(file["permissions"]["id-token"], "write", "without it there is no token to sign in with");
     let runner = Runner::new();
@@ -146,9 +121,10 @@ fn the_job_for_github_deploys_and_leaves_no_credentials() {
     assert_eq!(runner.deployed(), "what is deployed\n");
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn the_job_for_gitlab_deploys_with_the_token_alone() {
-    let Some(file) = yaml("contrib/ci/gitlab-ci.yml").filter(|_| can_have_namespaces()) else { return };
+    let Some(file) = yaml("contrib/ci/gitlab-ci.yml") else { return };
     let job = &file["deploy"];
     let runner = Runner::new();
     let project = runner.checkout.display().to_string();

@@ -44,27 +44,3 @@ fn bash_completes_commands_and_flags() {
     let output = Command::new("bash").args(["--norc", "-c", &script]).output().expect("bash");
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "--source", "{output:?}");
 }
-
-#[test]
-fn mandoc_has_nothing_against_the_man_pages() {
-    if !has("mandoc") {
-        return;
-    }
-    for page in ["man/ssh-eic.1", "man/ssh-eic-config.5"] {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
-        let output = Command::new("mandoc").args(["-Tlint", "-Wall"]).arg(path).output().expect("mandoc");
-        let said = String::from_utf8_lossy(&output.stdout);
-        // That a page of ours is not installed on this machine is no fault of the page.
-        let faults: Vec<&str> = said.lines().filter(|line| !line.contains("referenced manual not found")).collect();
-        assert!(faults.is_empty(), "{page}: {faults:#?}");
-    }
-}
-
-#[test]
-fn the_man_page_has_the_sections_that_people_look_for() {
-    let page = generated(&["man"]);
-    for section in ["NAME", "SYNOPSIS", "COMMANDS", "EXIT STATUS", "ENVIRONMENT", "FILES", "EXAMPLES", "DIAGNOSTICS"] {
-        assert!(page.contains(&format!(".SH {section}\n")), "{section}");
-    }
-    assert!(page.contains("\n.SS push\n") && !page.contains("worker") && !page.contains("\\-\\-detached"));
-}

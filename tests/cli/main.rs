@@ -18,7 +18,6 @@ mod init;
 mod install;
 mod inventory;
 mod keys;
-mod layers;
 mod layouts;
 mod limits;
 mod lingering;

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::{root, text};
+
 /// From the top down, as in the table of src/lib.rs. Modules in one row do not use each other.
 const LAYERS: [&[&str]; 12] = [
     &["run"],
@@ -22,8 +24,7 @@ const LAYERS: [&[&str]; 12] = [
 ];
 
 fn sources() -> Vec<(PathBuf, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut folders = vec![root.join("src"), root.join("domain/src")];
+    let mut folders = vec![root().join("src"), root().join("domain/src")];
     let mut found = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).expect("src").map(|entry| entry.expect("an entry").path()) {
@@ -40,7 +41,7 @@ fn sources() -> Vec<(PathBuf, String)> {
 
 /// `command` for src/command/sync.rs, `ui` for src/ui.rs, `domain` for every file of that crate.
 fn module(path: &Path) -> String {
-    let below = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).expect("in the repository");
+    let below = path.strip_prefix(root()).expect("in the repository");
     let below = below.strip_prefix("src").unwrap_or(below);
     below.components().next().expect("a name").as_os_str().to_string_lossy().trim_end_matches(".rs").to_owned()
 }
@@ -81,8 +82,7 @@ fn no_layer_uses_a_higher_one_or_its_neighbour() {
 
 #[test]
 fn the_table_in_lib_rs_has_this_order() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let map = fs::read_to_string(root.join("src/lib.rs")).expect("lib.rs");
+    let map = text("src/lib.rs");
     let rows = map.lines().filter_map(|line| line.strip_prefix("//! | ")?.split_once(" | "));
     let names = |cell: &str| cell.split(", ").map(|name| name.trim_matches(['[', '`', ']']).to_owned()).collect();
     let table: Vec<Vec<String>> = rows.filter(|(cell, _)| cell.contains('`')).map(|(cell, _)| names(cell)).collect();
@@ -93,7 +93,7 @@ fn the_table_in_lib_rs_has_this_order() {
 /// The modules of one folder that each module of it uses: `aws/push.rs` with `use crate::aws::failure` gives
 /// `push -> failure`. A module with files of its own is one module.
 fn uses_within(folder: &str) -> BTreeMap<String, BTreeSet<String>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(folder);
+    let root = root().join("src").join(folder);
     let mut graph: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (path, text) in sources() {
         let Some(below) = path.strip_prefix(&root).ok().and_then(|below| below.components().next()) else { continue };
@@ -228,6 +228,5 @@ fn only_main_exits_and_standard_output_is_written_in_one_place() {
             assert!(!text.contains(call), "{} has {call}", path.display());
         }
     }
-    let main = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/main.rs");
-    assert!(fs::read_to_string(main).expect("main.rs").lines().count() < 40);
+    assert!(text("src/main.rs").lines().count() < 40);
 }
