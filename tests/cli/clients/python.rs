@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::{is_skipped, starts};
 use crate::match_hook::watched;
-use crate::world::{CommandOutput, World, can_have_namespaces, run};
+use crate::world::{CommandOutput, World, run};
 
 pub(crate) const PARAMIKO: &str = include_str!("with_paramiko.py");
 pub(crate) const ASYNCSSH: &str = include_str!("with_asyncssh.py");
@@ -43,9 +43,10 @@ pub(crate) fn python(world: &World, python: &str, script: &str, args: &[&str]) -
     run(command)
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn paramiko_logs_in_and_carries_a_file_with_a_proxy_and_no_hook() {
-    let Some(python3) = python_with("paramiko").filter(|_| can_have_namespaces()) else { return };
+    let Some(python3) = python_with("paramiko") else { return };
     let world = with_one_file();
     for host in ["prod-web-1", &world.web1] {
         let output = python(&world, python3, PARAMIKO, &["only.conf", host]);
@@ -56,18 +57,20 @@ fn paramiko_logs_in_and_carries_a_file_with_a_proxy_and_no_hook() {
     assert_eq!(world.pushes().len(), 1);
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn paramiko_is_told_why_no_login_came_about() {
-    let Some(python3) = python_with("paramiko").filter(|_| can_have_namespaces()) else { return };
+    let Some(python3) = python_with("paramiko") else { return };
     let world = with_one_file();
     deny(&world);
     let output = python(&world, python3, PARAMIKO, &["only.conf", "prod-web-1"]);
     output.fails_with(1).says("AWS denies").within(Duration::from_secs(30));
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn asyncssh_finds_its_key_before_the_proxy_starts() {
-    let Some(python3) = python_with("asyncssh").filter(|_| can_have_namespaces()) else { return };
+    let Some(python3) = python_with("asyncssh") else { return };
     let world = with_one_file();
     for (host, user) in [("prod-web-1", None), (world.web1.as_str(), None), ("prod-web-1", Some("ubuntu"))] {
         let args: Vec<&str> = ["only.conf", host].into_iter().chain(user).collect();
@@ -79,9 +82,10 @@ fn asyncssh_finds_its_key_before_the_proxy_starts() {
     assert_eq!(users, ["ec2-user", "ubuntu"], "one for each user");
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn asyncssh_checks_the_host_key_that_ssh_has_learnt() {
-    let Some(python3) = python_with("asyncssh").filter(|_| can_have_namespaces()) else { return };
+    let Some(python3) = python_with("asyncssh") else { return };
     let world = with_one_file();
     let strict = || python(&world, python3, ASYNCSSH, &["only.conf", "prod-web-1", "strict"]);
     strict().fails_with(1).says("Host key is not trusted");
@@ -89,9 +93,10 @@ fn asyncssh_checks_the_host_key_that_ssh_has_learnt() {
     assert_eq!(strict().ok(), format!("{}\nthere and back\n", world.web1));
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn asyncssh_is_told_why_no_login_came_about() {
-    let Some(python3) = python_with("asyncssh").filter(|_| can_have_namespaces()) else { return };
+    let Some(python3) = python_with("asyncssh") else { return };
     let world = with_one_file();
     deny(&world);
     // It takes what a proxy writes on stderr for the server's words, so that the outcome depended on which came first.
@@ -118,9 +123,10 @@ fn ssh_by_the_same_file_leaves_key_and_push_to_the_proxy() {
     assert!(!world.eic_folder().join("known_hosts.console").exists());
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn asyncssh_takes_no_other_host_for_one_of_ours() {
-    let Some(python3) = python_with("asyncssh").filter(|_| can_have_namespaces()) else { return };
+    let Some(python3) = python_with("asyncssh") else { return };
     let world = World::new();
     // asyncssh reads it unasked. It cuts a pattern at some characters, and what is left must not be a `*`.
     let script = "import asyncssh\nfor host in ['example.com', 'mine', 'i-am-no-instance', '10.0.3.7']:\n    options = asyncssh.SSHClientConnectionOptions(host=host, config=['.ssh/config'])\n    print(host, options.proxy_command, options.config.get('User'), options.config.get('IdentitiesOnly'))\n";
@@ -129,13 +135,11 @@ fn asyncssh_takes_no_other_host_for_one_of_ours() {
     assert_eq!(output.ok().lines().collect::<Vec<_>>(), expected);
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn what_else_is_in_the_user_s_config_stays_in_reach_for_both() {
     let pythons = [("paramiko", PARAMIKO), ("asyncssh", ASYNCSSH)];
     let pythons = pythons.map(|(module, script)| (python_with(module), script));
-    if !can_have_namespaces() {
-        return;
-    }
     let world = World::new();
     world.sh("ssh-keygen -q -t ed25519 -N '' -f own").ok();
     world.sandbox.accept_key(&world.web2, "ubuntu", &world.read("own.pub"), Duration::from_mins(5)).unwrap();

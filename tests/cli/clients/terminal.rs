@@ -3,12 +3,13 @@
 use std::fs;
 
 use super::has;
-use crate::world::{World, can_have_namespaces};
+use crate::world::World;
 
+#[sandbox::needs_namespaces]
 #[test]
 fn mosh_opens_its_session_after_one_push_by_the_hook() {
     let world = World::new();
-    if !(can_have_namespaces() && has(&world, "mosh") && has(&world, "script")) {
+    if !(has(&world, "mosh") && has(&world, "script")) {
         return;
     }
     // mosh puts its own ProxyCommand in the place of ours, and wants a terminal of some size and a UTF-8 locale.
@@ -22,10 +23,11 @@ fn mosh_opens_its_session_after_one_push_by_the_hook() {
     assert_eq!(log.matches("Accepted publickey for ec2-user").count(), 1, "{log}");
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn sshfs_mounts_a_home_and_writes_into_it() {
     let world = World::new();
-    if !(can_have_namespaces() && has(&world, "sshfs")) || is_without_fuse(&world) {
+    if !has(&world, "sshfs") || is_without_fuse(&world) {
         return;
     }
     // The folder that the harness starts in is the one outside the sandbox's mounts.

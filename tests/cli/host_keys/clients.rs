@@ -2,11 +2,11 @@
 
 use super::{forget, lines_of, replace_host_key, world_with};
 use crate::clients::python::{ASYNCSSH, PARAMIKO, python, python_with};
-use crate::world::can_have_namespaces;
 
+#[sandbox::needs_namespaces]
 #[test]
 fn asyncssh_verifies_the_host_key_at_the_first_login() {
-    let Some(python3) = python_with("asyncssh").filter(|_| can_have_namespaces()) else { return };
+    let Some(python3) = python_with("asyncssh") else { return };
     let world = world_with("require-console");
     world.eic(&["sync", "--output", "only.conf"]).ok();
     forget(&world, &world.web1);
@@ -17,9 +17,10 @@ fn asyncssh_verifies_the_host_key_at_the_first_login() {
     strict().fails_with(1).says("host identification has changed");
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn paramiko_gets_no_other_host_key_than_the_console_s() {
-    let Some(python3) = python_with("paramiko").filter(|_| can_have_namespaces()) else { return };
+    let Some(python3) = python_with("paramiko") else { return };
     let world = world_with("console");
     world.eic(&["sync", "--output", "only.conf"]).ok();
     forget(&world, &world.web1);

@@ -3,15 +3,12 @@
 use sandbox::{Change, Console, Instance};
 
 use super::{deny, forget, lines_of, reads, replace_host_key, unseen, update, world_with};
-use crate::world::can_have_namespaces;
 
 const CHANGED: &str = "host identification has changed";
 
+#[sandbox::needs_namespaces]
 #[test]
 fn another_key_than_the_console_s_is_refused_under_every_option_and_nothing_is_written() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = world_with("console");
     let id = &world.web1;
     replace_host_key(&world, id);
@@ -37,11 +34,9 @@ fn another_key_than_the_console_s_is_refused_under_every_option_and_nothing_is_w
     }
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn another_key_is_refused_behind_a_jump_host() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = world_with("console");
     assert_eq!(
         world.ssh(&["-J", "prod-web-2", "prod-web-1", "echo $SSH_EIC_INSTANCE"]).ok(),
@@ -64,11 +59,9 @@ fn another_key_is_refused_behind_a_jump_host() {
         .says(CHANGED);
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn a_key_type_that_the_console_does_not_list_is_refused() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = world_with("console");
     let id = unseen(&world, Instance::new("types").address("10.0.3.60").host_key_types(&["ed25519", "rsa"]));
     world.sandbox.warm().unwrap();
@@ -83,11 +76,9 @@ fn a_key_type_that_the_console_does_not_list_is_refused() {
     world.ssh(&["types", "true"]).ok();
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn a_console_that_may_not_be_read_is_not_one_without_keys() {
-    if !can_have_namespaces() {
-        return;
-    }
     for mode in ["console", "require-console"] {
         let world = world_with(mode);
         forget(&world, &world.web1);
@@ -102,11 +93,9 @@ fn a_console_that_may_not_be_read_is_not_one_without_keys() {
     }
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn require_console_refuses_a_host_whose_console_has_no_keys() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = world_with("require-console");
     let id = &world.web1;
     for (console, words) in [(Console::Silent, "lists no host keys"), (Console::Empty, "has no console output yet")] {

@@ -67,6 +67,7 @@ fn enter_into_passwd(world: &World) {
     world.sh(&format!("echo 'runner:x:{UID}:0::/nonexistent:/bin/sh' >>/etc/passwd")).ok();
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn a_play_runs_in_an_empty_home_under_any_user_id() {
     let Some(world) = world_for_ansible() else { return };
@@ -87,6 +88,7 @@ fn a_play_runs_in_an_empty_home_under_any_user_id() {
 }
 
 /// As AWX does it: one container exports the inventory, another one runs the job.
+#[sandbox::needs_namespaces]
 #[test]
 fn an_inventory_that_was_made_in_one_container_is_good_in_another() {
     let Some(world) = world_for_ansible() else { return };
@@ -103,6 +105,7 @@ fn an_inventory_that_was_made_in_one_container_is_good_in_another() {
     assert!(second.eic().join("known_hosts").exists() && !first.home.exists());
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn without_an_entry_in_passwd_ssh_does_not_run_and_sync_says_what_to_do() {
     let Some(world) = world_for_ansible() else { return };
@@ -112,6 +115,7 @@ fn without_an_entry_in_passwd_ssh_does_not_run_and_sync_says_what_to_do() {
     output.fails_with(9).says("ssh does not run for user id 100100").says(">>/etc/passwd");
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn rsync_understands_the_options_as_ansible_does() {
     let Some(world) = world_for_ansible() else { return };

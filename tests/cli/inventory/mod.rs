@@ -7,7 +7,7 @@ use sandbox::{Instance, Network, State};
 use serde_json::{Value, json};
 
 use crate::sources::configure;
-use crate::world::{CommandOutput, World, binary, can_have_namespaces, run};
+use crate::world::{CommandOutput, World, binary, run};
 
 mod container;
 mod playbooks;
@@ -26,9 +26,6 @@ pub(crate) fn has(world: &World, commands: &[&str]) -> bool {
 
 /// A world in which Ansible reaches hosts by plain ssh; none where there is no Ansible.
 fn world_for_ansible() -> Option<World> {
-    if !can_have_namespaces() {
-        return None;
-    }
     let world = World::new();
     // Many processes of Python's at once are slow on a small machine, which is not what these tests are about.
     let config = world.read(".config/ssh-eic/config.toml") + "\n[limits]\nconnect_timeout = \"60s\"\n";
@@ -134,6 +131,7 @@ fn a_host_is_called_what_ssh_calls_it() {
     assert_eq!(names(&list(&world, &[])), expected);
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn ansible_reads_the_groups() {
     let Some(world) = world_for_ansible() else { return };
@@ -162,6 +160,7 @@ fn ansible_reads_the_groups() {
     assert!(!graph.stderr.contains("WARNING"), "{graph}");
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn no_host_is_taken_for_a_group() {
     let Some(world) = world_for_ansible() else { return };
@@ -180,6 +179,7 @@ fn no_host_is_taken_for_a_group() {
     }
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn no_tag_is_ever_evaluated() {
     let Some(world) = world_for_ansible() else { return };

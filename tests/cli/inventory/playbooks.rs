@@ -13,6 +13,7 @@ fn pushed(world: &World) -> Vec<String> {
     world.pushes().iter().map(|push| push.params["InstanceId"].as_str().expect("an id").to_owned()).collect()
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn every_host_answers_and_is_the_right_one() {
     let Some(world) = world_for_ansible() else { return };
@@ -28,6 +29,7 @@ fn every_host_answers_and_is_the_right_one() {
     assert_eq!(world.pushes().len(), 3, "{:#?}", world.pushes());
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn the_example_copies_a_file_and_becomes_root() {
     let Some(world) = world_for_ansible() else { return };
@@ -42,6 +44,7 @@ fn the_example_copies_a_file_and_becomes_root() {
     assert_eq!(pushed(&world), [world.web1.as_str()], "one push for all tasks of both");
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn the_example_synchronizes_a_folder() {
     let Some(world) = world_for_ansible() else { return };
@@ -63,6 +66,7 @@ pub(super) fn has_synchronize(world: &World) -> bool {
     found
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 #[serial_test::file_serial(many_processes)]
 fn a_hundred_hosts_at_25_forks_cost_a_hundred_pushes() {
@@ -82,6 +86,7 @@ fn a_hundred_hosts_at_25_forks_cost_a_hundred_pushes() {
 }
 
 /// As `amazon.aws.aws_ec2` with `hostnames: [instance-id]` lists them, and no `ansible_host`.
+#[sandbox::needs_namespaces]
 #[test]
 fn ids_of_another_inventory_are_reached_too() {
     let Some(world) = world_for_ansible() else { return };

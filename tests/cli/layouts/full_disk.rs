@@ -3,7 +3,7 @@
 use sandbox::{Change, needs_namespaces};
 
 use super::{INLINE, configure, option, resolved};
-use crate::world::{CommandOutput, World, can_have_namespaces};
+use crate::world::{CommandOutput, World};
 
 /// Pages of the small disk; a page is the least that a file takes.
 const PAGES: usize = 600;
@@ -55,9 +55,6 @@ fn moved(world: &World, address: &str) {
 
 /// With less and less room, down to none; then with room again.
 fn survives(folder: &str, more: &str) {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = with_small_disk(folder, more);
     let mut failures = 0;
     for pages in (0..12).rev() {
@@ -85,16 +82,19 @@ fn survives(folder: &str, more: &str) {
     world.ssh(&["prod-web-2", "true"]).ok();
 }
 
+#[needs_namespaces]
 #[test]
 fn a_full_disk_under_the_ssh_folder_is_told_and_nothing_is_lost() {
     survives(".ssh", "");
 }
 
+#[needs_namespaces]
 #[test]
 fn a_full_disk_under_the_ssh_folder_is_told_in_the_inline_layout_too() {
     survives(".ssh", INLINE);
 }
 
+#[needs_namespaces]
 #[test]
 fn a_full_disk_under_the_state_folder_is_told_and_nothing_is_lost() {
     survives(".local/state/ssh-eic", "");

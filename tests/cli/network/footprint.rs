@@ -12,7 +12,7 @@ use sandbox::{Instance, needs_namespaces};
 
 use super::trace::{self, Program};
 use super::{can_run, port_of, trust, with};
-use crate::world::{World, can_have_namespaces, finish, run, spawn, wait_until};
+use crate::world::{World, finish, run, spawn, wait_until};
 
 /// Where Debian, and everybody who follows it, has the system's authorities in one file.
 const SYSTEM: &str = "/etc/ssl/certs/ca-certificates.crt";
@@ -162,10 +162,11 @@ int clock_gettime(clockid_t clock, struct timespec *now) {
 }
 "#;
 
+#[needs_namespaces]
 #[test]
 fn a_living_proxy_removes_the_key_when_its_use_is_over() {
     let world = World::new();
-    if !can_have_namespaces() || !can_run(&world, &["cc", "--version"]) {
+    if !can_run(&world, &["cc", "--version"]) {
         return;
     }
     world.write("later.c", LATER);

@@ -20,9 +20,10 @@ fn direct_connections(world: &World) -> usize {
     world.sandbox.sshd_log(&world.web1).matches("Accepted publickey").count() - tunnels(world).len()
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn a_first_connection_uses_the_endpoint_and_the_next_one_the_address() {
-    let Some(world) = world("auto") else { return };
+    let world = world("auto");
     login(&world);
     assert_eq!((tunnels(&world).len(), direct_connections(&world)), (1, 0), "the host key is not known yet");
     world.sh("rm -f $HOME/.cache/ssh-eic/routes.json").ok();
@@ -30,9 +31,10 @@ fn a_first_connection_uses_the_endpoint_and_the_next_one_the_address() {
     assert_eq!((tunnels(&world).len(), direct_connections(&world)), (1, 1));
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn an_address_that_does_not_answer_is_left_after_a_second_and_not_waited_for_again() {
-    let Some(world) = world("auto") else { return };
+    let world = world("auto");
     login(&world);
     world.sh("rm -f $HOME/.cache/ssh-eic/routes.json").ok();
     network(&world, &world.web1, Network::Blackhole);
@@ -45,9 +47,10 @@ fn an_address_that_does_not_answer_is_left_after_a_second_and_not_waited_for_aga
     assert_eq!(tunnels(&world).len(), 3);
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn an_address_that_refuses_is_left_at_once() {
-    let Some(world) = world("auto") else { return };
+    let world = world("auto");
     login(&world);
     world.sh("rm -f $HOME/.cache/ssh-eic/routes.json").ok();
     network(&world, &world.web1, Network::Refuse);
@@ -55,9 +58,10 @@ fn an_address_that_refuses_is_left_at_once() {
     assert_eq!(tunnels(&world).len(), 2);
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn without_an_endpoint_and_an_agent_the_address_is_used() {
-    let Some(world) = world("auto") else { return };
+    let world = world("auto");
     let alone = world.add(Instance::new("alone").address("10.0.3.70").vpc("vpc-9"));
     let ssm = SsmSwitches { not_connected: vec![alone], ..SsmSwitches::default() };
     world.sandbox.switches(Switches { ssm: Some(ssm), ..Switches::default() }).unwrap();
@@ -74,9 +78,10 @@ fn without_an_endpoint_and_an_agent_the_address_is_used() {
     world.ssh(&["alone", "true"]).fails_with(255).says("REMOTE HOST IDENTIFICATION HAS CHANGED");
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn a_known_host_is_reached_where_the_endpoint_s_name_does_not_resolve() {
-    let Some(world) = world("auto") else { return };
+    let world = world("auto");
     login(&world);
     world.sh("rm -rf $HOME/.cache/ssh-eic/routes.json $HOME/.cache/ssh-eic/endpoints").ok();
     switch(&world, TunnelSwitches { unresolved: true, ..TunnelSwitches::default() });
@@ -89,9 +94,10 @@ fn a_known_host_is_reached_where_the_endpoint_s_name_does_not_resolve() {
     login(&world);
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn another_machine_at_the_address_gets_no_further_than_its_host_key() {
-    let Some(world) = world("auto") else { return };
+    let world = world("auto");
     login(&world);
     world.sh("rm -f $HOME/.cache/ssh-eic/routes.json").ok();
     network(&world, &world.web1, Network::Away);

@@ -7,9 +7,10 @@ use sandbox::{Endpoint, Instance, TunnelSwitches, Upgrade};
 use super::{actions, set_route, switch, tunnels, world};
 use crate::world::wait_until;
 
+#[sandbox::needs_namespaces]
 #[test]
 fn a_login_goes_through_the_endpoint_and_the_next_one_asks_aws_for_nothing_but_the_tunnel() {
-    let Some(world) = world("endpoint") else { return };
+    let world = world("endpoint");
     assert_eq!(world.ssh(&["prod-web-1", "echo $SSH_EIC_INSTANCE"]).ok(), format!("{}\n", world.web1));
     assert_eq!(actions(&world), ["DescribeInstanceConnectEndpoints", "OpenTunnel", "SendSSHPublicKey"]);
     let tunnel = tunnels(&world).pop().unwrap();
@@ -21,17 +22,19 @@ fn a_login_goes_through_the_endpoint_and_the_next_one_asks_aws_for_nothing_but_t
     world.nothing_lingers(Duration::from_secs(5));
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn an_id_that_no_sync_has_seen_is_reached_through_its_endpoint() {
-    let Some(world) = world("endpoint") else { return };
+    let world = world("endpoint");
     let id = world.sandbox.add(Instance::new("new").address("10.0.3.99")).unwrap();
     assert_eq!(world.ssh(&[&format!("ec2-user@{id}"), "echo $SSH_EIC_INSTANCE"]).ok(), format!("{id}\n"));
     assert_eq!(tunnels(&world).len(), 1);
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn the_endpoint_is_found_on_the_last_page_in_the_subnet_of_the_instance() {
-    let Some(world) = world("endpoint") else { return };
+    let world = world("endpoint");
     let endpoint = |id: &str, subnet: &str, state: &str| Endpoint {
         id: id.into(),
         subnet: subnet.into(),
@@ -51,9 +54,10 @@ fn the_endpoint_is_found_on_the_last_page_in_the_subnet_of_the_instance() {
     assert_eq!(tunnels(&world).pop().unwrap().endpoint, "eice-03");
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn files_arrive_whole_in_both_directions_however_the_endpoint_sends_them() {
-    let Some(world) = world("endpoint") else { return };
+    let world = world("endpoint");
     let script = "set -e; cd $HOME; head -c 20971520 /dev/urandom > big; sum() { sha256sum < $1; }
         scp -q big prod-web-1:copy; [ \"$(ssh prod-web-1 sha256sum '<' copy)\" = \"$(sum big)\" ]
         scp -q prod-web-1:copy back; [ \"$(sum back)\" = \"$(sum big)\" ]; echo whole";
@@ -74,9 +78,10 @@ fn files_arrive_whole_in_both_directions_however_the_endpoint_sends_them() {
     world.ssh(&["prod-web-2", "true"]).ok();
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn a_master_shares_one_tunnel_and_pongs() {
-    let Some(world) = world("endpoint") else { return };
+    let world = world("endpoint");
     let control = "-o ControlMaster=auto -o ControlPersist=60 -o ControlPath=~/.ssh/cm-%C";
     world
         .sh(&format!("ssh {control} prod-web-1 true; for i in 1 2 3; do ssh {control} prod-web-1 true || exit; done"))
@@ -88,17 +93,19 @@ fn a_master_shares_one_tunnel_and_pongs() {
     wait_until("the tunnel stayed open", || tunnels(&world)[0].closed.is_some());
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn an_endpoint_host_is_a_jump_host() {
-    let Some(world) = world("endpoint") else { return };
+    let world = world("endpoint");
     let output = world.ssh(&["-J", "prod-web-2", "prod-web-1", "echo $SSH_EIC_INSTANCE"]);
     assert_eq!(output.ok(), format!("{}\n", world.web1));
     assert_eq!(tunnels(&world)[0].instance, world.web2);
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn a_tunnel_that_is_cut_in_mid_session_ends_ssh_with_a_message() {
-    let Some(world) = world("endpoint") else { return };
+    let world = world("endpoint");
     switch(&world, TunnelSwitches { cut_after: Some(200_000), ..TunnelSwitches::default() });
     let script = "cd $HOME; ssh prod-web-1 'head -c 400000 /dev/zero; sleep 300' >/dev/null 2>err; echo $?; cat err";
     let start = Instant::now();
@@ -109,9 +116,10 @@ fn a_tunnel_that_is_cut_in_mid_session_ends_ssh_with_a_message() {
     assert!(!crate::world::is_over(start, Duration::from_secs(4)), "{output}");
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn the_end_of_the_tunnel_s_time_is_reported() {
-    let Some(world) = world("endpoint") else { return };
+    let world = world("endpoint");
     set_route(&world, "endpoint", "max_tunnel_duration = \"3s\"");
     let output = world.sh("cd $HOME; ssh prod-web-1 'sleep 300' 2>err; echo $?; cat err");
     assert!(output.ok().starts_with("255\n"), "{output}");
@@ -119,9 +127,10 @@ fn the_end_of_the_tunnel_s_time_is_reported() {
     assert_eq!(tunnels(&world)[0].max_duration, 3);
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn ipv6_addresses_go_through_an_endpoint_for_ipv6() {
-    let Some(world) = world("endpoint") else { return };
+    let world = world("endpoint");
     world.sandbox.add(Instance::new("six").address("10.0.3.60").ipv6("fd00:1::7")).unwrap();
     let ipv6 = Endpoint { id: "eice-06".into(), address_type: "dualstack".into(), ..Endpoint::default() };
     world.sandbox.add_endpoint(ipv6).unwrap();
@@ -131,9 +140,10 @@ fn ipv6_addresses_go_through_an_endpoint_for_ipv6() {
     assert_eq!((tunnel.endpoint.as_str(), tunnel.address.as_str()), ("eice-06", "fd00:1::7"));
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn the_signed_url_is_neither_logged_nor_written_nor_an_argument() {
-    let Some(world) = world("endpoint") else { return };
+    let world = world("endpoint");
     let script = "cd $HOME; SSH_EIC_LOG=trace ssh -vvv prod-web-1 'for p in /proc/[0-9]*/cmdline; do tr \"\\\\0\" \" \" < $p; done 2>/dev/null' > out 2>&1
         grep -c 'ssh-eic' out; grep -rlE 'X-Am[z]-Signature|X-Am[z]-Credential|openTunne[l]' . ; true";
     let output = world.sh(script);
@@ -141,9 +151,10 @@ fn the_signed_url_is_neither_logged_nor_written_nor_an_argument() {
     assert!(lines.len() == 1 && lines[0] != "0", "{output}");
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn an_idle_tunnel_is_small_and_uses_no_processor_time() {
-    let Some(world) = world("endpoint") else { return };
+    let world = world("endpoint");
     let script = "ssh prod-web-1 'head -c 20971520 /dev/zero; sleep 60' | head -c 20971520 > /dev/null & sleep 60";
     let mut session = world.sandbox.command("bash");
     let mut child = crate::world::spawn(session.args(["-c", script]));

@@ -8,9 +8,10 @@ use super::{actions, switch, tunnels, world};
 use crate::network::{ConnectProxy, with};
 use crate::world::run;
 
+#[sandbox::needs_namespaces]
 #[test]
 fn an_endpoint_that_cannot_reach_sshd_names_the_security_group() {
-    let Some(world) = world("endpoint") else { return };
+    let world = world("endpoint");
     switch(&world, TunnelSwitches { unreachable: vec![world.web1.clone()], ..TunnelSwitches::default() });
     let output = world.ssh(&["prod-web-1", "true"]);
     output.fails_with(255).says(&format!(
@@ -22,17 +23,19 @@ fn an_endpoint_that_cannot_reach_sshd_names_the_security_group() {
     );
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn a_stopped_instance_is_reported_as_that() {
-    let Some(world) = world("endpoint") else { return };
+    let world = world("endpoint");
     let change = sandbox::Change { state: Some(sandbox::State::Stopped), ..sandbox::Change::default() };
     world.sandbox.update(&world.web1, change).unwrap();
     world.ssh(&["prod-web-1", "true"]).fails_with(255).says("is stopped");
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn a_denied_tunnel_names_action_resource_policy_and_request() {
-    let Some(world) = world("endpoint") else { return };
+    let world = world("endpoint");
     for refusal in [Refusal::Whole, Refusal::TwoRecords, Refusal::Chunked] {
         let tunnels = TunnelSwitches { refusal, ..TunnelSwitches::default() };
         let deny = Some(vec!["OpenTunnel".into()]);
@@ -47,9 +50,10 @@ fn a_denied_tunnel_names_action_resource_policy_and_request() {
     world.ssh(&["prod-web-1", "true"]).ok();
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn a_vpc_without_a_usable_endpoint_is_named() {
-    let Some(world) = world("endpoint") else { return };
+    let world = world("endpoint");
     world.add(Instance::new("alone").address("10.0.3.70").vpc("vpc-9"));
     let output = world.ssh(&["alone", "true"]);
     output.fails_with(255).says("no EC2 Instance Connect Endpoint in vpc-9");
@@ -62,9 +66,10 @@ fn a_vpc_without_a_usable_endpoint_is_named() {
     assert!(tunnels(&world).is_empty());
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn another_port_is_rejected_before_any_request() {
-    let Some(world) = world("endpoint") else { return };
+    let world = world("endpoint");
     world
         .ssh(&["-p", "2222", "-o", "ControlPath=none", "prod-web-1", "true"])
         .fails_with(255)
@@ -72,9 +77,10 @@ fn another_port_is_rejected_before_any_request() {
     assert!(!actions(&world).iter().any(|action| action != "SendSSHPublicKey"), "{:?}", actions(&world));
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn an_endpoint_that_was_replaced_is_found_at_the_next_connection() {
-    let Some(world) = world("endpoint") else { return };
+    let world = world("endpoint");
     world.ssh(&["prod-web-1", "true"]).ok();
     let cache = world.sh("ls $HOME/.cache/ssh-eic/endpoints").ok().to_owned();
     let file = format!(".cache/ssh-eic/endpoints/{}", cache.trim());
@@ -83,9 +89,10 @@ fn an_endpoint_that_was_replaced_is_found_at_the_next_connection() {
     assert_eq!(tunnels(&world).len(), 2);
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn a_proxy_on_the_way_is_used_and_its_refusal_named_without_the_password() {
-    let Some(world) = world("endpoint") else { return };
+    let world = world("endpoint");
     let proxy = ConnectProxy::start(&world);
     let login = |url: &str| run(with(world.ssh_command(&["prod-web-1", "true"]), &[("HTTPS_PROXY", url)]));
     world.ssh(&["prod-web-1", "true"]).ok();
@@ -102,9 +109,10 @@ fn a_proxy_on_the_way_is_used_and_its_refusal_named_without_the_password() {
     login(&refusing.url()).fails_with(255).says("refused the connection to eice-0aaaabbbbccccdddd (403)");
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn a_name_that_does_not_resolve_is_reported() {
-    let Some(world) = world("endpoint") else { return };
+    let world = world("endpoint");
     switch(&world, TunnelSwitches { unresolved: true, ..TunnelSwitches::default() });
     let output = world.ssh(&["prod-web-1", "true"]);
     output.fails_with(255).says("cannot resolve eice-0aaaabbbbccccdddd").within(Duration::from_mins(1));

@@ -14,9 +14,10 @@ fn with_jump(world: &World, host: &str) {
     world.sandbox.clear_calls().unwrap();
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn a_managed_host_is_the_jump_host_and_each_key_is_pushed_once() {
-    let Some(world) = world("direct") else { return };
+    let world = world("direct");
     with_jump(&world, "prod-web-2");
     assert_eq!(world.ssh(&["prod-web-1", "echo $SSH_EIC_INSTANCE"]).ok(), format!("{}\n", world.web1));
     assert_eq!(world.pushes().len(), 2);
@@ -26,9 +27,10 @@ fn a_managed_host_is_the_jump_host_and_each_key_is_pushed_once() {
     assert_eq!(world.sh(script).ok(), "whole\n");
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn the_last_line_of_the_jump_host_s_ssh_is_the_error() {
-    let Some(world) = world("direct") else { return };
+    let world = world("direct");
     world.write(
         ".ssh/config",
         &format!("{}\nHost bastion\n  HostName 127.0.0.1\n  Port 9\n", world.read(".ssh/config")),
@@ -41,17 +43,19 @@ fn the_last_line_of_the_jump_host_s_ssh_is_the_error() {
     with_jump(&world, "prod-web-2");
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn a_loop_is_reported_and_not_run() {
-    let Some(world) = world("direct") else { return };
+    let world = world("direct");
     set_route(&world, "jump:prod-web-1", "");
     let output = world.ssh(&["prod-web-2", "true"]);
     output.fails_with(255).says("is reached through itself: its route is jump:prod-web-1");
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn an_ipv6_address_is_reached_through_the_jump_host() {
-    let Some(world) = world("direct") else { return };
+    let world = world("direct");
     world.sandbox.add(Instance::new("six").address("10.0.3.60").ipv6("::1")).unwrap();
     let path = ".config/ssh-eic/config.toml";
     let hosts = "\n[[host]]\nmatch = \"six\"\nroute = \"jump:prod-web-2\"\n";

@@ -12,10 +12,11 @@ fn most_at_once(world: &World) -> usize {
     tunnels(world).iter().map(|tunnel| tunnel.concurrent).max().unwrap_or_default()
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 #[serial_test::file_serial(many_processes)]
 fn thirty_sessions_at_once_never_open_more_than_twenty_tunnels() {
-    let Some(world) = world("endpoint") else { return };
+    let world = world("endpoint");
     let start = Instant::now();
     let children: Vec<_> =
         (0..30).map(|_| spawn(&mut world.ssh_command(&["prod-web-1", "sleep 3; echo in"]))).collect();
@@ -30,10 +31,11 @@ fn thirty_sessions_at_once_never_open_more_than_twenty_tunnels() {
     assert!(waited > 0, "no session reported that it waited");
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 #[serial_test::file_serial(many_processes)]
 fn ansible_with_25_forks_reaches_every_host_over_one_endpoint() {
-    let Some(world) = world("endpoint") else { return };
+    let world = world("endpoint");
     if !has(&world, &["ansible"]) {
         return;
     }

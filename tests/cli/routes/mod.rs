@@ -10,18 +10,15 @@ mod session_manager;
 
 use sandbox::{Endpoint, Switches, Tunnel, TunnelSwitches};
 
-use crate::world::{World, can_have_namespaces};
+use crate::world::World;
 
-/// A world with TLS and an endpoint whose hosts all have this route, or none where there are no namespaces: the names of
-/// endpoints resolve only there.
-fn world(route: &str) -> Option<World> {
-    if !can_have_namespaces() {
-        return None;
-    }
+/// A world with TLS and an endpoint whose hosts all have this route. Only for tests with namespaces: the names of endpoints
+/// resolve only there.
+fn world(route: &str) -> World {
     let world = World::over_tls();
     world.sandbox.add_endpoint(Endpoint::default()).unwrap();
     set_route(&world, route, "");
-    Some(world)
+    world
 }
 
 /// Sets the route of all hosts, with further lines for `[defaults]`.

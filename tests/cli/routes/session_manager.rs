@@ -169,11 +169,9 @@ fn an_upload_continues_across_two_closes_of_the_gateway() {
     assert_eq!(found, [(3, 2, 1); 2]);
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn rsync_git_and_sftp_work() {
-    if !can_have_namespaces() {
-        return;
-    }
     let managed = Managed::new();
     let script = "set -e; head -c 200000 /dev/urandom > blob; mkdir d; cp blob d/
         rsync -a d/ app:three/; rsync -a app:three/ back/; cmp blob back/blob
@@ -185,11 +183,9 @@ fn rsync_git_and_sftp_work() {
     assert!(managed.all_ended().len() >= 6);
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn ansible_works() {
-    if !can_have_namespaces() {
-        return;
-    }
     let managed = Managed::new();
     if !inventory::has(&managed.world, &["ansible", "ansible-inventory"]) {
         return;
