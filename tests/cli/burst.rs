@@ -34,7 +34,7 @@ fn sixty_at_once_push_once() {
 
 #[test]
 #[serial_test::file_serial(many_processes)]
-fn a_refusal_is_shared_by_those_who_waited_for_it() {
+fn a_refused_push_fails_every_connection_that_waited_for_it() {
     let world = World::new();
     world.deny("SendSSHPublicKey");
     world.hold("SendSSHPublicKey");
@@ -58,7 +58,7 @@ fn a_refusal_is_shared_by_those_who_waited_for_it() {
 }
 
 #[test]
-fn throttling_slows_a_burst_down_and_kills_none_of_it() {
+fn a_throttled_burst_is_slower_and_every_connection_succeeds() {
     let world = World::new();
     world.throttle("SendSSHPublicKey", 3);
     let start = Instant::now();
@@ -73,7 +73,7 @@ fn throttling_slows_a_burst_down_and_kills_none_of_it() {
 }
 
 #[test]
-fn a_push_that_takes_long_is_waited_for() {
+fn connections_wait_for_a_slow_push() {
     let world = World::new();
     world.latency("SendSSHPublicKey", Duration::from_secs(6));
     let output = world.ssh(&["-o", "ConnectTimeout=5", "prod-web-1", "true"]);
@@ -110,7 +110,7 @@ fn all_at_once(world: &World, times: usize) -> (usize, usize) {
 #[needs_namespaces]
 #[test]
 #[serial_test::file_serial(many_processes)]
-fn more_first_connections_than_aws_allows_all_get_in() {
+fn more_first_connections_than_the_rate_limit_all_succeed() {
     // Each is refused twice, so that the rate has to come down, and none may give up.
     let world = twenty_more(2);
     assert_eq!(all_at_once(&world, 1), (20, 40));

@@ -19,7 +19,7 @@ fn both_ways(world: &World, host: &str, check: impl Fn(&CommandOutput)) {
 }
 
 #[test]
-fn a_stopped_instance_is_said_to_be_so_with_since_when() {
+fn a_stopped_instance_is_reported_with_the_time_of_its_stop() {
     let world = World::new();
     world.sandbox.update(&world.web1, Change { state: Some(State::Stopped), ..Change::default() }).unwrap();
     both_ways(&world, "prod-web-1", |output| {
@@ -41,7 +41,7 @@ fn a_refused_permission_names_action_resource_and_what_to_do() {
 }
 
 #[test]
-fn missing_credentials_are_told_soon_with_the_command_that_signs_in() {
+fn missing_credentials_are_reported_early_with_the_command_that_signs_in() {
     let world = World::new();
     world.write(".aws/credentials", "");
     both_ways(&world, "prod-web-1", |output| {
@@ -52,7 +52,7 @@ fn missing_credentials_are_told_soon_with_the_command_that_signs_in() {
 }
 
 #[test]
-fn no_credentials_anywhere_are_told_within_a_second_and_a_half() {
+fn if_there_are_no_credentials_the_error_comes_within_a_second_and_a_half() {
     let world = World::bare();
     world.eic(&["init", "--region", "eu-west-1"]).ok();
     world.write(".aws/credentials", "");
@@ -67,7 +67,7 @@ fn no_credentials_anywhere_are_told_within_a_second_and_a_half() {
 }
 
 #[test]
-fn credentials_of_another_account_are_told_at_a_push() {
+fn credentials_of_another_account_are_reported_at_a_push() {
     let world = World::new();
     let credentials = world.read(".aws/credentials").replace(&world.access_key("prod"), &world.access_key("staging"));
     world.write(".aws/credentials", &credentials);
@@ -75,7 +75,7 @@ fn credentials_of_another_account_are_told_at_a_push() {
 }
 
 #[test]
-fn credentials_that_have_expired_or_are_unknown_are_told() {
+fn expired_and_unknown_credentials_are_reported() {
     let world = World::new();
     world.expire(&world.access_key("prod"));
     world
@@ -90,7 +90,7 @@ fn credentials_that_have_expired_or_are_unknown_are_told() {
 }
 
 #[test]
-fn an_instance_that_aws_cannot_reach_just_now_points_to_the_doctor() {
+fn an_instance_that_aws_cannot_reach_has_a_hint_to_run_doctor() {
     let world = World::new();
     let code = "EC2InstanceUnavailableException".to_owned();
     let fail = sandbox::Fail { status: 400, code, message: String::new(), times: None };
@@ -113,7 +113,7 @@ fn an_expired_sso_session_names_the_command_for_it() {
 }
 
 #[test]
-fn a_clock_that_is_off_is_told_by_how_much() {
+fn a_wrong_clock_is_reported_with_its_offset() {
     let world = World::new();
     world.switch(Switches { clock_skew_s: Some(-1200), ..Switches::default() });
     world.ssh(&["prod-web-1", "true"]).fails_with(255).says("clock is 20 min ahead of AWS's");
@@ -176,7 +176,7 @@ fn an_address_that_does_not_answer_ends_within_the_limit() {
 
 #[needs_namespaces]
 #[test]
-fn our_words_come_before_ssh_s_own_connect_timeout() {
+fn the_error_is_printed_before_the_connect_timeout_of_ssh() {
     let world = World::new();
     world.add(Instance::new("lost").address("10.0.7.1").network(Network::Blackhole));
     let output = world.ssh(&["-o", "ConnectTimeout=3", "lost", "true"]);
@@ -188,7 +188,7 @@ fn our_words_come_before_ssh_s_own_connect_timeout() {
 }
 
 #[test]
-fn a_name_that_has_gone_to_another_instance_is_told() {
+fn a_name_that_moved_to_another_instance_is_reported() {
     let world = World::new();
     world.sandbox.update(&world.web1, Change { state: Some(State::Terminated), ..Change::default() }).unwrap();
     let new = world.sandbox.add(Instance::new("prod-web-1").address("10.0.3.17")).unwrap();
@@ -202,7 +202,7 @@ fn a_name_that_has_gone_to_another_instance_is_told() {
 }
 
 #[test]
-fn an_instance_that_is_gone_without_a_successor_is_told() {
+fn a_terminated_instance_without_a_successor_is_reported() {
     let world = World::new();
     world.sandbox.remove(&world.web1).unwrap();
     world
@@ -214,7 +214,7 @@ fn an_instance_that_is_gone_without_a_successor_is_told() {
 }
 
 #[test]
-fn a_broken_config_file_is_told_in_band_too() {
+fn a_broken_config_file_is_reported_in_band() {
     let world = World::new();
     world.write(".config/ssh-eic/config.toml", "[[source]]\nprofil = \"x\"\n");
     both_ways(&world, "prod-web-1", |output| {
@@ -223,7 +223,7 @@ fn a_broken_config_file_is_told_in_band_too() {
 }
 
 #[test]
-fn what_aws_says_cannot_write_on_the_terminal() {
+fn messages_of_aws_cannot_control_the_terminal() {
     let world = World::new();
     let message = "bad\u{1b}]0;title\u{7}\nssh-eic: error: forged".to_owned();
     let fail = sandbox::Fail { status: 400, code: "InvalidArgsException".to_owned(), message, times: None };
@@ -234,7 +234,7 @@ fn what_aws_says_cannot_write_on_the_terminal() {
 }
 
 #[test]
-fn what_goes_wrong_before_the_proxy_begins_is_told_in_band_too() {
+fn errors_before_the_proxy_starts_are_reported_in_band() {
     let world = World::new();
     let persist = ["-o", "ControlMaster=auto", "-o", "ControlPersist=5", "prod-web-1", "true"];
     let mut command = world.ssh_command(&persist);
@@ -243,7 +243,7 @@ fn what_goes_wrong_before_the_proxy_begins_is_told_in_band_too() {
 }
 
 #[test]
-fn aws_out_of_reach_ends_with_words() {
+fn an_unreachable_aws_is_reported() {
     let world = World::new();
     let mut command = world.ssh_command(&["prod-web-1", "true"]);
     command.env("AWS_ENDPOINT_URL", "http://127.0.0.1:9");
@@ -253,7 +253,7 @@ fn aws_out_of_reach_ends_with_words() {
 
 #[needs_namespaces]
 #[test]
-fn a_mistyped_profile_and_a_mistyped_region_come_with_the_nearest_one() {
+fn a_mistyped_profile_or_region_is_reported_with_the_nearest_one() {
     let world = World::bare();
     configure(&world, "[[source]]\nprofile = \"prdo\"\n");
     let output = world.eic(&["sync"]);

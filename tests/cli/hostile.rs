@@ -100,7 +100,7 @@ fn a_newline_in_a_user_name_runs_nothing_under_tcsh() {
 }
 
 #[test]
-fn exactly_the_user_names_that_instance_connect_accepts_reach_the_proxy() {
+fn only_user_names_that_instance_connect_accepts_reach_the_proxy() {
     let world = World::new();
     world.eic(&["sync", "--output", "only.conf"]).ok();
     let only = world.home().join("only.conf").display().to_string();
@@ -125,7 +125,7 @@ fn exactly_the_user_names_that_instance_connect_accepts_reach_the_proxy() {
 }
 
 #[test]
-fn a_user_name_of_the_wrong_kind_is_refused_in_words_for_managed_hosts_only() {
+fn an_invalid_user_name_is_rejected_with_a_message_for_managed_hosts_only() {
     let world = World::new();
     for host in ["prod-web-1", world.web1.as_str()] {
         let output = world.ssh(&["-o", "User=CORP\\alice", host, "true"]);
@@ -223,7 +223,7 @@ fn tags_cannot_write_config() {
 }
 
 #[test]
-fn what_eic_would_refuse_as_a_user_is_told_without_asking() {
+fn a_user_that_instance_connect_rejects_is_reported_without_a_request() {
     let world = World::new();
     let output = world.ssh(&["-l", "a b", "prod-web-1", "true"]);
     output.fails_with(255);
@@ -234,7 +234,7 @@ fn what_eic_would_refuse_as_a_user_is_told_without_asking() {
 
 #[needs_namespaces]
 #[test]
-fn a_folder_of_somebody_else_pushes_nothing() {
+fn a_folder_of_another_user_causes_no_push() {
     let world = World::new();
     // What a user name such as `--home=…` would lead to, if it were ever read as a flag.
     world.sh("cp -r .ssh/eic evil && mkdir -p evil/state && cp .local/state/ssh-eic/index evil/state/ && chown -R deploy evil").ok();

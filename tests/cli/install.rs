@@ -35,7 +35,7 @@ fn ours(folder: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn what_was_installed_is_removed_and_nothing_else() {
+fn uninstall_removes_what_was_installed_and_nothing_else() {
     let world = World::bare();
     world.write(".local/bin/other", "somebody else's");
     let before = Snapshot::of(&world.home().join(".local"));
@@ -59,7 +59,7 @@ fn what_was_installed_is_removed_and_nothing_else() {
 }
 
 #[test]
-fn while_remove_cannot_do_its_work_nothing_is_uninstalled() {
+fn if_remove_fails_nothing_is_uninstalled() {
     let world = World::bare();
     configure(&world, INLINE);
     world.eic(&["sync"]).ok();
@@ -75,7 +75,7 @@ fn while_remove_cannot_do_its_work_nothing_is_uninstalled() {
 }
 
 #[test]
-fn a_prefix_of_one_s_own_and_flags_that_do_not_go_together() {
+fn a_prefix_is_used_and_conflicting_flags_are_rejected() {
     let world = World::bare();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("install.sh");
     let (script, binary) = (script.display(), binary());

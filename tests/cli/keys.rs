@@ -28,7 +28,7 @@ fn a_connection_after_the_key_s_use_has_ended_has_a_new_key() {
 }
 
 #[test]
-fn nothing_but_the_private_key_lies_there_and_only_for_its_owner() {
+fn the_key_folder_contains_private_keys_only_readable_by_their_owner() {
     use std::os::unix::fs::MetadataExt;
     let world = World::new();
     // A person who has every key go to the agent keeps ours out of it all the same.
@@ -47,7 +47,7 @@ fn nothing_but_the_private_key_lies_there_and_only_for_its_owner() {
 }
 
 #[test]
-fn a_key_pushed_for_another_instance_does_not_let_in() {
+fn a_key_pushed_for_another_instance_is_rejected() {
     let world = World::new();
     world.ssh(&["prod-web-1", "true"]).ok();
     let keys = world.eic_folder().join("keys");
@@ -60,7 +60,7 @@ fn a_key_pushed_for_another_instance_does_not_let_in() {
 
 #[needs_namespaces]
 #[test]
-fn a_key_pushed_for_another_user_does_not_let_in() {
+fn a_key_pushed_for_another_user_is_rejected() {
     let world = World::new();
     world.ssh(&["prod-web-1", "true"]).ok();
     let record = |user: &str| format!(".ssh/eic/keys/{}.{user}.push", world.web1);
@@ -72,7 +72,7 @@ fn a_key_pushed_for_another_user_does_not_let_in() {
 }
 
 #[test]
-fn a_stamp_from_the_future_or_torn_counts_as_not_pushed() {
+fn a_push_record_from_the_future_or_truncated_causes_a_push() {
     let world = World::new();
     world.ssh(&["prod-web-1", "true"]).ok();
     let record = format!(".ssh/eic/keys/{}.{}.push", world.web1, user(&world));
@@ -94,7 +94,7 @@ fn user(world: &World) -> String {
 }
 
 #[test]
-fn who_takes_longer_at_the_host_key_prompt_than_a_key_lives_still_gets_in() {
+fn a_key_is_pushed_again_when_the_host_key_prompt_takes_longer_than_its_validity() {
     let world = World::new();
     let go = world.home().join("go");
     world.write("answer", &format!("#!/bin/sh\nuntil [ -e {} ]; do sleep 0.1; done\necho yes\n", go.display()));
@@ -118,7 +118,7 @@ fn who_takes_longer_at_the_host_key_prompt_than_a_key_lives_still_gets_in() {
 }
 
 #[test]
-fn a_push_that_fails_while_the_prompt_is_open_is_told_when_it_is_answered() {
+fn a_push_that_fails_during_the_prompt_is_reported_after_it() {
     let world = World::new();
     world.switch(Switches {
         deny: Some(vec!["SendSSHPublicKey".to_owned()]),
@@ -142,7 +142,7 @@ fn a_push_that_fails_while_the_prompt_is_open_is_told_when_it_is_answered() {
 }
 
 #[test]
-fn a_record_that_cannot_be_written_costs_one_push_and_no_login() {
+fn a_push_record_that_cannot_be_written_costs_a_push_and_the_login_succeeds() {
     let world = World::new();
     let user = user(&world);
     // In the place of the record: nothing can be renamed over a folder that is not empty.
@@ -153,7 +153,7 @@ fn a_record_that_cannot_be_written_costs_one_push_and_no_login() {
 }
 
 #[test]
-fn a_living_proxy_removes_the_key_when_its_use_is_over_and_sync_removes_what_is_left() {
+fn a_running_proxy_removes_an_unused_key_and_sync_removes_the_rest() {
     let world = World::new();
     world.ssh(&["prod-web-1", "true"]).ok();
     world.ssh(&["prod-web-2", "true"]).ok();

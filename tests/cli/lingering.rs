@@ -27,14 +27,14 @@ fn signal(child: &std::process::Child, name: &str) {
 }
 
 #[test]
-fn after_an_ordinary_end_nothing_is_left() {
+fn after_a_normal_end_no_process_is_left() {
     let world = World::new();
     world.ssh(&["prod-web-1", "true"]).ok();
     world.nothing_lingers(SOON);
 }
 
 #[test]
-fn whoever_captures_stderr_is_not_kept_waiting() {
+fn a_program_that_captures_stderr_does_not_wait_for_the_proxy() {
     let world = World::new();
     let config = world.read(".config/ssh-eic/config.toml").replace("[sync]", "[sync]\nrefresh = \"1s\"");
     world.write(".config/ssh-eic/config.toml", &config);
@@ -53,7 +53,7 @@ fn whoever_captures_stderr_is_not_kept_waiting() {
 }
 
 #[test]
-fn after_ssh_was_killed_nothing_is_left() {
+fn after_ssh_was_killed_no_process_is_left() {
     let world = World::new();
     for how in ["KILL", "TERM", "HUP"] {
         let child = session(&world);
@@ -64,7 +64,7 @@ fn after_ssh_was_killed_nothing_is_left() {
 }
 
 #[test]
-fn after_ssh_was_killed_in_the_midst_of_a_push_or_a_connect_nothing_is_left() {
+fn after_ssh_was_killed_during_a_push_or_connect_no_process_is_left() {
     let world = World::new();
     world.latency("SendSSHPublicKey", Duration::from_mins(1));
     if can_have_namespaces() {

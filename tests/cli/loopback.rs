@@ -6,7 +6,7 @@ use sandbox::{Form, needs_namespaces};
 use crate::world::{World, binary, can_have_namespaces};
 
 #[test]
-fn instances_that_share_127_0_0_1_are_told_apart() {
+fn instances_that_share_127_0_0_1_are_distinguished() {
     let world = World::in_form(Form::Loopback);
     world.eic(&["init", "--profile", "prod", "--region", "eu-west-1"]).ok();
     let output = world.eic(&["sync"]);

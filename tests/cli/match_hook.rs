@@ -25,7 +25,7 @@ pub(crate) fn watched() -> World {
 }
 
 #[test]
-fn an_unmanaged_host_starts_no_process_of_ours() {
+fn an_unmanaged_host_starts_no_process_of_ssh_eic() {
     let world = watched();
     world.ssh(&["-G", "github.com"]).ok();
     world
@@ -51,7 +51,7 @@ fn reading_the_config_pushes_nothing_and_touches_no_key() {
 }
 
 #[test]
-fn exit_codes_say_what_is_managed_and_stdout_stays_empty() {
+fn the_exit_code_is_0_for_managed_hosts_only_and_stdout_is_empty() {
     let world = World::new();
     world.deny("*");
     for (args, code) in [
@@ -114,7 +114,7 @@ fn a_proxy_of_the_user_s_own_config_is_noticed_by_sync() {
 }
 
 #[test]
-fn modes_hook_and_proxy_push_where_they_say() {
+fn modes_hook_and_proxy_push_in_the_process_of_that_name() {
     let world = World::new();
     let config = world.read(".config/ssh-eic/config.toml");
     world.write(".config/ssh-eic/config.toml", &config.replace("[ssh]", "[ssh]\npush = \"proxy\""));
@@ -132,7 +132,7 @@ fn modes_hook_and_proxy_push_where_they_say() {
 }
 
 #[test]
-fn a_hook_whose_push_fails_says_why_and_exits_zero_in_time() {
+fn a_hook_whose_push_fails_reports_it_and_exits_zero_in_time() {
     let world = World::new();
     world.deny("SendSSHPublicKey");
     world.eic(&["match", "prod-web-1", "ec2-user"]).says("AWS denies").within(Duration::from_secs(5)).ok();

@@ -46,7 +46,7 @@ fn a_shared_name_lists_who_shares_it_and_connects_to_none() {
 }
 
 #[test]
-fn the_newest_of_a_group_has_the_bare_name_where_asked() {
+fn with_newest_the_newest_of_a_group_has_the_name_without_suffix() {
     let world = World::bare();
     let member = |address: &str| Instance::new("asg").tag("aws:autoscaling:groupName", "g").address(address);
     let old = world.sandbox.add(member("10.0.4.1")).unwrap();
@@ -78,7 +78,7 @@ fn a_name_stays_with_its_instance_and_every_move_is_printed() {
 }
 
 #[test]
-fn a_name_goes_to_another_account_only_when_somebody_says_so() {
+fn a_name_moves_to_another_account_only_on_request() {
     let world = World::bare();
     let text = "[[source]]\nprofile = \"prod\"\n[[source]]\nprofile = \"staging\"\n";
     world.write(".config/ssh-eic/config.toml", text);
@@ -102,7 +102,7 @@ fn a_name_goes_to_another_account_only_when_somebody_says_so() {
 }
 
 #[test]
-fn a_move_in_the_background_is_told_by_the_next_connection_and_the_next_sync() {
+fn a_background_rename_is_reported_by_the_next_connection_and_the_next_sync() {
     let world = World::new();
     world.sandbox.update(&world.web2, Change { state: Some(State::Terminated), ..Change::default() }).unwrap();
     let new = world.sandbox.add(Instance::new("prod-web-2").address("10.0.4.1")).unwrap();
@@ -120,7 +120,7 @@ fn a_move_in_the_background_is_told_by_the_next_connection_and_the_next_sync() {
 }
 
 #[test]
-fn a_lost_or_damaged_index_gives_no_name_away() {
+fn a_lost_or_damaged_index_moves_no_name() {
     for damage in ["", "{\"version\":999}\n", "not json\n"] {
         let world = World::bare();
         world.write(
@@ -147,7 +147,7 @@ fn a_lost_or_damaged_index_gives_no_name_away() {
 }
 
 #[test]
-fn what_the_user_reaches_already_is_not_taken() {
+fn names_that_the_user_can_already_reach_are_not_used() {
     let world = World::bare();
     for (name, address) in [("own", "10.0.4.1"), ("lab-7", "10.0.4.2"), ("known", "10.0.4.3"), ("free", "10.0.4.4")] {
         world.sandbox.add(Instance::new(name).address(address)).unwrap();
@@ -330,7 +330,7 @@ proptest! {
 }
 
 #[test]
-fn a_name_of_a_hashed_known_hosts_line_is_not_given_away() {
+fn a_name_in_a_hashed_known_hosts_line_is_not_used() {
     let world = World::new();
     let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHnCJb6nCpV1CnbZ1Yzh7mGmSkYlGDQYNgLNdQ9pMvXQ";
     world.write(".ssh/known_hosts", &format!("gitlab {key}\n[forge]:2222 {key}\nprod-web-1 {key}\n"));

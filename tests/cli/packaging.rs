@@ -32,7 +32,7 @@ fn calls(world: &World) -> usize {
 }
 
 #[test]
-fn the_service_syncs_and_its_sandbox_holds_all_that_it_does() {
+fn the_service_syncs_with_the_system_calls_of_its_unit() {
     let world = configured();
     let (unit, program) = (text(SERVICE), installed(&world));
     let command = unit_value(&unit, "ExecStart").replace("/usr/bin/ssh-eic", &program.display().to_string());
@@ -72,7 +72,7 @@ fn all_of(listing: &str) -> Vec<String> {
 }
 
 #[test]
-fn being_signed_out_or_off_the_network_does_not_fail_the_service() {
+fn an_expired_sign_in_or_a_missing_network_does_not_fail_the_service() {
     let unit = text(SERVICE);
     let fine: Vec<&str> = unit_value(&unit, "SuccessExitStatus").split(' ').collect();
     let world = configured();

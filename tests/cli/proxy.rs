@@ -40,7 +40,7 @@ fn a_stream_of_many_megabytes_arrives_whole_in_both_directions() {
 
 #[needs_namespaces]
 #[test]
-fn what_does_not_speak_ssh_passes_only_after_the_push() {
+fn bytes_that_are_not_ssh_are_relayed_only_after_the_push() {
     let world = World::new();
     // A server of another protocol on the instance's address: its bytes come, but not before the key is there.
     let port = 2345;
@@ -58,7 +58,7 @@ fn what_does_not_speak_ssh_passes_only_after_the_push() {
 }
 
 #[test]
-fn wrong_usage_is_told_in_one_form() {
+fn usage_errors_have_one_form() {
     let world = World::bare();
     world.eic(&["proxy", "i-0abc12de"]).fails_with(2).says("ssh-eic: error: ").says("ssh-eic: hint: ");
     world.eic(&["nonsense"]).fails_with(2).says("ssh-eic: error: there is no command \"nonsense\"");
@@ -94,7 +94,7 @@ fn a_sync_under_a_wrong_clock_does_not_stop_later_syncs_in_the_background() {
 }
 
 #[test]
-fn what_another_user_could_have_put_into_the_state_folder_is_not_followed() {
+fn symlinks_of_other_users_in_the_state_folder_are_not_followed() {
     let world = World::new();
     let state = world.home().join(".local/state/ssh-eic");
     world.write("victim", "content\n");

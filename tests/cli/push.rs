@@ -12,7 +12,7 @@ fn json(text: &str) -> serde_json::Value {
 
 #[needs_namespaces]
 #[test]
-fn the_key_of_connections_lets_a_plain_ssh_in() {
+fn plain_ssh_logs_in_with_the_managed_key_after_a_push() {
     let world = World::new();
     let pushed = json(world.eic(&["push", "prod-web-1", "--json"]).ok());
     assert_eq!(pushed["instance"], world.web1);
@@ -35,7 +35,7 @@ fn the_key_of_connections_lets_a_plain_ssh_in() {
 }
 
 #[test]
-fn a_person_s_own_key_is_pushed_for_the_user_that_they_name() {
+fn a_given_public_key_is_pushed_for_the_given_user() {
     let world = World::new();
     world.sh("ssh-keygen -q -t ed25519 -N '' -C me@home -f $HOME/own").ok();
     let own = world.home().join("own.pub").display().to_string();
@@ -56,7 +56,7 @@ fn a_person_s_own_key_is_pushed_for_the_user_that_they_name() {
 }
 
 #[test]
-fn what_instance_connect_does_not_take_is_refused_before_anything_is_sent() {
+fn what_instance_connect_does_not_accept_is_rejected_before_a_request() {
     let world = World::new();
     world.sh("ssh-keygen -q -t ecdsa -N '' -f $HOME/ecdsa; ssh-keygen -q -t ed25519 -N '' -f $HOME/own").ok();
     let file = |name: &str| world.home().join(name).display().to_string();
@@ -88,7 +88,7 @@ fn a_host_is_an_alias_an_id_an_address_or_a_dns_name_and_only_one() {
 }
 
 #[test]
-fn what_aws_says_of_it_is_told_in_its_words() {
+fn errors_of_aws_are_printed_with_their_message() {
     let world = World::new();
     world.deny("SendSSHPublicKey");
     let output = world.eic(&["push", "prod-web-1"]);

@@ -27,7 +27,7 @@ fn the_line_of_an_sshd_that_refuses_the_client_is_quoted_with_its_cause() {
 }
 
 #[test]
-fn a_server_that_closes_without_a_line_is_said_to_have_a_limit() {
+fn for_a_server_that_closes_without_a_line_a_limit_is_suggested() {
     let world = World::new();
     world.add(Instance::new("closes").greeting("\r\n"));
     let output = world.ssh(&["closes", "true"]);
@@ -76,7 +76,7 @@ fn the_disconnect_has_the_reason_that_other_clients_show() {
 }
 
 #[test]
-fn a_quiet_ssh_prints_nothing_of_ours() {
+fn with_a_quiet_ssh_nothing_is_printed() {
     let world = World::new();
     world.add(Instance::new("penalty").greeting("Not allowed at this time\r\n"));
     let silent = |args: &[&str]| {

@@ -28,7 +28,7 @@ const KEPT: [&str; 4] =
     [".config/ssh-eic", ".config/ssh-eic/config.toml", ".local/state/ssh-eic", ".local/state/ssh-eic/pushes.jsonl"];
 
 #[test]
-fn all_is_gone_but_the_config_and_the_push_log() {
+fn everything_is_removed_except_the_config_and_the_push_log() {
     let world = World::new();
     world.ssh(&["prod-web-1", "true"]).ok();
     world.nothing_lingers(Duration::from_secs(5));
@@ -46,7 +46,7 @@ fn all_is_gone_but_the_config_and_the_push_log() {
 }
 
 #[test]
-fn all_takes_the_config_and_the_push_log_as_well() {
+fn all_also_removes_the_config_and_the_push_log() {
     let world = World::new();
     world.ssh(&["prod-web-1", "true"]).ok();
     world.nothing_lingers(Duration::from_secs(5));
@@ -58,7 +58,7 @@ fn all_takes_the_config_and_the_push_log_as_well() {
 }
 
 #[test]
-fn the_user_s_config_is_as_it_was_to_the_byte() {
+fn the_user_s_config_is_restored_byte_for_byte() {
     let mine = "# mine\nHost mine\n\tUser me\n";
     for more in ["", INLINE] {
         for config in [mine, &mine.replace('\n', "\r\n"), mine.trim_end(), "\n", "\r\n", " ", ""] {
@@ -75,7 +75,7 @@ fn the_user_s_config_is_as_it_was_to_the_byte() {
 }
 
 #[test]
-fn an_ssh_folder_without_a_config_is_as_it_was() {
+fn an_ssh_folder_without_a_config_is_restored() {
     for (more, files) in [("", &["id_ed25519", "known_hosts", "conf.d/work"][..]), (INLINE, &["id_rsa"]), ("", &[])] {
         let world = World::bare();
         fs::create_dir(world.home().join(".ssh")).unwrap();
@@ -94,7 +94,7 @@ fn an_ssh_folder_without_a_config_is_as_it_was() {
 }
 
 #[test]
-fn what_the_user_has_added_since_stays() {
+fn lines_that_the_user_added_later_stay() {
     let world = World::new();
     let config = world.read(".ssh/config");
     world.write(".ssh/config", &format!("# above\n{config}Host mine\n"));
@@ -110,7 +110,7 @@ fn what_the_user_has_added_since_stays() {
 }
 
 #[test]
-fn a_config_that_the_user_has_emptied_since_is_theirs_when_it_was_before() {
+fn a_config_that_existed_before_is_kept_even_if_it_is_empty_now() {
     let world = World::bare();
     world.write(".ssh/config", "Host mine\n");
     configure(&world, "");
@@ -138,7 +138,7 @@ fn a_second_remove_has_nothing_to_do() {
 }
 
 #[test]
-fn where_nothing_ever_was_nothing_is_made() {
+fn remove_creates_nothing_in_an_empty_home() {
     let world = World::bare();
     world.write(".ssh/config", "Host mine\n");
     let before = Snapshot::of(&world.home().join(".ssh"));
@@ -151,7 +151,7 @@ fn where_nothing_ever_was_nothing_is_made() {
 }
 
 #[test]
-fn a_home_of_its_own_is_emptied_likewise() {
+fn remove_also_empties_a_separate_folder() {
     let world = World::bare();
     let own = world.home().join("own");
     let eic = |args: &[&str]| {
@@ -190,7 +190,7 @@ fn ends_well(mut child: Child) {
 }
 
 #[test]
-fn a_session_that_runs_outlives_remove_and_brings_nothing_back() {
+fn an_open_session_continues_after_remove_and_writes_nothing() {
     let world = World::new();
     let mut child = session(&world, &[]);
     world.eic(&["remove"]).ok();
@@ -202,7 +202,7 @@ fn a_session_that_runs_outlives_remove_and_brings_nothing_back() {
 }
 
 #[test]
-fn sessions_of_a_shared_master_outlive_remove_and_a_second_one_takes_the_rest() {
+fn sessions_of_a_master_continue_after_remove_and_a_second_remove_deletes_the_rest() {
     let world = World::bare();
     configure(&world, "[ssh]\ncontrol_persist = \"60s\"\n");
     world.eic(&["sync"]).ok();
@@ -224,7 +224,7 @@ fn sessions_of_a_shared_master_outlive_remove_and_a_second_one_takes_the_rest() 
 }
 
 #[test]
-fn a_sync_in_the_background_does_not_bring_back_what_was_removed() {
+fn a_background_sync_does_not_recreate_removed_files() {
     let world = World::bare();
     configure(&world, "[sync]\nrefresh = \"1s\"\n");
     world.eic(&["sync"]).ok();
@@ -251,7 +251,7 @@ fn remove_works_without_aws_and_with_a_config_that_cannot_be_read() {
 }
 
 #[test]
-fn what_a_killed_sync_has_left_is_gone_after_remove() {
+fn remove_also_deletes_the_files_of_a_killed_sync() {
     let world = World::new();
     world.write(".ssh/eic/.ssh-eic-trial-killed/all/hosts", "x");
     for folder in [".ssh", ".ssh/eic", ".local/state/ssh-eic", ".cache/ssh-eic"] {

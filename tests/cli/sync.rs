@@ -70,7 +70,7 @@ fn credentials_of_another_account_than_before_are_an_error() {
 }
 
 #[test]
-fn states_windows_and_skipped_ones_are_told() {
+fn stopped_windows_and_skipped_instances_are_reported() {
     let world = World::bare();
     world.sandbox.add(Instance::new("old").state(State::Stopped).address("10.0.4.1")).unwrap();
     world.sandbox.add(Instance::new("dead").state(State::Terminated).address("10.0.4.2")).unwrap();
@@ -87,7 +87,7 @@ fn states_windows_and_skipped_ones_are_told() {
 }
 
 #[test]
-fn only_the_named_source_is_asked() {
+fn only_the_selected_source_is_queried() {
     let world = World::bare();
     world.write(".config/ssh-eic/config.toml", "[[source]]\nprofile = \"staging\"\n[[source]]\nprofile = \"prod\"\n");
     world.eic(&["sync"]).ok();
@@ -99,7 +99,7 @@ fn only_the_named_source_is_asked() {
 }
 
 #[test]
-fn a_young_index_is_not_made_again() {
+fn a_fresh_index_is_not_rebuilt() {
     let world = World::new();
     world.eic(&["sync", "--if-older-than", "10m"]).ok();
     assert!(world.sandbox.calls().unwrap().is_empty());
@@ -108,7 +108,7 @@ fn a_young_index_is_not_made_again() {
 }
 
 #[test]
-fn an_ssh_config_that_ssh_refuses_is_told_and_nothing_is_written() {
+fn an_ssh_config_that_ssh_rejects_is_reported_and_nothing_is_written() {
     let world = World::bare();
     world.write(".config/ssh-eic/config.toml", "[[source]]\nprofile = \"prod\"\n");
     for (content, words) in [
@@ -126,7 +126,7 @@ fn an_ssh_config_that_ssh_refuses_is_told_and_nothing_is_written() {
 }
 
 #[test]
-fn an_include_inside_a_block_is_told_with_its_line() {
+fn an_include_inside_a_block_is_reported_with_its_line() {
     let world = World::new();
     let config = format!("Host x\n{}", world.read(".ssh/config"));
     world.write(".ssh/config", &config);
@@ -135,7 +135,7 @@ fn an_include_inside_a_block_is_told_with_its_line() {
 }
 
 #[test]
-fn syncs_at_once_do_not_interleave() {
+fn concurrent_syncs_do_not_interleave() {
     let world = World::bare();
     world.write(".config/ssh-eic/config.toml", "[[source]]\nprofile = \"prod\"\n");
     let start = Instant::now();
@@ -164,7 +164,7 @@ fn the_config_follows_the_fleet() {
 }
 
 #[test]
-fn a_fault_of_aws_is_retried_and_then_told() {
+fn an_error_of_aws_is_retried_and_then_reported() {
     let world = World::bare();
     let fail = |times| Fail { status: 503, code: "Unavailable".to_owned(), message: String::new(), times };
     world.fail("DescribeInstances", fail(Some(2)));
@@ -174,7 +174,7 @@ fn a_fault_of_aws_is_retried_and_then_told() {
 }
 
 #[test]
-fn an_ssh_that_is_too_old_is_refused_in_plain_words() {
+fn an_ssh_that_is_too_old_is_rejected_with_a_message() {
     let mut world = World::bare();
     let bin = world.home().join("bin");
     world.write("bin/ssh", "#!/bin/sh\necho 'OpenSSH_8.2p1 Ubuntu-4ubuntu0.11, OpenSSL 1.1.1f' >&2\n");
@@ -184,7 +184,7 @@ fn an_ssh_that_is_too_old_is_refused_in_plain_words() {
 }
 
 #[test]
-fn a_sync_that_is_killed_at_any_moment_leaves_whole_files() {
+fn a_sync_that_is_killed_at_any_moment_leaves_complete_files() {
     let world = World::new();
     for n in 0..25_u64 {
         world.sandbox.add(Instance::new(&format!("more-{n}")).address(format!("10.0.20.{n}"))).unwrap();
@@ -210,7 +210,7 @@ fn a_sync_that_is_killed_at_any_moment_leaves_whole_files() {
 }
 
 #[test]
-fn a_sync_that_failed_does_not_count_as_young() {
+fn a_failed_sync_does_not_make_the_index_fresh() {
     let world = World::new();
     world.deny("*");
     world.age(".local/state/ssh-eic/index", 0);
@@ -223,7 +223,7 @@ fn a_sync_that_failed_does_not_count_as_young() {
 }
 
 #[test]
-fn a_config_file_that_is_named_and_missing_is_an_error() {
+fn a_missing_config_file_given_by_the_environment_is_an_error() {
     let world = World::bare();
     world.eic(&["--config", "nope.toml", "sync"]).fails_with(3).says("there is no config file").says("nope.toml");
 }

@@ -37,7 +37,7 @@ fn offered_by_bash(world: &World, words: &[&str]) -> BTreeSet<String> {
 }
 
 #[test]
-fn bash_offers_every_name_after_ssh_scp_sftp_and_rsync() {
+fn bash_completes_every_name_after_ssh_scp_sftp_and_rsync() {
     let world = fleet();
     if is_skipped(std::path::Path::new(BASH_COMPLETION).exists(), "bash-completion") {
         return;

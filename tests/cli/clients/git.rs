@@ -29,7 +29,7 @@ fn git_clones_pushes_and_fetches_by_alias_and_by_url() {
 
 #[needs_namespaces]
 #[test]
-fn submodules_on_another_instance_come_along_side_by_side() {
+fn submodules_on_another_instance_are_cloned_in_parallel() {
     let world = World::new();
     let script = "for name in one two; do
             git init -q $name && (cd $name && echo $name > file && git add file && git commit -q -m $name)

@@ -31,7 +31,7 @@ fn starts(world: &World) -> Vec<String> {
 
 #[needs_namespaces]
 #[test]
-fn scp_sftp_and_rsync_carry_files_both_ways() {
+fn scp_sftp_and_rsync_copy_files_both_ways() {
     let world = World::new();
     let blob: Vec<u8> = (0..3_000_000_u32).flat_map(|n| (n.wrapping_mul(2_654_435_761) >> 13).to_le_bytes()).collect();
     fs::write(world.home().join("blob"), &blob).unwrap();
@@ -57,7 +57,7 @@ fn a_jump_through_one_instance_reaches_another() {
 }
 
 #[test]
-fn forwarding_and_a_reused_master_push_nothing_more() {
+fn forwarding_and_a_reused_master_need_no_further_push() {
     let world = World::new();
     let socket = world.eic_folder().join("cm");
     let master = world.ssh(&["-o", "ControlMaster=auto", "-o", "ControlPersist=30", "prod-web-1", "true"]);

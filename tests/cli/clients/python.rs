@@ -45,7 +45,7 @@ pub(crate) fn python(world: &World, python: &str, script: &str, args: &[&str]) -
 
 #[sandbox::needs_namespaces]
 #[test]
-fn paramiko_logs_in_and_carries_a_file_with_a_proxy_and_no_hook() {
+fn paramiko_logs_in_and_copies_a_file_through_the_proxy_without_the_hook() {
     let Some(python3) = python_with("paramiko") else { return };
     let world = with_one_file();
     for host in ["prod-web-1", &world.web1] {
@@ -59,7 +59,7 @@ fn paramiko_logs_in_and_carries_a_file_with_a_proxy_and_no_hook() {
 
 #[sandbox::needs_namespaces]
 #[test]
-fn paramiko_is_told_why_no_login_came_about() {
+fn paramiko_receives_the_reason_of_a_failed_login() {
     let Some(python3) = python_with("paramiko") else { return };
     let world = with_one_file();
     deny(&world);
@@ -84,7 +84,7 @@ fn asyncssh_finds_its_key_before_the_proxy_starts() {
 
 #[sandbox::needs_namespaces]
 #[test]
-fn asyncssh_checks_the_host_key_that_ssh_has_learnt() {
+fn asyncssh_checks_the_host_key_that_ssh_recorded() {
     let Some(python3) = python_with("asyncssh") else { return };
     let world = with_one_file();
     let strict = || python(&world, python3, ASYNCSSH, &["only.conf", "prod-web-1", "strict"]);
@@ -95,7 +95,7 @@ fn asyncssh_checks_the_host_key_that_ssh_has_learnt() {
 
 #[sandbox::needs_namespaces]
 #[test]
-fn asyncssh_is_told_why_no_login_came_about() {
+fn asyncssh_receives_the_reason_of_a_failed_login() {
     let Some(python3) = python_with("asyncssh") else { return };
     let world = with_one_file();
     deny(&world);
@@ -113,7 +113,7 @@ fn deny(world: &World) {
 }
 
 #[test]
-fn ssh_by_the_same_file_leaves_key_and_push_to_the_proxy() {
+fn with_the_file_for_asyncssh_ssh_leaves_the_push_to_the_proxy() {
     let world = with_one_file();
     let ssh = |args: &[&str]| world.run("ssh", &[&["-F", "only.conf"], args].concat());
     ssh(&["-G", "prod-web-1"]).ok();
@@ -125,7 +125,7 @@ fn ssh_by_the_same_file_leaves_key_and_push_to_the_proxy() {
 
 #[sandbox::needs_namespaces]
 #[test]
-fn asyncssh_takes_no_other_host_for_one_of_ours() {
+fn asyncssh_treats_no_unmanaged_host_as_managed() {
     let Some(python3) = python_with("asyncssh") else { return };
     let world = World::new();
     // asyncssh reads it unasked. It cuts a pattern at some characters, and what is left must not be a `*`.
@@ -137,7 +137,7 @@ fn asyncssh_takes_no_other_host_for_one_of_ours() {
 
 #[sandbox::needs_namespaces]
 #[test]
-fn what_else_is_in_the_user_s_config_stays_in_reach_for_both() {
+fn other_hosts_of_the_user_s_config_work_in_paramiko_and_asyncssh() {
     let pythons = [("paramiko", PARAMIKO), ("asyncssh", ASYNCSSH)];
     let pythons = pythons.map(|(module, script)| (python_with(module), script));
     let world = World::new();

@@ -46,7 +46,7 @@ fn an_editor_s_session_has_a_proxy_a_forward_and_the_agent() {
 
 #[needs_namespaces]
 #[test]
-fn an_agent_s_keys_are_not_offered_and_ours_does_not_go_into_it() {
+fn keys_of_an_agent_are_not_offered_and_the_pushed_key_is_not_added_to_it() {
     let world = World::new();
     world.write(".ssh/config", &(world.read(".ssh/config") + "Host *\n    AddKeysToAgent yes\n    ForwardAgent yes\n"));
     // Seven strangers ahead of ours would reach sshd's MaxAuthTries.

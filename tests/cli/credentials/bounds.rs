@@ -36,7 +36,7 @@ fn a_continuation_token_of_identity_center_that_repeats_ends_the_query() {
 }
 
 #[test]
-fn a_response_that_does_not_end_is_given_up() {
+fn an_endless_response_is_aborted() {
     for action in ["DescribeInstances", "SendSSHPublicKey"] {
         let world = World::new();
         world.switch(Switches { endless_body: Some(vec![action.to_owned()]), ..Switches::default() });

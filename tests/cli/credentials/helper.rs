@@ -70,7 +70,7 @@ fn a_helper_ends_with_the_process_that_started_it() {
 }
 
 #[test]
-fn what_a_helper_writes_to_stderr_is_not_repeated() {
+fn the_stderr_of_a_helper_is_not_printed() {
     let world = with_helper("echo 'wrong password hunter2' >&2; exit 3");
     for args in [vec!["-vv", "push", "prod-web-1"], vec!["-vv", "sync"]] {
         let output = world.eic(&args);
@@ -82,7 +82,7 @@ fn what_a_helper_writes_to_stderr_is_not_repeated() {
 }
 
 #[test]
-fn what_is_not_the_format_is_named_without_its_content() {
+fn invalid_output_of_a_helper_is_reported_without_its_content() {
     for (output, says) in [
         ("hunter2", "not JSON"),
         (r#"{"Version":2,"AccessKeyId":"A","SecretAccessKey":"hunter2"}"#, "Version"),

@@ -103,7 +103,7 @@ fn the_second_connection_costs_one_call_also_for_a_role_of_the_aws_config() {
 }
 
 #[test]
-fn a_sync_leaves_what_the_first_connection_needs() {
+fn a_sync_caches_the_credentials_for_the_first_connection() {
     for (source, aws_config) in [("[[source]]\nprofile = \"signed\"\n", SSO_PROFILE), (SESSION, ""), (ROLE, "")] {
         let world = cold(source, aws_config);
         world.eic(&["sync"]).ok();
@@ -112,7 +112,7 @@ fn a_sync_leaves_what_the_first_connection_needs() {
 }
 
 #[test]
-fn what_is_kept_is_its_owner_s_alone() {
+fn cached_credentials_are_readable_by_their_owner_only() {
     for source in [SESSION, ROLE] {
         let world = cold(source, "");
         world.ssh(&["prod-web-1", "true"]).ok();
@@ -165,7 +165,7 @@ fn long_lived_keys_and_those_of_the_environment_are_never_written() {
 }
 
 #[test]
-fn what_a_program_gives_is_never_written() {
+fn credentials_of_a_program_are_never_written() {
     let world = World::bare();
     let given = Credential {
         session_token: Some("token-of-a-program".to_owned()),
@@ -189,7 +189,7 @@ fn what_a_program_gives_is_never_written() {
 }
 
 #[test]
-fn nothing_is_kept_where_the_person_does_not_want_it() {
+fn nothing_is_cached_if_the_cache_is_disabled() {
     let world = cold(&format!("{SESSION}[limits]\ncredential_cache = false\n"), "");
     for host in ["prod-web-1", "prod-web-2"] {
         assert_eq!(calls(&world, host), [FETCH, PUSH]);
@@ -200,7 +200,7 @@ fn nothing_is_kept_where_the_person_does_not_want_it() {
 }
 
 #[test]
-fn another_role_in_the_aws_config_is_not_signed_for_by_the_old_one() {
+fn a_changed_role_in_the_aws_config_does_not_use_the_cached_credentials() {
     let world = signed();
     world.ssh(&["prod-web-1", "true"]).ok();
     let first = signer(&world);
@@ -263,7 +263,7 @@ fn credentials_are_renewed_before_they_end() {
 }
 
 #[test]
-fn credentials_that_cannot_be_renewed_serve_to_their_end() {
+fn credentials_that_cannot_be_renewed_are_used_until_they_expire() {
     let world = signed();
     world.ssh(&["prod-web-1", "true"]).ok();
     let first = signer(&world);
@@ -287,7 +287,7 @@ fn end_in_past(world: &World) {
 }
 
 #[test]
-fn credentials_that_aws_refuses_are_fetched_anew_at_once() {
+fn credentials_that_aws_rejects_are_fetched_again_immediately() {
     let world = signed();
     world.ssh(&["prod-web-1", "true"]).ok();
     let first = signer(&world);
@@ -297,7 +297,7 @@ fn credentials_that_aws_refuses_are_fetched_anew_at_once() {
 }
 
 #[test]
-fn keys_that_have_expired_below_a_role_are_told_as_that() {
+fn expired_keys_behind_a_role_are_reported_as_expired() {
     let world = cold(ROLE, "");
     let expired = Some(vec![world.access_key("prod")]);
     world.switch(Switches { expired, ..Switches::default() });

@@ -98,7 +98,7 @@ fn ten_accounts_at_once_refresh_the_token_once() {
 }
 
 #[test]
-fn the_refreshed_token_is_written_whole_and_with_what_other_programs_keep_there() {
+fn the_refreshed_token_is_written_and_other_fields_of_its_file_are_kept() {
     let world = ten_accounts(Switches { rotate_refresh_tokens: Some(true), ..Switches::default() });
     let path = token_file(&world);
     let mut old: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();

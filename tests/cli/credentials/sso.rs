@@ -25,7 +25,7 @@ fn token(world: &World, access_token: &str, seconds: i64, refresh_token: &str) {
 }
 
 #[test]
-fn after_a_sign_out_what_was_kept_is_dead() {
+fn after_a_sign_out_cached_credentials_are_not_used() {
     for (source, aws_config) in BOTH {
         let world = cold(source, aws_config);
         world.ssh(&["prod-web-1", "true"]).ok();
@@ -44,7 +44,7 @@ fn after_a_sign_out_what_was_kept_is_dead() {
 }
 
 #[test]
-fn a_session_that_has_run_out_over_night_is_told() {
+fn an_expired_session_is_reported() {
     for (source, aws_config) in BOTH {
         let world = cold(source, aws_config);
         token(&world, "yesterday", -5, "");
@@ -55,7 +55,7 @@ fn a_session_that_has_run_out_over_night_is_told() {
 }
 
 #[test]
-fn a_role_that_the_person_does_not_hold_any_more_is_told_as_that() {
+fn a_role_that_is_no_longer_assigned_is_reported() {
     for (source, aws_config) in BOTH {
         let world = cold(source, aws_config);
         sign_in(&world, &[(ACCOUNT, "prod", &["Other"])]);
@@ -67,7 +67,7 @@ fn a_role_that_the_person_does_not_hold_any_more_is_told_as_that() {
 }
 
 #[test]
-fn a_role_on_top_that_is_refused_is_told_as_that() {
+fn a_second_role_that_is_denied_is_reported() {
     let role = "role_arn = \"arn:aws:iam::111122223333:role/ssh\"\n";
     for (source, aws_config) in BOTH {
         let world = cold(&format!("{source}{role}"), aws_config);
@@ -79,7 +79,7 @@ fn a_role_on_top_that_is_refused_is_told_as_that() {
 }
 
 #[test]
-fn a_portal_that_is_out_of_order_is_told_as_that() {
+fn a_failing_portal_is_reported_as_unavailable() {
     for (source, aws_config) in BOTH {
         let world = cold(source, aws_config);
         for (status, code) in [(503, "ServiceUnavailable"), (429, "TooManyRequestsException")] {
@@ -94,7 +94,7 @@ fn a_portal_that_is_out_of_order_is_told_as_that() {
 }
 
 #[test]
-fn a_token_that_is_renewed_on_the_way_costs_no_second_fetch() {
+fn a_token_that_is_refreshed_during_a_request_needs_no_second_fetch() {
     let world = World::bare();
     sign_in(&world, &[]);
     append_aws_config(&world, SSO_PROFILE);

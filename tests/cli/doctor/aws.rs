@@ -15,7 +15,7 @@ fn fail(world: &World, action: &str, status: u16, code: &str, message: &str) {
 
 #[needs_namespaces]
 #[test]
-fn credentials_that_are_not_there_are_named() {
+fn missing_credentials_are_named() {
     let world = world();
     let (config, credentials) = (world.read(".aws/config"), world.read(".aws/credentials"));
     world.write(".aws/credentials", "");
@@ -35,7 +35,7 @@ fn credentials_that_are_not_there_are_named() {
 
 #[needs_namespaces]
 #[test]
-fn credentials_that_aws_does_not_take_are_named() {
+fn credentials_that_aws_rejects_are_named() {
     let world = world();
     let credentials = world.read(".aws/credentials");
     world.expire(&world.access_key("prod"));
@@ -114,7 +114,7 @@ fn a_session_that_ends_too_soon_is_named() {
 
 #[needs_namespaces]
 #[test]
-fn long_lived_keys_last_and_those_of_the_environment_do_not_tell() {
+fn no_expiry_is_reported_for_long_lived_keys_and_those_of_the_environment() {
     let world = world();
     let found = doctor(&world, &["prod-web-1", "--valid-for", "100d"]);
     found.all_ok();
@@ -131,7 +131,7 @@ fn long_lived_keys_last_and_those_of_the_environment_do_not_tell() {
 
 #[needs_namespaces]
 #[test]
-fn an_instance_that_is_gone_stopped_or_windows_is_named() {
+fn a_terminated_stopped_or_windows_instance_is_named() {
     let world = world();
     let state = |id: &str, state| world.sandbox.update(id, Change { state: Some(state), ..Change::default() }).unwrap();
     state(&world.web1, State::Stopped);
@@ -147,7 +147,7 @@ fn an_instance_that_is_gone_stopped_or_windows_is_named() {
 
 #[needs_namespaces]
 #[test]
-fn what_may_not_be_asked_is_a_note_and_what_may_not_be_pushed_a_problem() {
+fn a_denied_query_is_a_note_and_a_denied_push_a_problem() {
     let world = world();
     world.deny("DescribeInstances");
     doctor(&world, &["prod-web-1"])
@@ -161,7 +161,7 @@ fn what_may_not_be_asked_is_a_note_and_what_may_not_be_pushed_a_problem() {
 
 #[needs_namespaces]
 #[test]
-fn what_aws_answers_to_a_push_is_named() {
+fn each_error_of_a_push_is_named() {
     let world = world();
     fail(&world, "SendSSHPublicKey", 400, "InvalidArgsException", "bad\u{1b}[31muser");
     let found = doctor(&world, &["prod-web-1"]);

@@ -6,7 +6,7 @@ use super::{doctor, world};
 
 #[needs_namespaces]
 #[test]
-fn an_instance_that_does_not_take_the_key_is_told_apart_by_its_image() {
+fn the_image_of_an_instance_that_rejects_the_key_decides_the_advice() {
     let world = world();
     world.sandbox.add(Instance::new("wrong").image(UBUNTU).user("nosuch")).unwrap();
     world.sandbox.add(Instance::new("bare").image(DEBIAN).without_instance_connect()).unwrap();
@@ -38,7 +38,7 @@ fn a_host_key_that_has_changed_is_named_with_what_removes_it() {
 
 #[needs_namespaces]
 #[test]
-fn options_of_the_user_s_that_only_a_login_meets_are_named() {
+fn user_options_that_only_affect_a_login_are_named() {
     let world = world();
     let good = world.read(".ssh/config");
     world.write(".ssh/config", &format!("StrictHostKeyChecking yes\n{good}"));

@@ -69,7 +69,7 @@ fn an_index_that_is_absent_damaged_or_old_is_named() {
 
 #[needs_namespaces]
 #[test]
-fn a_program_that_has_gone_or_is_another_is_named() {
+fn a_missing_or_different_program_in_the_config_is_named() {
     let world = world();
     world.sh(&format!("mkdir bin && cp {} bin/ssh-eic && bin/ssh-eic sync", binary().display())).ok();
     doctor(&world, &["prod-web-1"]).all_ok();
@@ -85,7 +85,7 @@ fn a_program_that_has_gone_or_is_another_is_named() {
 
 #[needs_namespaces]
 #[test]
-fn a_home_that_ssh_does_not_look_into_is_named() {
+fn a_home_that_ssh_does_not_use_is_named() {
     let world = world();
     world.sh("mkdir other && cp -r .ssh .config .local .aws other/").ok();
     let found = doctor_in(&world, "HOME=$HOME/other", &["prod-web-1"]);

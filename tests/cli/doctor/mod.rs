@@ -124,7 +124,7 @@ fn world() -> World {
 
 #[needs_namespaces]
 #[test]
-fn where_nothing_is_wrong_every_check_is_ok() {
+fn without_a_fault_every_check_is_ok() {
     let world = world();
     let checked = doctor(&world, &["prod-web-1"]);
     checked.all_ok();
@@ -156,7 +156,7 @@ fn where_nothing_is_wrong_every_check_is_ok() {
 
 #[needs_namespaces]
 #[test]
-fn an_id_that_no_sync_has_seen_is_looked_for() {
+fn an_id_that_is_not_in_the_index_is_looked_up() {
     let world = world();
     let id = world.sandbox.add(Instance::new("new").address("10.0.3.99")).unwrap();
     doctor(&world, &[&id]).all_ok();
@@ -183,7 +183,7 @@ fn of_two_faults_the_first_is_named_and_nothing_behind_it_is_guessed() {
 
 #[needs_namespaces]
 #[test]
-fn quiet_says_problems_only() {
+fn quiet_prints_problems_only() {
     let world = world();
     let output = world.eic(&["doctor", "-q", "prod-web-1"]);
     assert_eq!((output.ok(), output.stderr.as_str()), ("", ""));
@@ -197,7 +197,7 @@ fn quiet_says_problems_only() {
 
 #[needs_namespaces]
 #[test]
-fn what_looks_like_an_option_is_none() {
+fn a_host_that_looks_like_an_option_is_a_host() {
     let world = world();
     world.eic(&["doctor", "-oProxyCommand=id"]).fails_with(2);
     let found = doctor(&world, &["--", "-oProxyCommand=id"]);
@@ -206,7 +206,7 @@ fn what_looks_like_an_option_is_none() {
 
 #[needs_namespaces]
 #[test]
-fn nothing_takes_longer_than_its_limit() {
+fn every_check_ends_within_its_timeout() {
     let world = world();
     // Every answer takes longer than anybody waits.
     world.latency("*", Duration::from_mins(1));

@@ -17,7 +17,7 @@ fn behaves(world: &World, network: Network) {
 
 #[needs_namespaces]
 #[test]
-fn an_address_that_does_not_answer_is_named_with_what_may_stand_in_between() {
+fn an_address_that_does_not_answer_is_named_with_its_security_groups() {
     let world = world();
     impatient(&world);
     world.add(Instance::new("shut-off").address("10.0.7.9").network(Network::Blackhole).security_group("sg-0closed"));
@@ -49,7 +49,7 @@ fn an_address_that_does_not_answer_is_named_with_what_may_stand_in_between() {
 
 #[needs_namespaces]
 #[test]
-fn an_address_that_refuses_or_speaks_something_else_is_named() {
+fn an_address_that_refuses_or_does_not_speak_ssh_is_named() {
     let world = world();
     impatient(&world);
     behaves(&world, Network::Refuse);
@@ -77,7 +77,7 @@ fn an_address_that_refuses_or_speaks_something_else_is_named() {
 
 #[needs_namespaces]
 #[test]
-fn an_address_that_has_changed_is_a_problem_only_if_somebody_else_has_it() {
+fn a_changed_address_is_a_problem_only_if_another_instance_has_it() {
     let world = world();
     let moved = |id: &str, to: &str| {
         world.sandbox.update(id, Change { address: Some(to.to_owned()), ..Change::default() }).unwrap();

@@ -6,7 +6,7 @@ use super::{doctor, world};
 
 #[needs_namespaces]
 #[test]
-fn a_name_that_is_nobody_s_or_several_ones_is_named() {
+fn an_unknown_or_shared_name_is_named() {
     let world = world();
     doctor(&world, &["prod-wep-1"])
         .problem("no-such-host", &["\"prod-wep-1\"", "did you mean prod-web-1?", "ssh-eic list"]);
@@ -20,7 +20,7 @@ fn a_name_that_is_nobody_s_or_several_ones_is_named() {
 
 #[needs_namespaces]
 #[test]
-fn an_address_of_several_instances_is_nobody_s() {
+fn a_shared_address_selects_no_instance() {
     let world = world();
     world.add(Instance::new("double").address("10.0.3.8"));
     let found = doctor(&world, &["10.0.3.8"]);
@@ -32,7 +32,7 @@ fn an_address_of_several_instances_is_nobody_s() {
 
 #[needs_namespaces]
 #[test]
-fn a_name_that_config_leaves_out_is_named() {
+fn a_name_that_the_config_excludes_is_named() {
     let world = world();
     let config = world.read(".config/ssh-eic/config.toml").replacen("[ssh]\n", "[ssh]\nhosts = [\"*-2\"]\n", 1);
     world.write(".config/ssh-eic/config.toml", &config);
@@ -44,7 +44,7 @@ fn a_name_that_config_leaves_out_is_named() {
 
 #[needs_namespaces]
 #[test]
-fn an_option_that_wins_over_ours_is_named_with_its_line() {
+fn a_user_option_that_overrides_a_generated_one_is_named_with_its_line() {
     let world = world();
     let good = world.read(".ssh/config");
     world.write(".ssh/config", &format!("Include first\n{good}"));
@@ -72,7 +72,7 @@ fn an_option_that_wins_over_ours_is_named_with_its_line() {
 
 #[needs_namespaces]
 #[test]
-fn another_way_than_our_proxy_is_named_until_the_hook_pushes_for_it() {
+fn another_proxy_command_is_named_unless_the_hook_pushes_for_it() {
     let world = world();
     let good = world.read(".ssh/config");
     world.write(".ssh/first", "Host prod-*\n  ProxyJump prod-web-2.example\n");
@@ -93,7 +93,7 @@ fn another_way_than_our_proxy_is_named_until_the_hook_pushes_for_it() {
 
 #[needs_namespaces]
 #[test]
-fn a_proxycommand_that_looks_like_ours_is_not_and_its_password_is_not_shown() {
+fn a_similar_proxycommand_is_reported_without_its_password() {
     let world = world();
     let good = world.read(".ssh/config");
     let other = format!("{} -x u:secret@proxy proxy 1080", crate::world::OTHER_PROXY);
@@ -116,7 +116,7 @@ fn a_proxycommand_that_looks_like_ours_is_not_and_its_password_is_not_shown() {
 
 #[needs_namespaces]
 #[test]
-fn options_that_leak_into_our_hosts_are_named() {
+fn user_options_that_also_apply_to_managed_hosts_are_named() {
     let world = world();
     let good = world.read(".ssh/config");
     world.write(".ssh/config", &format!("{good}Host *\n  RemoteCommand tmux new\n"));

@@ -140,7 +140,7 @@ fn without_a_direct_path_or_an_endpoint_auto_needs_the_agent() {
 
 #[needs_namespaces]
 #[test]
-fn a_jump_host_that_leads_back_or_does_not_answer_is_named() {
+fn a_jump_host_in_a_loop_or_without_an_answer_is_named() {
     let world = world();
     use_route(&world, "route = \"jump:ops@bastion\"");
     let ssh_config = world.read(".ssh/config");

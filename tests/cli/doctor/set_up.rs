@@ -33,7 +33,7 @@ fn before_the_set_up_the_credentials_are_checked_and_init_is_the_fix() {
 
 #[needs_namespaces]
 #[test]
-fn a_config_file_that_is_named_and_absent_is_a_problem() {
+fn a_missing_config_file_given_by_the_environment_is_a_problem() {
     let world = world();
     let found = doctor_in(&world, "SSH_EIC_CONFIG=$HOME/typo.toml", &[]);
     found.problem("config-missing", &["there is no config file ~/typo.toml", "correct the path"]);

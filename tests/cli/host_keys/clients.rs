@@ -19,7 +19,7 @@ fn asyncssh_verifies_the_host_key_at_the_first_login() {
 
 #[sandbox::needs_namespaces]
 #[test]
-fn paramiko_gets_no_other_host_key_than_the_console_s() {
+fn paramiko_only_accepts_the_host_key_of_the_console() {
     let Some(python3) = python_with("paramiko") else { return };
     let world = world_with("console");
     world.eic(&["sync", "--output", "only.conf"]).ok();

@@ -15,7 +15,7 @@ fn world_with_file() -> World {
 }
 
 #[test]
-fn a_key_of_the_company_s_file_needs_no_console() {
+fn a_key_in_the_company_s_file_needs_no_console() {
     if !can_have_namespaces() {
         return;
     }
@@ -38,7 +38,7 @@ fn a_key_of_the_company_s_file_needs_no_console() {
 }
 
 #[test]
-fn a_certificate_counts_for_the_instance_that_it_names() {
+fn a_certificate_is_valid_for_the_instance_that_it_names() {
     if !can_have_namespaces() {
         return;
     }

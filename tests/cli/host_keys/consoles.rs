@@ -30,7 +30,7 @@ fn the_first_login_needs_no_trust_on_first_use() {
 }
 
 #[test]
-fn a_slow_console_output_is_reported_and_waited_for() {
+fn the_connection_waits_for_a_slow_console_output_and_reports_it() {
     if !can_have_namespaces() {
         return;
     }
@@ -63,7 +63,7 @@ fn a_host_without_console_keys_is_trusted_on_first_use_and_reported_once() {
 }
 
 #[test]
-fn an_instance_off_the_nitro_system_has_the_snapshot_only() {
+fn without_nitro_only_the_console_snapshot_is_read() {
     if !can_have_namespaces() {
         return;
     }
@@ -76,7 +76,7 @@ fn an_instance_off_the_nitro_system_has_the_snapshot_only() {
 }
 
 #[test]
-fn keys_that_were_read_once_count_after_a_reboot_that_loses_them() {
+fn keys_that_were_read_once_stay_valid_after_a_reboot_without_them() {
     if !can_have_namespaces() {
         return;
     }
@@ -91,7 +91,7 @@ fn keys_that_were_read_once_count_after_a_reboot_that_loses_them() {
 }
 
 #[test]
-fn an_address_that_another_instance_has_now_is_no_alarm() {
+fn a_reused_address_is_not_reported_as_a_changed_host_key() {
     if !can_have_namespaces() {
         return;
     }

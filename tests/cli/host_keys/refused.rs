@@ -8,7 +8,7 @@ const CHANGED: &str = "host identification has changed";
 
 #[sandbox::needs_namespaces]
 #[test]
-fn another_key_than_the_console_s_is_refused_under_every_option_and_nothing_is_written() {
+fn a_key_that_is_not_in_the_console_is_refused_under_every_option_and_nothing_is_written() {
     let world = world_with("console");
     let id = &world.web1;
     replace_host_key(&world, id);
@@ -78,7 +78,7 @@ fn a_key_type_that_the_console_does_not_list_is_refused() {
 
 #[sandbox::needs_namespaces]
 #[test]
-fn a_console_that_may_not_be_read_is_not_one_without_keys() {
+fn a_denied_console_is_not_treated_as_one_without_keys() {
     for mode in ["console", "require-console"] {
         let world = world_with(mode);
         forget(&world, &world.web1);

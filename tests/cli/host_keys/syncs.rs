@@ -31,7 +31,7 @@ fn a_sync_reads_each_new_console_once_and_reports_how_many_hosts_it_verified() {
 }
 
 #[test]
-fn a_console_that_may_not_be_read_is_no_failure_of_a_sync() {
+fn a_denied_console_does_not_fail_a_sync() {
     let world = world_with("console");
     unseen(&world, Instance::new("new").address("10.0.3.64"));
     super::deny(&world, &["GetConsoleOutput"]);

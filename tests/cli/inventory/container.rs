@@ -90,7 +90,7 @@ fn a_play_runs_in_an_empty_home_under_any_user_id() {
 /// As AWX does it: one container exports the inventory, another one runs the job.
 #[sandbox::needs_namespaces]
 #[test]
-fn an_inventory_that_was_made_in_one_container_is_good_in_another() {
+fn an_inventory_from_one_container_works_in_another() {
     let Some(world) = world_for_ansible() else { return };
     enter_into_passwd(&world);
     let first = Container::new(&world, "first");
@@ -107,7 +107,7 @@ fn an_inventory_that_was_made_in_one_container_is_good_in_another() {
 
 #[sandbox::needs_namespaces]
 #[test]
-fn without_an_entry_in_passwd_ssh_does_not_run_and_sync_says_what_to_do() {
+fn without_an_entry_in_passwd_sync_reports_the_fix() {
     let Some(world) = world_for_ansible() else { return };
     let container = Container::new(&world, "one");
     container.run("ssh -V").fails_with(255).says("No user exists for uid");
@@ -117,7 +117,7 @@ fn without_an_entry_in_passwd_ssh_does_not_run_and_sync_says_what_to_do() {
 
 #[sandbox::needs_namespaces]
 #[test]
-fn rsync_understands_the_options_as_ansible_does() {
+fn rsync_parses_the_options_as_ansible_does() {
     let Some(world) = world_for_ansible() else { return };
     if !has_synchronize(&world) {
         return;

@@ -98,7 +98,7 @@ fn it_lists_running_hosts_with_what_is_known_of_them() {
 }
 
 #[test]
-fn hosts_that_are_off_are_there_on_demand() {
+fn stopped_hosts_are_listed_on_request() {
     let world = World::new();
     let id = world.add(stopped("off"));
     let all = list(&world, &["--all-states"]);
@@ -113,7 +113,7 @@ fn hosts_that_are_off_are_there_on_demand() {
 }
 
 #[test]
-fn what_it_cannot_do_it_says() {
+fn unsupported_requests_are_rejected_with_a_message() {
     let world = World::new();
     world.eic(&["inventory", "--host", "nobody"]).fails_with(4).says("there is no managed host \"nobody\"");
     world.eic(&["inventory"]).fails_with(2).says("--list");
@@ -122,7 +122,7 @@ fn what_it_cannot_do_it_says() {
 }
 
 #[test]
-fn a_host_is_called_what_ssh_calls_it() {
+fn hosts_have_the_names_that_ssh_uses() {
     let world = World::new();
     configure(&world, "[ssh]\nhosts = [\"*-1\"]\n[[source]]\nprofile = \"prod\"\n");
     world.eic(&["sync"]).ok();
@@ -162,7 +162,7 @@ fn ansible_reads_the_groups() {
 
 #[sandbox::needs_namespaces]
 #[test]
-fn no_host_is_taken_for_a_group() {
+fn no_host_is_treated_as_a_group() {
     let Some(world) = world_for_ansible() else { return };
     let names = ["all", "ungrouped", "state_running", "tag_role_web"];
     let instances = names.map(|name| Instance::new(name).tag("role", "web"));

@@ -15,7 +15,7 @@ fn pushed(world: &World) -> Vec<String> {
 
 #[sandbox::needs_namespaces]
 #[test]
-fn every_host_answers_and_is_the_right_one() {
+fn every_host_is_reached_under_its_name() {
     let Some(world) = world_for_ansible() else { return };
     let ubuntu = world.add(Instance::new("prod-db").user("ubuntu").port(2222).address("10.0.5.1"));
     world.add(stopped("off"));

@@ -68,7 +68,7 @@ fn a_block_that_was_edited_is_left_alone() {
 }
 
 #[test]
-fn a_block_that_an_editor_gave_other_line_ends_is_left_alone() {
+fn a_block_with_changed_line_endings_is_left_alone() {
     let (world, config) = synced(INLINE);
     is_left_alone(&world, &config.replace('\n', "\r\n"), "3", "has been changed by hand");
 }
@@ -82,7 +82,7 @@ fn an_include_line_with_other_files_added_is_left_alone() {
 }
 
 #[test]
-fn after_the_advice_was_followed_the_next_sync_is_clean() {
+fn after_the_hint_was_followed_the_next_sync_succeeds() {
     let (world, config) = synced(INLINE);
     let edited = config.replacen("    Port 22\n", "    Port 2222\n", 1);
     world.write(".ssh/config", &edited);
@@ -101,7 +101,7 @@ fn after_the_advice_was_followed_the_next_sync_is_clean() {
 }
 
 #[test]
-fn our_part_inside_somebody_s_block_is_told_with_both_lines() {
+fn a_generated_part_inside_a_user_s_block_is_reported_with_both_lines() {
     for more in ["", INLINE] {
         let (world, config) = synced(more);
         let config = format!("Host y\n{config}");

@@ -41,7 +41,7 @@ fn diff(world: &World) -> CommandOutput {
 }
 
 #[test]
-fn a_diff_on_an_empty_home_writes_nothing_and_patch_makes_of_it_what_sync_writes() {
+fn a_diff_in_an_empty_home_writes_nothing_and_patch_produces_what_sync_writes() {
     let world = World::bare();
     let output = diff(&world);
     output.fails_with(1);
@@ -52,7 +52,7 @@ fn a_diff_on_an_empty_home_writes_nothing_and_patch_makes_of_it_what_sync_writes
 }
 
 #[test]
-fn a_diff_can_be_patched_into_a_config_of_any_line_ends() {
+fn a_diff_can_be_patched_into_a_config_with_any_line_endings() {
     for mine in ["Host mine\r\n\tUser me\r\n", "# mine\nHost mine\n    User me", "\n\n", ""] {
         for more in ["", INLINE] {
             let world = World::bare();
@@ -118,7 +118,7 @@ fn a_diff_shows_a_move_between_the_layouts() {
 }
 
 #[test]
-fn a_diff_with_a_role_of_another_account_writes_nothing_either() {
+fn a_diff_with_a_role_of_another_account_writes_nothing() {
     let world = World::bare();
     let role = format!("role_arn = \"arn:aws:iam::{}:role/ssh\"\n", sandbox::STAGING_ACCOUNT);
     world.write(".config/ssh-eic/config.toml", &format!("[[source]]\nprofile = \"prod\"\n{role}"));
@@ -128,7 +128,7 @@ fn a_diff_with_a_role_of_another_account_writes_nothing_either() {
 }
 
 #[test]
-fn a_diff_that_cannot_see_a_source_says_so_and_shows_no_host_as_gone() {
+fn a_diff_reports_a_failed_source_and_removes_none_of_its_hosts() {
     let world = World::new();
     world.deny("*");
     let output = diff(&world);
@@ -137,7 +137,7 @@ fn a_diff_that_cannot_see_a_source_says_so_and_shows_no_host_as_gone() {
 }
 
 #[test]
-fn a_young_index_is_made_again_when_the_config_has_changed_since() {
+fn a_fresh_index_is_rebuilt_after_a_change_of_the_config() {
     let world = World::new();
     let young = ["sync", "--if-older-than", "10m"];
     world.eic(&young).ok();

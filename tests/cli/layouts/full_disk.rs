@@ -84,25 +84,25 @@ fn survives(folder: &str, more: &str) {
 
 #[needs_namespaces]
 #[test]
-fn a_full_disk_under_the_ssh_folder_is_told_and_nothing_is_lost() {
+fn a_full_disk_under_the_ssh_folder_is_reported_and_nothing_is_lost() {
     survives(".ssh", "");
 }
 
 #[needs_namespaces]
 #[test]
-fn a_full_disk_under_the_ssh_folder_is_told_in_the_inline_layout_too() {
+fn a_full_disk_under_the_ssh_folder_is_reported_in_the_inline_layout() {
     survives(".ssh", INLINE);
 }
 
 #[needs_namespaces]
 #[test]
-fn a_full_disk_under_the_state_folder_is_told_and_nothing_is_lost() {
+fn a_full_disk_under_the_state_folder_is_reported_and_nothing_is_lost() {
     survives(".local/state/ssh-eic", "");
 }
 
 #[needs_namespaces]
 #[test]
-fn remove_needs_no_room_but_for_the_user_s_own_file() {
+fn remove_needs_disk_space_for_the_user_s_config_only() {
     let world = with_small_disk(".ssh", "");
     fill(&world, ".ssh", 0);
     let before = contents(&world, ".ssh");
@@ -119,7 +119,7 @@ fn remove_needs_no_room_but_for_the_user_s_own_file() {
 
 #[needs_namespaces]
 #[test]
-fn a_file_system_that_is_read_only_is_told_and_nothing_is_lost() {
+fn a_read_only_file_system_is_reported_and_nothing_is_lost() {
     for folder in [".ssh", ".local/state/ssh-eic"] {
         let world = with_small_disk(folder, "");
         moved(&world, "10.0.30.1");

@@ -26,7 +26,7 @@ Host *
 const THEIRS: [&str; 5] = ["x", "y", "a.example.com", "github.com", "localhost"];
 
 #[test]
-fn the_block_stands_at_the_top_and_ssh_logs_in_through_it() {
+fn the_block_is_at_the_top_and_ssh_uses_it() {
     let world = World::bare();
     world.write(".ssh/config", MINE);
     let before = THEIRS.map(|host| resolved(&world, host));
@@ -94,7 +94,7 @@ fn moving_between_the_layouts_and_back_keeps_every_byte_of_the_user_s() {
 }
 
 #[test]
-fn the_block_is_replaced_where_it_stands() {
+fn the_block_is_replaced_in_place() {
     let world = World::bare();
     configure(&world, INLINE);
     world.eic(&["sync"]).ok();
@@ -127,7 +127,7 @@ fn the_block_follows_the_fleet() {
 }
 
 #[test]
-fn an_option_above_our_part_that_wins_over_it_is_told_before_anything_is_written() {
+fn an_overriding_option_above_the_block_is_reported_before_anything_is_written() {
     for more in ["", INLINE] {
         let world = World::bare();
         configure(&world, more);

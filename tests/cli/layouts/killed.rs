@@ -93,7 +93,7 @@ fn a_sync_killed_at_any_moment_leaves_the_old_hosts_or_the_new_ones() {
 }
 
 #[test]
-fn a_first_sync_killed_at_any_moment_is_made_good_by_the_next_and_by_remove() {
+fn the_next_sync_and_remove_repair_a_killed_first_sync() {
     let world = World::bare();
     configure(&world, "");
     world.eic(&["sync"]).ok();
@@ -116,7 +116,7 @@ fn is_ours(path: &str) -> bool {
 }
 
 #[test]
-fn temporaries_of_killed_syncs_are_swept_when_they_are_old() {
+fn old_temporary_files_of_killed_syncs_are_removed() {
     let world = World::bare();
     fs::create_dir_all(world.home().join(".ssh")).unwrap();
     world.write("dotfiles/ssh.conf", "Host mine\n");
@@ -150,7 +150,7 @@ fn temporaries_of_killed_syncs_are_swept_when_they_are_old() {
 }
 
 #[test]
-fn syncs_at_once_in_an_empty_home_leave_one_whole_part() {
+fn concurrent_syncs_in_an_empty_home_leave_one_complete_block() {
     for (count, more) in [(2, ""), (8, ""), (2, INLINE), (8, INLINE)] {
         let world = World::bare();
         configure(&world, more);
@@ -203,7 +203,7 @@ fn ssh_reads_a_whole_config_while_eight_syncs_write_it() {
 }
 
 #[test]
-fn a_sync_and_a_remove_at_once_end_as_if_one_had_come_after_the_other() {
+fn a_concurrent_sync_and_remove_end_as_if_run_in_sequence() {
     let world = World::bare();
     configure(&world, "");
     for _ in 0..8 {
@@ -223,7 +223,7 @@ fn a_sync_and_a_remove_at_once_end_as_if_one_had_come_after_the_other() {
 }
 
 #[test]
-fn a_temporary_of_a_killed_init_is_swept_when_it_is_old() {
+fn an_old_temporary_file_of_a_killed_init_is_removed() {
     let world = World::new();
     world.write(".config/ssh-eic/.ssh-eic-oldold", "[[source]]\n");
     world.age(".config/ssh-eic/.ssh-eic-oldold", 7200);

@@ -107,7 +107,7 @@ fn it_is_private_and_each_host_resolves_by_name_and_by_id() {
 }
 
 #[test]
-fn ssh_logs_in_by_it_in_a_home_without_anything_of_ours() {
+fn ssh_uses_it_in_a_home_without_other_files_of_ssh_eic() {
     let world = World::bare();
     written(&world);
     assert!(!world.home().join(".ssh").exists());
@@ -149,7 +149,7 @@ fn it_does_not_depend_on_whether_the_user_s_own_config_can_be_written() {
 }
 
 #[test]
-fn only_a_file_of_ours_is_replaced_and_one_that_cannot_be_is_named() {
+fn only_a_generated_file_is_replaced_and_others_are_reported() {
     let world = World::bare();
     let path = world.home().join("only.conf");
     world.eic(&["sync", "--output", "only.conf"]).ok();
@@ -171,7 +171,7 @@ fn only_a_file_of_ours_is_replaced_and_one_that_cannot_be_is_named() {
 }
 
 #[test]
-fn masters_work_where_no_folder_for_their_sockets_is_there_yet() {
+fn masters_work_without_an_existing_folder_for_their_sockets() {
     let world = World::bare();
     configure(&world, "[ssh]\ncontrol_persist = \"30s\"\n");
     written(&world);
@@ -182,7 +182,7 @@ fn masters_work_where_no_folder_for_their_sockets_is_there_yet() {
 }
 
 #[test]
-fn it_touches_nothing_else_with_temporary_credentials_either() {
+fn it_writes_nothing_else_with_temporary_credentials() {
     let world = World::bare();
     let role = format!("role_arn = \"arn:aws:iam::{STAGING_ACCOUNT}:role/ssh\"\n");
     world.write(".config/ssh-eic/config.toml", &format!("[[source]]\nprofile = \"prod\"\n{role}"));
@@ -190,7 +190,7 @@ fn it_touches_nothing_else_with_temporary_credentials_either() {
 }
 
 #[test]
-fn a_role_of_another_account_needs_no_file_of_ours_either() {
+fn a_role_of_another_account_needs_no_other_file() {
     let world = World::bare();
     let id = world.sandbox.add(Instance::new("stage-web").account(STAGING_ACCOUNT).address("10.1.0.1")).unwrap();
     let role = format!("arn:aws:iam::{STAGING_ACCOUNT}:role/ssh");
@@ -207,7 +207,7 @@ fn a_role_of_another_account_needs_no_file_of_ours_either() {
 }
 
 #[test]
-fn an_account_of_an_sso_session_needs_no_file_of_ours_either() {
+fn an_account_of_an_sso_session_needs_no_other_file() {
     let world = World::bare();
     let id = world.sandbox.add(Instance::new("stage-web").account(STAGING_ACCOUNT).address("10.1.0.1")).unwrap();
     sign_in(&world, &[(STAGING_ACCOUNT, "Staging", &["SshUser"])]);
@@ -220,7 +220,7 @@ fn an_account_of_an_sso_session_needs_no_file_of_ours_either() {
 }
 
 #[test]
-fn address_and_key_type_of_a_source_go_with_it() {
+fn it_uses_address_and_key_type_of_the_source() {
     let world = World::bare();
     let address = "10.0.9.9";
     let public = Instance::new("public").address("10.0.3.9").public_address(address).user("deploy");

@@ -22,7 +22,7 @@ fn set_mode(path: &Path, mode: u32) {
 }
 
 #[test]
-fn a_symlinked_config_stays_one_and_is_written_at_its_target() {
+fn a_symlinked_config_is_written_at_its_target_and_stays_a_symlink() {
     let chain: [&[(&str, &str)]; 4] = [
         &[(".ssh/config", "../dotfiles/ssh.conf")],
         &[(".ssh/config", "link"), (".ssh/link", "../dotfiles/link"), ("dotfiles/link", "ssh.conf")],
@@ -57,7 +57,7 @@ fn a_symlinked_config_stays_one_and_is_written_at_its_target() {
 }
 
 #[test]
-fn a_link_to_a_file_that_is_not_there_yet_gets_its_file_and_survives_remove() {
+fn a_dangling_symlink_gets_its_file_and_survives_remove() {
     let world = World::bare();
     let (home, target) = (world.home(), world.home().join("dotfiles/ssh.conf"));
     fs::create_dir_all(home.join("dotfiles")).unwrap();
@@ -77,7 +77,7 @@ fn a_link_to_a_file_that_is_not_there_yet_gets_its_file_and_survives_remove() {
 }
 
 #[test]
-fn a_link_into_a_folder_that_is_not_there_is_told_with_its_target() {
+fn a_symlink_into_a_missing_folder_is_reported_with_its_target() {
     let world = World::bare();
     let home = world.home();
     fs::create_dir(home.join(".ssh")).unwrap();
@@ -91,7 +91,7 @@ fn a_link_into_a_folder_that_is_not_there_is_told_with_its_target() {
 }
 
 #[test]
-fn a_loop_of_links_is_told() {
+fn a_loop_of_symlinks_is_reported() {
     let world = World::bare();
     fs::create_dir(world.home().join(".ssh")).unwrap();
     symlink("config", world.home().join(".ssh/config")).unwrap();
@@ -125,7 +125,7 @@ fn a_read_only_config_is_not_changed_and_the_line_to_add_works() {
 }
 
 #[test]
-fn a_read_only_config_stops_the_inline_layout_and_remove_before_anything_is_gone() {
+fn a_read_only_config_stops_the_inline_layout_and_remove_before_anything_changes() {
     let world = World::bare();
     world.write(".ssh/config", MINE);
     let path = world.home().join(".ssh/config");
@@ -194,7 +194,7 @@ fn a_percent_sign_in_the_folder_works_with_clients_that_expand_it_and_with_other
 }
 
 #[test]
-fn an_include_of_ours_in_another_spelling_gives_no_host_another_name() {
+fn an_include_with_another_spelling_of_the_path_renames_no_host() {
     for line in OTHER_SPELLINGS {
         let world = World::bare();
         world.write(".ssh/config", &format!("{line}{MINE}"));
@@ -210,7 +210,7 @@ fn an_include_of_ours_in_another_spelling_gives_no_host_another_name() {
 }
 
 #[test]
-fn a_read_only_config_that_includes_us_in_another_spelling_is_as_good() {
+fn a_read_only_config_may_have_the_include_with_another_spelling_of_the_path() {
     for line in OTHER_SPELLINGS {
         let world = World::bare();
         world.write(".ssh/config", &format!("{line}{MINE}"));
@@ -255,7 +255,7 @@ fn a_missing_ssh_folder_is_made_for_its_owner_alone() {
 }
 
 #[test]
-fn a_config_that_others_may_write_is_refused_before_anything_is_written() {
+fn a_config_that_others_can_write_is_rejected_before_anything_is_written() {
     let world = World::bare();
     configure(&world, "");
     world.write("dotfiles/ssh.conf", MINE);
@@ -274,7 +274,7 @@ fn a_config_that_others_may_write_is_refused_before_anything_is_written() {
 
 #[needs_namespaces]
 #[test]
-fn a_config_of_somebody_else_is_refused_before_anything_is_written() {
+fn a_config_of_another_user_is_rejected_before_anything_is_written() {
     let world = World::bare();
     configure(&world, "");
     world.write(".ssh/config", MINE);
@@ -289,7 +289,7 @@ fn a_config_of_somebody_else_is_refused_before_anything_is_written() {
 
 #[needs_namespaces]
 #[test]
-fn a_home_of_somebody_else_is_refused_before_anything_is_written() {
+fn a_home_of_another_user_is_rejected_before_anything_is_written() {
     for places in [&["other"][..], &["other/.ssh"], &["other", "other/.ssh", "other/.ssh/config"]] {
         let world = World::bare();
         world.write("other/.ssh/config", MINE);
@@ -307,7 +307,7 @@ fn a_home_of_somebody_else_is_refused_before_anything_is_written() {
 
 #[needs_namespaces]
 #[test]
-fn a_user_whose_config_is_root_s_is_told_the_line_to_ask_for() {
+fn for_a_config_of_root_the_line_to_add_is_printed() {
     let world = World::bare();
     // A managed machine: the config is an administrator's, the folder around it the user's own.
     let script = "set -e; cp -a ~ /run/theirs; cd /run/theirs; mkdir .ssh; echo 'Host mine' >.ssh/config

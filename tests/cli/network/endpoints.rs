@@ -54,7 +54,7 @@ fn check(world: &World, proxy: &ConnectProxy<'_>, host: &str, case: &Case<'_>) {
 }
 
 #[test]
-fn without_settings_aws_s_own_names_are_asked() {
+fn without_settings_the_default_endpoints_are_used() {
     let world = World::over_tls();
     let proxy = ConnectProxy::start(&world);
     let plain = Case { environment: &[], profile: "", sync: &[EC2, STS], push: EIC };
@@ -62,7 +62,7 @@ fn without_settings_aws_s_own_names_are_asked() {
 }
 
 #[test]
-fn endpoints_of_the_environment_are_asked_each_for_its_service() {
+fn endpoints_of_the_environment_are_used_per_service() {
     let world = World::over_tls();
     let proxy = ConnectProxy::start(&world);
     let port = port_of(world.sandbox.endpoint()).to_owned();
@@ -90,7 +90,7 @@ fn services(service: &str, url: &str) -> String {
 }
 
 #[test]
-fn endpoints_of_the_profile_are_asked_each_for_its_service() {
+fn endpoints_of_the_profile_are_used_per_service() {
     let world = World::over_tls();
     let proxy = ConnectProxy::start(&world);
     let url = world.sandbox.endpoint().to_owned();
@@ -114,7 +114,7 @@ fn endpoints_of_the_profile_are_asked_each_for_its_service() {
 }
 
 #[test]
-fn an_endpoint_of_the_profile_for_instance_connect_alone_is_asked() {
+fn an_endpoint_of_the_profile_for_instance_connect_only_is_used() {
     let world = World::over_tls();
     let proxy = ConnectProxy::start(&world);
     let url = world.sandbox.endpoint().to_owned();
@@ -145,7 +145,7 @@ fn fips_and_dual_stack_names_are_those_of_aws() {
 }
 
 #[test]
-fn regions_of_china_have_names_of_their_own() {
+fn regions_of_china_have_their_own_domain() {
     let world = World::over_tls();
     let proxy = ConnectProxy::start(&world);
     world.sandbox.add(Instance::new("cn-web").region("cn-north-1").address("10.5.0.1")).unwrap();
@@ -181,7 +181,7 @@ fn a_role_is_assumed_at_the_endpoints_that_are_set() {
 }
 
 #[test]
-fn a_role_is_assumed_at_a_fips_endpoint_where_those_are_wanted() {
+fn a_role_is_assumed_at_a_fips_endpoint_if_configured() {
     let world = World::over_tls();
     let proxy = ConnectProxy::start(&world);
     let sync: &[&str] = &["ec2-fips.eu-west-1.amazonaws.com:443", "sts-fips.eu-west-1.amazonaws.com:443"];
@@ -194,7 +194,7 @@ fn a_role_is_assumed_at_a_fips_endpoint_where_those_are_wanted() {
 }
 
 #[test]
-fn an_endpoint_that_cannot_be_is_told_as_that_and_not_as_a_network_out_of_order() {
+fn an_invalid_endpoint_is_not_reported_as_a_network_problem() {
     let world = World::over_tls();
     // AWS's FIPS endpoints and one of one's own exclude each other; an endpoint is a URL with a scheme.
     for (name, value) in [("AWS_USE_FIPS_ENDPOINT", "true"), ("AWS_ENDPOINT_URL", "vpce.example.com")] {

@@ -164,7 +164,7 @@ int clock_gettime(clockid_t clock, struct timespec *now) {
 
 #[needs_namespaces]
 #[test]
-fn a_living_proxy_removes_the_key_when_its_use_is_over() {
+fn a_running_proxy_removes_an_unused_key() {
     let world = World::new();
     if !can_run(&world, &["cc", "--version"]) {
         return;

@@ -34,7 +34,7 @@ fn aws_is_reached_through_the_proxy_and_the_instance_is_not() {
 }
 
 #[test]
-fn a_proxy_without_a_scheme_is_one_of_http() {
+fn a_proxy_without_a_scheme_uses_http() {
     let world = World::over_tls();
     let proxy = ConnectProxy::start(&world);
     login(&world, "prod-web-1", &[("HTTPS_PROXY", &proxy.address.to_string())]).ok();
@@ -42,7 +42,7 @@ fn a_proxy_without_a_scheme_is_one_of_http() {
 }
 
 #[test]
-fn no_proxy_leads_around_the_proxy() {
+fn no_proxy_bypasses_the_proxy() {
     let world = World::over_tls();
     let proxy = ConnectProxy::start(&world);
     let table = [("prod-web-1", "NO_PROXY", "127.0.0.1"), ("prod-web-2", "no_proxy", "example.com, 127.0.0.0/8")];
@@ -54,7 +54,7 @@ fn no_proxy_leads_around_the_proxy() {
 }
 
 #[test]
-fn a_proxy_that_is_down_is_told() {
+fn an_unreachable_proxy_is_reported() {
     let world = World::over_tls();
     let output = login(&world, "prod-web-1", &[("HTTPS_PROXY", "http://127.0.0.1:9")]);
     output.fails_with(255).says("AWS could not be reached in eu-west-1").says("HTTPS_PROXY");
@@ -63,7 +63,7 @@ fn a_proxy_that_is_down_is_told() {
 }
 
 #[test]
-fn a_proxy_that_wants_a_password_is_told_as_that() {
+fn a_proxy_that_requires_a_password_is_reported() {
     let world = World::over_tls();
     let proxy = ConnectProxy::refusing(&world, 407);
     let output = login(&world, "prod-web-1", &[("HTTPS_PROXY", &proxy.url())]);
@@ -80,7 +80,7 @@ fn keeps_the_secret(world: &World, output: &CommandOutput) {
 }
 
 #[test]
-fn a_proxy_s_password_arrives_there_and_nowhere_else() {
+fn the_password_of_a_proxy_is_sent_to_the_proxy_only() {
     let world = World::over_tls();
     let proxy = ConnectProxy::start(&world);
     let refusing = ConnectProxy::refusing(&world, 407);

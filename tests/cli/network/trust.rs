@@ -28,7 +28,7 @@ fn a_company_s_own_authority_is_trusted_by_either_variable() {
 }
 
 #[test]
-fn the_ca_bundle_of_the_profile_is_trusted_and_the_variable_comes_before_it() {
+fn the_ca_bundle_of_the_profile_is_trusted_and_the_variable_has_precedence() {
     let world = World::over_tls();
     let config = world.read(".aws/config");
     let with_bundle = |path: &str| {
@@ -46,13 +46,13 @@ fn the_ca_bundle_of_the_profile_is_trusted_and_the_variable_comes_before_it() {
 }
 
 #[test]
-fn aws_ca_bundle_is_the_one_that_counts_where_both_are_set() {
+fn aws_ca_bundle_has_precedence_if_both_are_set() {
     let world = World::over_tls();
     login(&world, "prod-web-1", &[("SSL_CERT_FILE", "/etc/passwd")]).ok();
 }
 
 #[test]
-fn an_authority_that_nobody_trusts_is_told_with_the_way_to_trust_it() {
+fn an_untrusted_authority_is_reported_with_the_way_to_trust_it() {
     let world = World::over_tls();
     let output = login(&world, "prod-web-1", &[("-AWS_CA_BUNDLE", "")]);
     output.fails_with(255).says("certificate").says("not trusted").says("AWS_CA_BUNDLE").within(SOON);
@@ -78,7 +78,7 @@ fn bundle_is_told(variable: &str, content: Option<&str>, words: &str) {
 const DAMAGED: &str = "-----BEGIN CERTIFICATE-----\nbm90IGEgY2VydGlmaWNhdGU=\n-----END CERTIFICATE-----\n";
 
 #[test]
-fn a_bundle_that_is_not_there_is_named() {
+fn a_missing_bundle_is_named() {
     bundle_is_told("AWS_CA_BUNDLE", None, "no such file or directory");
 }
 
@@ -93,7 +93,7 @@ fn a_bundle_with_nothing_but_a_damaged_certificate_is_named() {
 }
 
 #[test]
-fn an_ssl_cert_file_that_is_not_there_is_named() {
+fn a_missing_ssl_cert_file_is_named() {
     bundle_is_told("SSL_CERT_FILE", None, "no such file or directory");
 }
 
@@ -110,7 +110,7 @@ fn mixed(world: &World) -> String {
 }
 
 #[test]
-fn a_damaged_certificate_takes_no_other_with_it() {
+fn a_damaged_certificate_does_not_affect_others() {
     let world = World::over_tls();
     let mixed = mixed(&world);
     login(&world, "prod-web-1", &[("-AWS_CA_BUNDLE", ""), ("SSL_CERT_FILE", &mixed)]).ok();

@@ -117,7 +117,7 @@ fn is_ours(world: &World, host: &str, id: &str, address: &str) {
 }
 
 #[test]
-fn the_fixture_is_what_it_is_said_to_be() {
+fn the_fixture_has_the_documented_size() {
     let files = files();
     let of = |name: &str| files.iter().find(|(other, _)| other == name).map(|(_, text)| text.as_slice()).unwrap();
     let lines: usize = files.iter().map(|(_, text)| String::from_utf8_lossy(text).lines().count()).sum();
@@ -128,7 +128,7 @@ fn the_fixture_is_what_it_is_said_to_be() {
 }
 
 #[test]
-fn every_name_of_the_user_s_resolves_to_the_same_in_both_layouts_and_after_remove() {
+fn user_hosts_resolve_to_the_same_in_both_layouts_and_after_remove() {
     let world = world();
     let untouched = Snapshot::of(&world.home().join(".ssh"));
     let before = theirs(&world);
@@ -148,7 +148,7 @@ fn every_name_of_the_user_s_resolves_to_the_same_in_both_layouts_and_after_remov
 }
 
 #[test]
-fn our_hosts_are_ours_in_both_layouts_whatever_the_config_says_of_all_hosts() {
+fn managed_hosts_have_the_generated_options_in_both_layouts() {
     let world = world();
     for more in ["", INLINE] {
         configure(&world, more);
@@ -176,7 +176,7 @@ fn line_of(world: &World, words: &str) -> usize {
 }
 
 #[test]
-fn a_sync_tells_which_of_the_user_s_lines_have_no_effect_on_our_hosts() {
+fn a_sync_reports_user_lines_without_effect_on_managed_hosts() {
     let world = world();
     let output = world.eic(&["init", "--profile", "prod"]);
     let jump = "Host * !bastion !bastion-old !*.* !nas !pi* !printer !router (";
@@ -188,7 +188,7 @@ fn a_sync_tells_which_of_the_user_s_lines_have_no_effect_on_our_hosts() {
 }
 
 #[test]
-fn the_lines_that_a_sync_tells_are_where_the_user_finds_them_afterwards() {
+fn reported_line_numbers_are_correct_after_the_sync() {
     for more in ["", INLINE] {
         let world = world();
         world.sandbox.add(Instance::new("bastion").address("10.0.40.1")).unwrap();
@@ -201,7 +201,7 @@ fn the_lines_that_a_sync_tells_are_where_the_user_finds_them_afterwards() {
 }
 
 #[test]
-fn an_instance_whose_name_leads_somewhere_already_gets_an_id_suffix_and_is_told() {
+fn an_instance_whose_name_is_in_use_gets_an_id_suffix_with_a_message() {
     let world = world();
     let taken = [
         ("bastion", "Host bastion", "config"),

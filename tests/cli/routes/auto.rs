@@ -33,7 +33,7 @@ fn a_first_connection_uses_the_endpoint_and_the_next_one_the_address() {
 
 #[sandbox::needs_namespaces]
 #[test]
-fn an_address_that_does_not_answer_is_left_after_a_second_and_not_waited_for_again() {
+fn after_a_second_without_an_answer_another_route_starts_and_the_next_connection_skips_the_address() {
     let world = world("auto");
     login(&world);
     world.sh("rm -f $HOME/.cache/ssh-eic/routes.json").ok();
@@ -49,7 +49,7 @@ fn an_address_that_does_not_answer_is_left_after_a_second_and_not_waited_for_aga
 
 #[sandbox::needs_namespaces]
 #[test]
-fn an_address_that_refuses_is_left_at_once() {
+fn another_route_starts_immediately_after_a_refused_connection() {
     let world = world("auto");
     login(&world);
     world.sh("rm -f $HOME/.cache/ssh-eic/routes.json").ok();
@@ -96,7 +96,7 @@ fn a_known_host_is_reached_where_the_endpoint_s_name_does_not_resolve() {
 
 #[sandbox::needs_namespaces]
 #[test]
-fn another_machine_at_the_address_gets_no_further_than_its_host_key() {
+fn a_connection_to_another_machine_at_the_address_ends_at_its_host_key() {
     let world = world("auto");
     login(&world);
     world.sh("rm -f $HOME/.cache/ssh-eic/routes.json").ok();

@@ -104,7 +104,7 @@ fn an_endpoint_host_is_a_jump_host() {
 
 #[sandbox::needs_namespaces]
 #[test]
-fn a_tunnel_that_is_cut_in_mid_session_ends_ssh_with_a_message() {
+fn a_tunnel_that_breaks_ends_ssh_with_a_message() {
     let world = world("endpoint");
     switch(&world, TunnelSwitches { cut_after: Some(200_000), ..TunnelSwitches::default() });
     let script = "cd $HOME; ssh prod-web-1 'head -c 400000 /dev/zero; sleep 300' >/dev/null 2>err; echo $?; cat err";

@@ -25,7 +25,7 @@ fn an_endpoint_that_cannot_reach_sshd_names_the_security_group() {
 
 #[sandbox::needs_namespaces]
 #[test]
-fn a_stopped_instance_is_reported_as_that() {
+fn a_stopped_instance_is_reported_as_stopped() {
     let world = world("endpoint");
     let change = sandbox::Change { state: Some(sandbox::State::Stopped), ..sandbox::Change::default() };
     world.sandbox.update(&world.web1, change).unwrap();

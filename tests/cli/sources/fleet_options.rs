@@ -48,7 +48,7 @@ fn excluded_and_ignored_instances_are_left_out() {
 }
 
 #[test]
-fn defaults_hold_for_every_source_that_says_nothing_else() {
+fn defaults_apply_to_sources_without_own_settings() {
     let world = World::bare();
     let stage = |name: &str| away(name, UBUNTU).account(STAGING_ACCOUNT).region("us-east-1");
     for instance in [away("web", UBUNTU), away("edge-fw", UBUNTU), stage("stage-web"), stage("stage-fw")] {
@@ -67,7 +67,7 @@ fn defaults_hold_for_every_source_that_says_nothing_else() {
 }
 
 #[test]
-fn the_user_of_a_host_is_told_by_its_image_and_a_tag_wins() {
+fn the_user_is_derived_from_the_image_and_a_tag_has_precedence() {
     let world = World::bare();
     image(&world, "ami-0c6666666666666cc", "corp-golden-ubuntu-2204-v17");
     image(&world, "ami-0c7777777777777cc", "our secret recipe");
@@ -104,7 +104,7 @@ fn the_user_of_a_host_is_told_by_its_image_and_a_tag_wins() {
 
 #[needs_namespaces]
 #[test]
-fn who_logs_in_by_name_or_by_id_is_the_user_of_the_image() {
+fn a_login_by_name_or_id_uses_the_user_of_the_image() {
     let world = World::bare();
     let one = |name: &str, image: &str, address: &str| {
         let instance = away(name, image).network(Network::Ok).address(address);
@@ -119,7 +119,7 @@ fn who_logs_in_by_name_or_by_id_is_the_user_of_the_image() {
 }
 
 #[test]
-fn images_are_asked_for_once() {
+fn images_are_described_once() {
     let world = World::bare();
     for n in 0..30 {
         world.sandbox.add(away(&format!("web-{n}"), [UBUNTU, DEBIAN, RHEL, "ami-0c8888888888888cc"][n % 4])).unwrap();
@@ -139,7 +139,7 @@ fn images_are_asked_for_once() {
 }
 
 #[test]
-fn images_that_may_not_be_described_leave_the_users_of_before() {
+fn if_images_cannot_be_described_the_known_users_are_kept() {
     let world = World::bare();
     world.sandbox.add(away("old", UBUNTU)).unwrap();
     configure(&world, PROD);
@@ -157,7 +157,7 @@ fn images_that_may_not_be_described_leave_the_users_of_before() {
 }
 
 #[test]
-fn an_account_that_may_not_describe_images_does_not_keep_another_one_from_it() {
+fn a_denied_describe_images_in_one_account_does_not_affect_another() {
     let world = World::bare();
     world.sandbox.add(away("one", UBUNTU)).unwrap();
     world.sandbox.add(away("two", UBUNTU).account(STAGING_ACCOUNT).region("us-east-1")).unwrap();
@@ -172,7 +172,7 @@ fn an_account_that_may_not_describe_images_does_not_keep_another_one_from_it() {
 }
 
 #[test]
-fn the_first_host_table_that_matches_counts() {
+fn the_first_matching_host_table_is_used() {
     let world = World::bare();
     for name in ["db-1", "db-9", "web-1"] {
         world.sandbox.add(away(name, AMAZON_LINUX)).unwrap();
@@ -199,7 +199,7 @@ fn the_first_host_table_that_matches_counts() {
 }
 
 #[test]
-fn options_of_the_person_win_over_ours() {
+fn options_in_config_toml_override_generated_ones() {
     let world = World::bare();
     let options = "[ssh]\noptions = { ServerAliveInterval = \"30\", StrictHostKeyChecking = \"yes\" }\n";
     configure(&world, &format!("{PROD}{options}"));

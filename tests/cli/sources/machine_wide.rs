@@ -13,7 +13,7 @@ fn install(world: &World, text: &str) {
 
 #[needs_namespaces]
 #[test]
-fn a_machine_wide_config_stands_under_the_user_s() {
+fn a_machine_wide_config_is_the_base_of_the_user_s() {
     let world = World::bare();
     install(&world, "[[source]]\nprofile = \"prod\"\nregions = [\"eu-west-1\"]\nalias = \"m-{Name}\"\n");
     world.eic(&["sync"]).ok();

@@ -144,7 +144,7 @@ fn a_profile_with_a_source_of_its_own_is_not_doubled() {
 }
 
 #[test]
-fn a_profile_with_a_source_of_another_name_is_not_doubled_either() {
+fn a_profile_with_a_source_of_another_name_is_not_doubled() {
     let mut world = World::bare();
     two_profiles(&mut world);
     for pattern in ["profile = \"corp-*\"", "name = \"x\"\nprofile = \"corp-*\""] {
@@ -157,7 +157,7 @@ fn a_profile_with_a_source_of_another_name_is_not_doubled_either() {
 }
 
 #[test]
-fn a_pattern_that_matches_no_profile_is_told_and_stops_no_other_source() {
+fn a_pattern_that_matches_no_profile_is_reported_and_stops_no_other_source() {
     let world = World::bare();
     configure(&world, "[[source]]\nprofile = \"nope-*\"\n");
     world.eic(&["sync"]).fails_with(3).says("no AWS profile matches \"nope-*\"").says("prod, staging");
@@ -242,7 +242,7 @@ fn accounts_of_a_session_are_chosen_by_id_and_by_name() {
 }
 
 #[test]
-fn only_the_named_account_of_a_session_is_asked() {
+fn only_the_selected_account_of_a_session_is_queried() {
     let world = World::bare();
     company(&world);
     let place = |account: &str| (account.to_owned(), "eu-west-1".to_owned());
@@ -289,7 +289,7 @@ fn an_expired_session_is_one_error_and_one_hint_for_all_that_share_it() {
 }
 
 #[test]
-fn one_account_that_refuses_to_tell_its_roles_does_not_stop_the_others() {
+fn an_account_whose_roles_cannot_be_listed_does_not_stop_the_others() {
     let world = World::bare();
     company(&world);
     configure(&world, &format!("{CORP}accounts = [\"prod\", \"staging\"]\n"));
@@ -304,7 +304,7 @@ fn one_account_that_refuses_to_tell_its_roles_does_not_stop_the_others() {
 }
 
 #[test]
-fn a_session_that_nobody_configured_is_told() {
+fn an_sso_session_that_is_not_configured_is_reported() {
     let world = World::bare();
     configure(&world, "[[source]]\nsso_session = \"corp\"\nrole = \"SshUser\"\n");
     world.eic(&["sync"]).fails_with(3).says("there is no [sso-session corp]").says("aws configure sso-session");
@@ -323,7 +323,7 @@ fn role_world() -> (World, String) {
 }
 
 #[test]
-fn a_role_on_top_is_assumed_with_its_external_id_and_session_name() {
+fn a_second_role_is_assumed_with_its_external_id_and_session_name() {
     let (world, id) = role_world();
     let source = format!("[[source]]\nprofile = \"prod\"\nrole_arn = \"{ROLE}\"\n");
     configure(&world, &format!("{source}external_id = \"corp-7\"\nrole_session_name = \"alice\"\n"));
@@ -342,7 +342,7 @@ fn a_role_on_top_is_assumed_with_its_external_id_and_session_name() {
 }
 
 #[test]
-fn a_role_of_another_account_on_top_of_a_session_is_assumed() {
+fn a_role_of_another_account_is_assumed_from_a_session() {
     let (world, id) = role_world();
     sign_in(&world, &[(ACCOUNT, "hub", &["SshUser"])]);
     let source = "[[source]]\nsso_session = \"corp\"\nrole = \"SshUser\"\nregions = [\"eu-west-1\"]\n";

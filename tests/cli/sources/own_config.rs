@@ -20,7 +20,7 @@ fn warnings(output: &CommandOutput) -> Vec<&str> {
 }
 
 #[test]
-fn what_has_no_effect_any_more_is_named_with_file_and_line() {
+fn options_without_effect_are_named_with_file_and_line() {
     let block = "Host *\n    Compression yes\n\nHost prod-*\n    User deploy\n    Port 2222\n\
                  \x20   IdentityFile ~/.ssh/prod\n    ProxyJump bastion\n    ForwardAgent yes\n";
     let world = own(block);
@@ -36,7 +36,7 @@ fn what_has_no_effect_any_more_is_named_with_file_and_line() {
 
 #[needs_namespaces]
 #[test]
-fn a_block_that_says_the_same_as_ours_is_no_matter() {
+fn a_block_with_the_generated_values_is_not_reported() {
     let world = own("Host prod-*\n    User ec2-user\n    Port 22\n    ProxyJump none\n");
     let output = world.eic(&["sync"]);
     assert_eq!(warnings(&output), Vec::<&str>::new(), "{output}");
@@ -53,7 +53,7 @@ fn a_host_block_written_for_managed_hosts_takes_no_name_away_from_them() {
 }
 
 #[test]
-fn options_of_the_person_that_would_break_our_hosts_are_named() {
+fn user_options_that_break_managed_hosts_are_named() {
     for (text, words) in [
         ("Host *\n    RemoteCommand tmux attach\n    RequestTTY yes\n", "RemoteCommand tmux attach"),
         ("Host *\n    PubkeyAcceptedAlgorithms rsa-sha2-512\n", "PubkeyAcceptedAlgorithms without ssh-ed25519"),
@@ -67,7 +67,7 @@ fn options_of_the_person_that_would_break_our_hosts_are_named() {
 }
 
 #[test]
-fn what_the_person_wants_in_config_toml_leaks_in_from_nowhere() {
+fn options_set_in_config_toml_are_not_reported_as_leaking() {
     let world = World::bare();
     configure(&world, "[[source]]\nprofile = \"prod\"\n[ssh]\noptions = { RemoteCommand = \"uptime\" }\n");
     let output = world.eic(&["sync"]);
@@ -75,7 +75,7 @@ fn what_the_person_wants_in_config_toml_leaks_in_from_nowhere() {
 }
 
 #[test]
-fn a_proxy_of_the_person_that_wins_is_named_and_the_hook_pushes() {
+fn an_overriding_proxy_command_is_named_and_the_hook_pushes() {
     let world = World::new();
     world.write(".ssh/config", &format!("ProxyCommand {OTHER_PROXY}\n{}", world.read(".ssh/config")));
     let output = world.eic(&["sync"]);

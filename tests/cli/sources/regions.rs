@@ -41,7 +41,7 @@ fn all_means_every_enabled_region() {
 }
 
 #[test]
-fn a_denied_region_is_a_note_under_all_and_an_error_where_it_is_named() {
+fn a_denied_region_is_a_note_with_all_and_an_error_if_it_is_listed() {
     let (world, _) = three_regions();
     configure(&world, ALL);
     let denied = Some(vec!["eu-central-1".to_owned()]);
@@ -68,7 +68,7 @@ fn hosts_of_a_named_region_that_fails_stay() {
 }
 
 #[test]
-fn an_error_names_the_regions_that_it_is_about() {
+fn an_error_names_its_regions() {
     let (world, _) = three_regions();
     configure(&world, "[[source]]\nprofile = \"prod\"\nregions = [\"us-east-1\", \"eu-west-1\", \"eu-central-1\"]\n");
     let denied = Some(vec!["us-east-1".to_owned(), "eu-central-1".to_owned()]);
@@ -77,7 +77,7 @@ fn an_error_names_the_regions_that_it_is_about() {
 }
 
 #[test]
-fn hosts_of_a_region_that_is_out_of_order_stay_under_all() {
+fn with_all_hosts_of_a_failing_region_stay() {
     let (world, _) = three_regions();
     configure(&world, ALL);
     world.eic(&["sync"]).ok();
@@ -89,7 +89,7 @@ fn hosts_of_a_region_that_is_out_of_order_stay_under_all() {
 }
 
 #[test]
-fn all_regions_denied_is_no_note() {
+fn if_all_regions_are_denied_it_is_an_error() {
     let (world, _) = three_regions();
     configure(&world, ALL);
     world.eic(&["sync"]).ok();
@@ -100,7 +100,7 @@ fn all_regions_denied_is_no_note() {
 }
 
 #[test]
-fn all_regions_are_found_although_the_own_one_is_denied() {
+fn all_regions_are_found_although_the_default_one_is_denied() {
     let (mut world, _) = three_regions();
     world.sandbox.add_profile("corp", ACCOUNT, "us-east-1").unwrap();
     configure(&world, "[[source]]\nprofile = \"corp\"\nregions = [\"all\"]\n");
@@ -111,7 +111,7 @@ fn all_regions_are_found_although_the_own_one_is_denied() {
 }
 
 #[test]
-fn a_region_that_is_none_is_told_with_its_line() {
+fn an_invalid_region_is_reported_with_its_line() {
     let world = World::bare();
     for (regions, words) in
         [("[\"eu west\"]", "\"eu west\" is not a region"), ("[\"all\", \"x\"]", "cannot be combined with others")]
