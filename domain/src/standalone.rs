@@ -1,10 +1,10 @@
-//! One self-contained `ssh_config` for `ssh -F`, and for readers that know fewer tokens (paramiko, asyncssh): every
-//! option is a literal in its own Host, and the proxy needs neither our index nor our config.
+//! One self-contained `ssh_config` for `ssh -F`, and for clients that expand fewer tokens (paramiko, asyncssh): every
+//! option is a literal in the Host of its instance, and the proxy needs neither the index nor config.toml.
 //!
 //! The proxy pushes. asyncssh reads the key and `known_hosts` before it starts a proxy, so that a `Match exec` for each
-//! host, at the end of the file, has them made; ssh and paramiko read them in time and would not need it. It also takes
-//! the proxy's stderr for the server's words, so that this proxy writes there for ssh only. User names
-//! that must not reach a shell are refused first, for every host, since the file is about no other hosts.
+//! host, at the end of the file, creates them; ssh and paramiko read them later and do not need it. asyncssh also reads
+//! the proxy's stderr as output of the server, so that this proxy writes to stderr for ssh only. User names that must
+//! not reach a shell are rejected first, for every host, because the file has managed hosts only.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -18,10 +18,10 @@ use crate::render::{self, Settings, guard};
 /// Flags of the proxy for one host, and their values.
 pub type Flags<'a> = dyn Fn(&Host) -> Vec<(&'static str, String)> + 'a;
 
-/// Renders it. `flags` say what the proxy has to know of a host's source.
+/// Renders the config. `flags` pass the settings of a host's source to the proxy.
 #[must_use]
 pub fn render(hosts: &[Host], shared: &BTreeMap<String, Shared>, settings: &Settings, flags: &Flags<'_>) -> String {
-    // No Include can limit these to our hosts in a file of its own, and no reader but ssh knows %n.
+    // All hosts of this file are managed, so that these need no condition; only ssh expands %n.
     let mut out = format!("{}{}", render::HEADER, guard::refusals(settings, "refused %h %p"));
     let mut early = String::new();
     for host in hosts {
@@ -32,26 +32,26 @@ pub fn render(hosts: &[Host], shared: &BTreeMap<String, Shared>, settings: &Sett
         names.push(host.id.as_str());
         let flags = flags(host);
         block(&mut out, host, &names, settings, &flags);
-        for_early_readers(&mut early, host, &names, settings, &flags);
+        make_key_for_asyncssh(&mut early, host, &names, settings, &flags);
     }
     let labels: BTreeMap<&InstanceId, &str> = hosts.iter().map(|host| (&host.id, host.label())).collect();
     for (name, shared) in shared.iter().filter(|(name, _)| settings.names_bare(name)) {
         let label = |id: &InstanceId| labels.get(id).copied().unwrap_or(id.as_str()).to_owned();
-        let told = match shared {
+        let reason = match shared {
             Shared::By(ids) => format!("--shared-by '{}'", ids.iter().map(label).collect::<Vec<_>>().join(",")),
             Shared::Waits { was, wants, .. } => format!("--waits-for '{},{}'", was.id, label(wants)),
         };
-        render::bare(&mut out, name, settings, &format!(" --in-band {told} -- {name}"));
+        render::bare(&mut out, name, settings, &format!(" --in-band {reason} -- {name}"));
     }
     out + &early
 }
 
-/// What asyncssh finds when it has to be there: the line names the instance, since asyncssh expands no token in a command
-/// (config.py, `_exec`).
+/// The line that creates the key before asyncssh reads it. It names the instance, because asyncssh expands no token in a
+/// command (config.py, `_exec`).
 ///
-/// paramiko could not run the command without a package that it may lack, and then gives up (config.py, `_does_match`).
-/// Its patterns are the shell's, in which `[!!]*` is every name; to ssh's and asyncssh's it is one that begins like that.
-fn for_early_readers(
+/// paramiko must not match it: without an optional package it fails on `exec` (config.py, `_does_match`). Its patterns are
+/// those of the shell, in which `[!!]*` matches every name; ssh and asyncssh read the brackets literally.
+fn make_key_for_asyncssh(
     out: &mut String,
     host: &Host,
     names: &[&str],

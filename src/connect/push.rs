@@ -134,7 +134,7 @@ pub fn ensure(paths: &Paths, job: &Job, deadline: Instant) -> Result<u64> {
         Err(error) => Outcome::Failed { at: clock::now(), error: error.clone() },
     };
     // A stamp that cannot be written costs a push at the next connection; this one has what it needs.
-    if let Err(error) = pushes::remember(paths, &job.id, &job.user, &outcome) {
+    if let Err(error) = pushes::record(paths, &job.id, &job.user, &outcome) {
         ui::verbose(|| error.message);
     }
     sent
@@ -176,7 +176,7 @@ async fn push_with_retries(paths: &Paths, job: &Job, key: &PublicKey, deadline: 
     let mut pause = Duration::from_millis(100);
     loop {
         let patience = deadline.saturating_duration_since(Instant::now());
-        let queue = pushes::take_place(paths, job.push_rate, clock::now(), patience).ok_or_else(|| too_late(job))?;
+        let queue = pushes::reserve_slot(paths, job.push_rate, clock::now(), patience).ok_or_else(|| too_late(job))?;
         if !queue.is_zero() {
             tokio::time::sleep(queue).await;
         }

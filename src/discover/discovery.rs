@@ -234,7 +234,7 @@ fn learn(
 ) -> Vec<String> {
     let news = !responses.images.is_empty();
     for (asked, answered) in responses.images.drain(..) {
-        images.learn(&asked, answered, now);
+        images.add(&asked, answered, now);
     }
     if news && request.keep {
         let seen: std::collections::HashSet<&str> = responses

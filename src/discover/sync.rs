@@ -1,6 +1,6 @@
-//! One sync: look, render, prove, write; printed as it goes.
+//! One sync: discover, render, validate with the real client, write; prints warnings and the summary.
 //!
-//! Two runs at once never interleave (a lock), and nothing is written unless the real client has read it.
+//! A lock prevents concurrent writes, and nothing is written unless the real client accepts it.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
@@ -30,22 +30,22 @@ use crate::ui;
 
 pub use crate::discover::sync_request::{Occasion, Run};
 
-/// What came of it.
+/// The result of a sync.
 #[derive(Debug, Default)]
 pub struct Report {
     /// Hosts in the config now.
     pub hosts: usize,
-    /// What could not be asked, in words: one error for each cause.
+    /// Sources that could not be queried: one error for each cause.
     pub failures: Vec<Error>,
-    /// Nothing was done, and why not.
+    /// Why nothing was done; `None`: the sync ran.
     pub skipped: Option<&'static str>,
 }
 
-/// Runs it.
+/// Runs a sync.
 ///
 /// # Errors
 ///
-/// If nothing could be read from any source, or the result could not be proven or written; the old files are whole.
+/// If no source could be queried, or the result could not be validated or written; the old files are unchanged then.
 pub fn run(run: &Run<'_>) -> Result<Report> {
     let Run { paths, config, .. } = run;
     ssh_config::check_owner(paths, rustix::process::geteuid().as_raw())?;
@@ -147,14 +147,14 @@ pub fn standalone(run: &Run<'_>) -> Result<(String, Report)> {
     Ok((text, Report { hosts: work.found.fleet.hosts.len(), failures, skipped: None }))
 }
 
-/// A file as it is and as it would be; none: absent.
+/// A file before and after; `None`: absent.
 struct Change {
     path: PathBuf,
     before: Option<Vec<u8>>,
     after: Option<Vec<u8>>,
 }
 
-/// A sync in its course.
+/// The state of a running sync.
 struct Work<'a> {
     run: &'a Run<'a>,
     old: Option<Header>,
@@ -192,19 +192,19 @@ impl<'a> Work<'a> {
         Ok(Self { run, old, reach, found, settings, generated, planned })
     }
 
-    /// What the user's config will be.
+    /// Plans the new content of the user's config.
     fn plan(&mut self) -> Result<()> {
         self.planned = ssh_config::plan(self.run.paths, self.run.config.layout, &self.generated)?;
         Ok(())
     }
 
-    /// By how many lines the user's own move down when our part is written.
+    /// By how many lines the user's lines move down when the generated part is written.
     fn shift(&self) -> i64 {
         let count = |bytes: &[u8]| i64::try_from(bytes.split(|&b| b == b'\n').count()).unwrap_or(0);
         count(&self.planned.after) - count(self.planned.before.as_deref().unwrap_or_default())
     }
 
-    /// Proves what differs from what was proven last.
+    /// Validates what differs from the last validated state.
     fn prove(&mut self, trial: &Path) -> Result<Remarks> {
         let bare = bare(&self.found, &self.settings);
         let request = ProofRequest {
@@ -223,11 +223,11 @@ impl<'a> Work<'a> {
         Ok(remarks)
     }
 
-    /// Index first, since an indexed host without its block is only not there yet.
+    /// Writes the index first: an indexed host without a block is only not usable yet.
     fn write(&mut self) -> Result<()> {
         let Run { paths, config, only, .. } = self.run;
         let refresh = config.refresh.map(|refresh| refresh.as_secs());
-        // An index is as old as its oldest part.
+        // The age of an index is the age of its oldest part.
         let complete = self.found.failed.is_empty() && only.is_none();
         let synced = if complete { clock::now() } else { self.old.as_ref().map_or(0, |old| old.synced) };
         let untold = self.untold();
@@ -294,7 +294,7 @@ impl<'a> Work<'a> {
         matches!(ssh_config::without_us(self.run.paths), Ok(Some(_)))
     }
 
-    /// Every file that would be written: as it is, and as it would be. Files of the other layout, which nothing includes, are
+    /// Every file that would be written. Files of the other layout, which nothing includes, are
     /// removed by a later sync and are no change.
     fn changes(&self) -> Result<Vec<Change>> {
         let Run { paths, config, .. } = self.run;
@@ -343,7 +343,7 @@ impl<'a> Work<'a> {
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// Nothing was found, and nothing was there before: the first failure is the error, the others are told.
+/// For a sync that found nothing and had no hosts before: returns the first failure and prints the others.
 fn only_failures(failed: Vec<Failed>) -> Error {
     let mut causes = failures::by_cause(failed);
     for other in causes.drain(1..) {
@@ -357,7 +357,7 @@ fn bare(found: &Discovery, settings: &Settings) -> Vec<String> {
     found.fleet.shared.keys().filter(|name| settings.names_bare(name)).cloned().collect()
 }
 
-/// What all blocks share. `binary` and `flags` are how ssh shall call us.
+/// The settings that all blocks share. ssh runs `binary` with `flags`.
 ///
 /// # Errors
 ///

@@ -106,7 +106,7 @@ fn the_image_decides_the_user_and_the_previous_user_stays_while_it_is_unknown() 
     let seen = || vec![discovered(0, "i-00000001", &[("Name", "x")])];
     let mut images = Images::default();
     let image = Image { name: "debian-12-amd64".to_owned(), owner: String::new() };
-    images.learn(&[], BTreeMap::from([("ami-1".to_owned(), image)]), 1);
+    images.add(&[], BTreeMap::from([("ami-1".to_owned(), image)]), 1);
     let known = built(&config, &images, &[], seen(), Vec::new());
     assert_eq!(known.hosts[0].user.as_str(), "admin");
     let unknown = built(&config, &Images::default(), &known.hosts, seen(), Vec::new());

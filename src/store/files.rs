@@ -1,4 +1,4 @@
-//! Writing files whole or not at all, and locking.
+//! Atomic replacement of files, and locking.
 //!
 //! Every write goes to a temporary file in the same folder, is synced and renamed over the old one, through symlinks,
 //! with the old one's mode and owner, and only if the content differs.
@@ -17,11 +17,11 @@ use crate::domain::diagnosis::Cause;
 use crate::error::{Error, Kind, Result};
 use crate::store::trusted;
 
-/// Reads a file; none where there is none.
+/// Reads a file; `None` if it does not exist.
 ///
 /// # Errors
 ///
-/// Any other failure than absence, naming the path.
+/// Every failure except a missing file; names the path.
 pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
@@ -30,7 +30,7 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     }
 }
 
-/// Makes a folder (and those above it) that only its owner can enter, if it does not exist.
+/// Creates a folder (and its parents) that only its owner can enter, if it does not exist.
 ///
 /// # Errors
 ///
@@ -51,7 +51,7 @@ fn make_folder(path: &Path) -> Result<()> {
 ///
 /// # Errors
 ///
-/// Names the path; the old file is then whole.
+/// Names the path; the old file is unchanged then.
 pub fn replace(path: &Path, content: &[u8], mode: u32) -> Result<bool> {
     if has_length(path, content.len()) && read(path)?.as_deref() == Some(content) {
         return Ok(false);
@@ -63,7 +63,7 @@ fn has_length(path: &Path, length: usize) -> bool {
     fs::metadata(path).is_ok_and(|metadata| metadata.len() == length as u64)
 }
 
-/// As [`replace`], without a look at whether the content differs: for what always does. `write` writes it.
+/// As [`replace`], without comparing the content first: for content that always differs. `write` writes it.
 ///
 /// # Errors
 ///
@@ -99,7 +99,7 @@ pub fn overwrite(path: &Path, mode: u32, write: &mut dyn FnMut(&mut dyn Write) -
     Ok(())
 }
 
-/// Where a symlink leads in the end, also to a file that does not exist yet. A link of another user is not followed.
+/// The final target of a symlink, also if that does not exist yet. A link of another user is not followed.
 fn target_of(path: &Path) -> Result<PathBuf> {
     let own = rustix::process::geteuid().as_raw();
     let mut target = path.to_owned();
@@ -117,11 +117,11 @@ fn target_of(path: &Path) -> Result<PathBuf> {
     Err(Error::file("follow", path, &io::Error::other("too many symbolic links")))
 }
 
-/// Puts the file `from` in the place of `to` only if nothing is there; whether it did.
+/// Moves or copies the file `from` to `to` unless `to` exists. Returns whether it did.
 ///
 /// # Errors
 ///
-/// The bare I/O error of a file system that has neither links nor such a rename and cannot make the file either.
+/// The I/O error, on a file system with neither links nor `RENAME_NOREPLACE`, if the file cannot be created either.
 pub fn place_new(from: &Path, to: &Path) -> io::Result<bool> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
     let exists = |error: &io::Error| error.kind() == io::ErrorKind::AlreadyExists;
@@ -145,7 +145,7 @@ pub fn place_new(from: &Path, to: &Path) -> io::Result<bool> {
     }
 }
 
-/// Makes an empty file that only its owner can read, where there is none.
+/// Creates an empty file that only its owner can read, unless the file exists.
 ///
 /// # Errors
 ///
@@ -157,7 +157,7 @@ pub fn make_if_absent(path: &Path) -> Result<()> {
     }
 }
 
-/// Like [`replace`] for small records that cost nothing if a power cut loses them: not synced.
+/// Like [`replace`], for small records that may be lost in a power cut: not synced.
 ///
 /// # Errors
 ///
@@ -171,7 +171,7 @@ pub fn replace_record(path: &Path, content: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// A folder for trials inside `parent`, gone with the value.
+/// A folder for trial configs inside `parent`, removed when the value is dropped.
 ///
 /// # Errors
 ///
@@ -180,17 +180,17 @@ pub fn trial_folder(parent: &Path) -> Result<tempfile::TempDir> {
     make_folder(parent)?;
     tempfile::Builder::new()
         .prefix(TRIAL)
-        // By itself it would follow the umask, and a group could then put another config in.
+        // The default mode follows the umask, with which the group may be able to replace the config.
         .permissions(fs::Permissions::from_mode(0o700))
         .tempdir_in(parent)
         .map_err(|error| Error::file("write a trial config in", parent, &error))
 }
 
-/// How old a temporary of ours has to be, so that none is taken away from a process that is writing it.
+/// Age from which a temporary file is removed: no process is still writing it.
 const LEFT_OVER: Duration = Duration::from_hours(1);
 
-/// Removes temporary files of processes that were killed; with `all` also recent ones, which only the process that holds
-/// the lock of all writers may do. Folders only if `ours`: the folder contains nothing of the user's.
+/// Removes temporary files of processes that were killed; with `all` also recent ones, which requires the lock of all
+/// writers. Folders are removed only if `ours`: `folder` contains no file of the user.
 pub fn sweep_temporaries(folder: &Path, ours: bool, all: bool) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let Ok(metadata) = entry.metadata() else { continue };
@@ -221,10 +221,10 @@ pub fn remove_trial_folders(folder: &Path) {
     }
 }
 
-/// How the names of trial folders begin.
+/// The prefix of the names of trial folders.
 const TRIAL: &str = ".ssh-eic-trial-";
 
-/// Our prefix and the six random characters of tempfile.
+/// The prefix and the six random characters of tempfile.
 fn is_temporary(name: &str) -> bool {
     let Some(rest) = name.strip_prefix(".ssh-eic-") else { return false };
     let random = rest.strip_prefix("trial-").unwrap_or(rest);
@@ -235,7 +235,7 @@ fn is_temporary(name: &str) -> bool {
 ///
 /// # Errors
 ///
-/// The bare I/O error: the caller knows what the lock is for.
+/// The I/O error, without the purpose of the lock.
 pub fn open_lock(path: &Path) -> io::Result<File> {
     trusted::open_or_make(path, OFlags::empty()).map_err(|error| io::Error::other(error.message))
 }
@@ -245,13 +245,13 @@ pub fn open_lock(path: &Path) -> io::Result<File> {
 pub struct Lock {
     /// The open file; dropping it releases the lock.
     pub file: File,
-    /// Whether other processes are kept out: not on a file system without locks.
+    /// Whether other processes are excluded: not on a file system without locks.
     pub is_exclusive: bool,
 }
 
-/// Locks a file, which is made if it does not exist; none if that takes longer than `timeout`.
+/// Locks a file, which is created if it does not exist; `None` if that takes longer than `timeout`.
 ///
-/// A lock file that another process removed while this one waited for it keeps out no one, so it is opened again.
+/// A lock file that another process removed in the meantime excludes no process, so that it is opened again.
 ///
 /// # Errors
 ///
@@ -269,7 +269,7 @@ pub fn lock(path: &Path, timeout: Duration) -> Result<Option<Lock>> {
     }
 }
 
-/// Removes a lock file unless another process holds it. One that waits for it sees that it is gone (see [`lock`]).
+/// Removes a lock file unless another process holds it. A process that waits for it opens it again (see [`lock`]).
 pub fn remove_lock(path: &Path) {
     let Ok(Some(file)) = trusted::open(path) else { return };
     if matches!(acquire(&file, Duration::ZERO), Acquired::Locked) && is_still_there(&file, path) {
@@ -277,7 +277,7 @@ pub fn remove_lock(path: &Path) {
     }
 }
 
-/// Whether the path still leads to this open file: somebody may have removed it meanwhile.
+/// Whether the path still leads to this open file; another process may have removed it.
 #[must_use]
 pub fn is_still_there(file: &File, path: &Path) -> bool {
     match (file.metadata(), fs::metadata(path)) {
@@ -288,8 +288,8 @@ pub fn is_still_there(file: &File, path: &Path) -> bool {
 
 /// Whether the lock was taken in time; a file system without locks counts as taken.
 #[must_use]
-pub fn wait_for(file: &File, patience: Duration) -> bool {
-    !matches!(acquire(file, patience), Acquired::TimedOut)
+pub fn wait_for(file: &File, timeout: Duration) -> bool {
+    !matches!(acquire(file, timeout), Acquired::TimedOut)
 }
 
 /// How waiting for a lock ended.
@@ -305,8 +305,8 @@ pub enum Acquired {
 
 /// Locks an open file.
 ///
-/// A process that has to wait does so in the kernel, in the order of arrival: two hundred that try again every few
-/// milliseconds take the processor from the one that has the lock.
+/// A process waits in the kernel, in the order of arrival: two hundred processes that poll every few milliseconds take
+/// processor time from the one that has the lock.
 #[must_use]
 pub fn acquire(file: &File, timeout: Duration) -> Acquired {
     match file.try_lock() {
@@ -315,8 +315,8 @@ pub fn acquire(file: &File, timeout: Duration) -> Acquired {
         Err(fs::TryLockError::WouldBlock) if timeout.is_zero() => return Acquired::TimedOut,
         Err(fs::TryLockError::WouldBlock) => {}
     }
-    // flock(2) has no time limit, so a thread waits, with a second descriptor of the same open file: what it takes, this
-    // one has, until both are closed.
+    // flock(2) has no timeout, so that a thread waits, with a second descriptor of the same open file: both descriptors
+    // hold the lock until both are closed.
     let Ok(same) = file.try_clone() else { return Acquired::TimedOut };
     let (sender, receiver) = mpsc::channel();
     let waiting = thread::Builder::new().stack_size(64 * 1024).spawn(move || {
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_into_nowhere_gets_its_file() {
+    fn a_dangling_symlink_gets_its_file() {
         let dir = tempfile::tempdir().unwrap();
         let link = dir.path().join("config");
         std::os::unix::fs::symlink("later", &link).unwrap();
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_that_cannot_be_leaves_the_old_file_and_names_it() {
+    fn a_failed_write_names_the_path() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("no-such-folder/config");
         let error = replace(&path, b"new", 0o600).unwrap_err();

@@ -1,4 +1,4 @@
-//! Names and owners of images, kept between syncs: they never change, and losing them costs one request.
+//! Cache of the names and owners of images: they never change, and losing the cache costs one request.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,28 +9,28 @@ use crate::domain::image::Image;
 use crate::error::Result;
 use crate::store::{files, trusted};
 
-/// How long AWS's having no such image is believed, in milliseconds: a day. One that was deregistered stays away.
+/// How long the absence of an image is cached, in milliseconds: a day. A deregistered image does not return.
 const ABSENT: u64 = 24 * 60 * 60 * 1000;
 
-/// What is known of images, by their ids.
+/// Cached images by their ids.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Images {
     #[serde(default)]
     known: BTreeMap<String, Image>,
-    /// When AWS said that there is none, milliseconds since 1970.
+    /// When AWS returned no such image, milliseconds since 1970.
     #[serde(default)]
     absent: BTreeMap<String, u64>,
 }
 
 impl Images {
-    /// Reads them; a file that cannot be read, or that another user could have written, counts as absent.
+    /// Reads the cache; empty if the file cannot be read or another user could have written it.
     #[must_use]
     pub fn read(path: &Path) -> Self {
         let bytes = trusted::read(path).ok().flatten().unwrap_or_default();
         serde_json::from_slice(&bytes).unwrap_or_default()
     }
 
-    /// Keeps those that are `used`, so that the file does not grow for ever.
+    /// Writes the images that are `used`, so that the file does not grow without limit.
     ///
     /// # Errors
     ///
@@ -45,25 +45,25 @@ impl Images {
         files::replace(path, &serde_json::to_vec(&kept).unwrap_or_default(), 0o600).map(drop)
     }
 
-    /// The image, where it is known.
+    /// The image, if it is cached.
     #[must_use]
     pub fn get(&self, id: &str) -> Option<&Image> {
         self.known.get(id)
     }
 
-    /// Whether AWS has to be asked for it.
+    /// Whether AWS has to be queried for the image.
     #[must_use]
     pub fn is_unknown(&self, id: &str, now: u64) -> bool {
         let absent = |since: &u64| *since <= now && now - since < ABSENT;
         !id.is_empty() && !self.known.contains_key(id) && !self.absent.get(id).is_some_and(absent)
     }
 
-    /// Notes what AWS said when it was asked for these.
-    pub fn learn(&mut self, asked: &[String], answered: BTreeMap<String, Image>, now: u64) {
-        for id in asked.iter().filter(|id| !answered.contains_key(*id)) {
+    /// Caches AWS's response to a query for these ids.
+    pub fn add(&mut self, queried: &[String], response: BTreeMap<String, Image>, now: u64) {
+        for id in queried.iter().filter(|id| !response.contains_key(*id)) {
             self.absent.insert(id.clone(), now);
         }
-        self.known.extend(answered);
+        self.known.extend(response);
     }
 }
 
@@ -72,13 +72,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_learnt_is_not_asked_again() {
+    fn cached_images_are_not_queried_again() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("cache/images.json");
         let mut images = Images::read(&path);
         assert!(images.is_unknown("ami-1", 5) && !images.is_unknown("", 5));
         let image = Image { name: "ubuntu".to_owned(), owner: "1".to_owned() };
-        images.learn(&["ami-1".into(), "ami-2".into()], BTreeMap::from([("ami-1".into(), image.clone())]), 5);
+        images.add(&["ami-1".into(), "ami-2".into()], BTreeMap::from([("ami-1".into(), image.clone())]), 5);
         images.write(&path, |_| true).unwrap();
         let images = Images::read(&path);
         assert_eq!(images.get("ami-1"), Some(&image));

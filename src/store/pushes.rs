@@ -1,7 +1,7 @@
-//! What is remembered of pushes: the last outcome for each instance and user, the rate that all processes of the user
-//! share, and the user's own log.
+//! Records of pushes: the last outcome for each instance and user, the rate limit that all processes of the user share,
+//! and the push log.
 //!
-//! Not here: deciding whether to push and pushing (`connect::push`).
+//! Not here: the decision to push, and the request (`connect::push`).
 
 use std::fs;
 use std::io::{self, Write};
@@ -23,7 +23,7 @@ use crate::store::trusted;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
-    /// The key is there.
+    /// AWS accepted the key.
     Pushed(Stamp),
     /// It failed.
     Failed {
@@ -34,24 +34,24 @@ pub enum Outcome {
     },
 }
 
-/// The last outcome; none where there is no record or none that can be read.
+/// The last outcome; `None` if there is no record or it cannot be read.
 #[must_use]
 pub fn last(paths: &Paths, id: &InstanceId, user: &OsUser) -> Option<Outcome> {
     let bytes = trusted::read(&paths.push_stamp(id, user)).ok()??;
     serde_json::from_slice(&bytes).ok()
 }
 
-/// Remembers an outcome.
+/// Records an outcome.
 ///
 /// # Errors
 ///
 /// [`crate::error::Kind::File`] naming the record.
-pub fn remember(paths: &Paths, id: &InstanceId, user: &OsUser, outcome: &Outcome) -> Result<()> {
-    let record = serde_json::to_vec(outcome).unwrap_or_default();
-    files::replace_record(&paths.push_stamp(id, user), &record)
+pub fn record(paths: &Paths, id: &InstanceId, user: &OsUser, outcome: &Outcome) -> Result<()> {
+    let bytes = serde_json::to_vec(outcome).unwrap_or_default();
+    files::replace_record(&paths.push_stamp(id, user), &bytes)
 }
 
-/// Forgets the last outcome, which counts no more: a record that replaces none is written faster.
+/// Removes the record of an outcome that is no longer valid: a new file is written faster than a replacement.
 pub fn forget(paths: &Paths, id: &InstanceId, user: &OsUser) {
     let _ = fs::remove_file(paths.push_stamp(id, user));
 }
@@ -68,25 +68,25 @@ struct Rate {
     slowed: u64,
 }
 
-/// Slowest rate that throttling can lead to, pushes a second; a slower one is used only if it is configured.
+/// Lowest rate after throttling, pushes a second; a lower one is used only if it is configured.
 const SLOWEST: f64 = 0.5;
-/// What a push that succeeds gives back of a lowered rate, in pushes a second.
+/// How much a successful push raises a lowered rate, in pushes a second.
 const RECOVERY: f64 = 0.5;
-/// Longest queue that a stored record can mean, in milliseconds; one beyond it is a clock that jumped.
+/// Longest queue in a stored record, in milliseconds; a longer one means that the clock was set back.
 const LONGEST_QUEUE: u64 = 600_000;
 
-/// Takes the next place in the queue and says how long to wait for it; none, and none is taken, if that is longer than
-/// `patience`: who gives up must not keep others waiting.
+/// Reserves the next time slot for a push and returns how long to wait for it. `None` if the wait is longer than
+/// `timeout`; no slot is reserved then, so that other processes do not wait for a push that is never sent.
 #[must_use]
-pub fn take_place(paths: &Paths, limit: f64, now: u64, patience: Duration) -> Option<Duration> {
-    let mut place = None;
+pub fn reserve_slot(paths: &Paths, limit: f64, now: u64, timeout: Duration) -> Option<Duration> {
+    let mut slot = None;
     with_rate(paths, |shared| {
         let rate = shared.lowered.unwrap_or(limit).clamp(slowest(limit), limit);
         let (at_once, window) = window(rate);
         let ahead = shared.sent.last().map_or(0, |last| last.saturating_sub(now));
         let explained = (shared.sent.len() / at_once) as u64 * window + window;
         if ahead > explained.min(LONGEST_QUEUE) {
-            // More than the queue can be: the clock was set back.
+            // Longer than any queue: the clock was set back.
             shared.sent.clear();
         }
         shared.sent.retain(|&sent| sent + window > now);
@@ -94,19 +94,19 @@ pub fn take_place(paths: &Paths, limit: f64, now: u64, patience: Duration) -> Op
             Some(nth) => now.max(shared.sent[nth] + window),
             None => now.max(shared.sent.last().copied().unwrap_or(0)),
         };
-        place = Some(Duration::from_millis(turn - now)).filter(|&wait| wait <= patience);
-        if place.is_some() {
+        slot = Some(Duration::from_millis(turn - now)).filter(|&wait| wait <= timeout);
+        if slot.is_some() {
             shared.sent.push(turn);
         }
     });
-    place
+    slot
 }
 
 fn slowest(limit: f64) -> f64 {
     SLOWEST.min(limit)
 }
 
-/// `rate` a second as so many within so many milliseconds.
+/// A rate in pushes a second as a number of pushes within a number of milliseconds.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -117,8 +117,8 @@ fn window(rate: f64) -> (usize, u64) {
     (at_once as usize, (at_once * 1000.0 / rate) as u64)
 }
 
-/// AWS throttled a push that was sent at `sent`: everybody goes at half the rate. A refusal of one that was under way
-/// already when the rate was lowered says nothing new: twenty at once must not bring it down twenty times.
+/// Halves the shared rate after AWS throttled a push that was sent at `sent`. A push that was already under way when the
+/// rate was lowered does not lower it again: twenty throttled pushes of one burst count once.
 pub fn slow_down(paths: &Paths, limit: f64, sent: u64, now: u64) {
     with_rate(paths, |shared| {
         if sent > shared.slowed || shared.slowed > now {
@@ -128,9 +128,9 @@ pub fn slow_down(paths: &Paths, limit: f64, sent: u64, now: u64) {
     });
 }
 
-/// AWS took a push: a lowered rate recovers a little.
+/// Raises a lowered rate by [`RECOVERY`] after a successful push.
 pub fn recover(paths: &Paths, limit: f64) {
-    // Nothing to give back, mostly: no lock for that, and no write.
+    // Usually the rate is not lowered: no lock and no write.
     if read_rate(&paths.push_rate()).lowered.is_none() {
         return;
     }
@@ -139,11 +139,11 @@ pub fn recover(paths: &Paths, limit: f64) {
     });
 }
 
-/// Changes the shared record under its lock. A file system that has no room or no locks costs the sharing, not a
-/// connection.
+/// Changes the shared record under its lock. On a file system without space or locks the rate is not shared, and
+/// connections still succeed.
 ///
 /// The record is its own lock and is written in place: all pushes of a burst pass through here one after the other, and
-/// a rename over an old file makes ext4 write it out first (`auto_da_alloc`). One that was cut short is as good as none.
+/// a rename over an old file makes ext4 write it out first (`auto_da_alloc`). A truncated record counts as no record.
 fn with_rate(paths: &Paths, change: impl FnOnce(&mut Rate)) {
     let path = paths.push_rate();
     let held = files::make_private_folder(&paths.state).ok().and_then(|()| files::lock(&path, LOCK_TIMEOUT).ok()?);
@@ -155,7 +155,7 @@ fn with_rate(paths: &Paths, change: impl FnOnce(&mut Rate)) {
     }
 }
 
-/// How long to wait for a lock that others hold for moments.
+/// How long to wait for a lock that is only held for milliseconds.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
 fn read_rate(path: &Path) -> Rate {
@@ -167,9 +167,9 @@ fn read_rate(path: &Path) -> Rate {
 pub struct Entry<'a> {
     /// RFC 3339.
     pub time: String,
-    /// The account, where known.
+    /// The account, if known.
     pub account: Option<&'a str>,
-    /// Who signed: the access key id.
+    /// The access key id that signed the request.
     pub caller: Option<&'a str>,
     /// The instance.
     pub instance: &'a InstanceId,
@@ -177,11 +177,11 @@ pub struct Entry<'a> {
     pub user: &'a OsUser,
     /// `SHA256:…`
     pub key: &'a str,
-    /// How the connection goes there.
+    /// The route of the connection.
     pub route: &'a str,
-    /// AWS's id of the request, to be found in CloudTrail.
+    /// AWS's id of the request, which CloudTrail records.
     pub request_id: Option<&'a str>,
-    /// `pushed`, or the error's words.
+    /// `pushed`, or the error message.
     pub outcome: &'a str,
 }
 
@@ -232,7 +232,7 @@ mod tests {
     fn no_window_of_a_second_gets_more_than_the_rate() {
         let dir = tempfile::tempdir().unwrap();
         let paths = Paths::new(&Environment { home: Some(dir.path().to_owned()), ..Environment::default() }).unwrap();
-        let wait = |now| take_place(&paths, 20.0, now, Duration::MAX).expect("a place");
+        let wait = |now| reserve_slot(&paths, 20.0, now, Duration::MAX).expect("a slot");
         let start = 1_000_000;
         let mut sent: Vec<u64> = Vec::new();
         for n in 0..90 {
@@ -240,7 +240,7 @@ mod tests {
             sent.push(now + u64::try_from(wait(now).as_millis()).unwrap());
         }
         assert!(sent.windows(21).all(|w| w[20] - w[0] >= 1000), "{sent:?}");
-        assert!(sent[19] - start < 100, "the first 20 wait for nobody");
+        assert!(sent[19] - start < 100, "the first 20 do not wait");
         let late = start + 60_000;
         for n in 0..20 {
             slow_down(&paths, 20.0, late - 100 + n, late - 50 + n);
@@ -255,15 +255,15 @@ mod tests {
     }
 
     #[test]
-    fn who_will_not_wait_takes_no_place() {
+    fn a_process_that_does_not_wait_reserves_no_slot() {
         let dir = tempfile::tempdir().unwrap();
         let paths = Paths::new(&Environment { home: Some(dir.path().to_owned()), ..Environment::default() }).unwrap();
-        let place = |patience| take_place(&paths, 1.0, 1_000_000, Duration::from_millis(patience));
-        assert_eq!(place(0), Some(Duration::ZERO));
+        let slot = |timeout| reserve_slot(&paths, 1.0, 1_000_000, Duration::from_millis(timeout));
+        assert_eq!(slot(0), Some(Duration::ZERO));
         for _ in 0..5 {
-            assert_eq!(place(999), None);
+            assert_eq!(slot(999), None);
         }
-        assert_eq!(place(1000), Some(Duration::from_secs(1)), "the second place, whoever gave up before");
+        assert_eq!(slot(1000), Some(Duration::from_secs(1)), "the second slot, although others gave up");
     }
 
     #[test]
@@ -271,7 +271,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let paths = Paths::new(&Environment { home: Some(dir.path().to_owned()), ..Environment::default() }).unwrap();
         let now = 1_000_000;
-        let wait = |now| take_place(&paths, 0.1, now, Duration::MAX).expect("a place").as_secs();
+        let wait = |now| reserve_slot(&paths, 0.1, now, Duration::MAX).expect("a slot").as_secs();
         assert_eq!((wait(now), wait(now), wait(now)), (0, 10, 20));
         slow_down(&paths, 0.1, now + 1, now + 2);
         assert_eq!(wait(now + 3), 29, "throttling makes it no slower, and no faster");

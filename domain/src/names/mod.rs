@@ -20,11 +20,11 @@ mod tests;
 
 use suffix::{make_distinct, suffix_length, with_suffix};
 
-/// How long the name of a terminated instance is remembered, in milliseconds: 30 days.
-const MEMORY: u64 = 30 * 24 * 60 * 60 * 1000;
+/// How long the name of a terminated instance is kept, in milliseconds: 30 days.
+const RETENTION: u64 = 30 * 24 * 60 * 60 * 1000;
 
-/// The most names of instances that are not listed that are remembered.
-const MAX_REMEMBERED: usize = 20_000;
+/// The maximum number of kept names of instances that are not listed.
+const MAX_KEPT: usize = 20_000;
 
 /// An instance that needs an alias.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub struct AliasRequest {
     pub id: InstanceId,
     /// Its account.
     pub account: String,
-    /// The name that the template gives it, in the spelling of its tags; none where the tags leave nothing.
+    /// The name from the template, in the spelling of its tags; `None` if the tags are empty.
     pub name: Option<String>,
     /// Always gets an id suffix: a member of an Auto Scaling group.
     pub always_suffixed: bool,
@@ -87,7 +87,7 @@ pub enum Shared {
     },
 }
 
-/// A name that means another instance than at the last sync.
+/// A name that belongs to another instance than at the last sync.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Move {
     /// In lower case.
@@ -138,8 +138,8 @@ pub struct RefusedName {
     pub conflict: Conflict,
 }
 
-/// Returns the conflict of a name. With `true`, an instance has the name already, and a pattern that happens to match
-/// it does not take it away.
+/// Returns the conflict of a name. `true`: an instance already has the name, so that a pattern of the user's config that
+/// matches it is no conflict.
 pub type Conflicts<'a> = dyn Fn(&str, bool) -> Option<Conflict> + 'a;
 
 /// Assigns names to all requests; the assignment does not depend on their order.
@@ -200,9 +200,9 @@ pub fn assign(
             );
         }
     }
-    give_to_newest(&mut assignment, &groups, history, accept_moves);
+    assign_shared_to_newest(&mut assignment, &groups, history, accept_moves);
     assignment.shared.retain(|base, _| !owners.contains_key(base.as_str()));
-    drop_contested(&mut assignment);
+    remove_duplicates(&mut assignment);
     assignment.moves = moves(&assignment.names, requests, history);
     assignment
 }
@@ -220,10 +220,10 @@ struct Ownership<'a> {
     shared: Option<Shared>,
 }
 
-/// The owner of the bare name of a group, which is in the order of ranks.
+/// The owner of the bare name of a group, which is sorted by rank.
 fn ownership<'a>(base: &str, group: &[&'a AliasRequest], history: &NameHistory, accept_moves: bool) -> Ownership<'a> {
     let before = history.get(base);
-    // Where the newest instance has the bare name, its previous owner does not matter.
+    // If the newest instance gets the bare name, its previous owner is irrelevant.
     let keeps = |request: &AliasRequest| !request.always_suffixed && !request.newest;
     let holder = before.and_then(|held| group.iter().find(|request| request.id == held.id && keeps(request))).copied();
     let newest = before.and_then(|held| group.iter().find(|request| request.id == held.id && request.newest)).copied();
@@ -236,7 +236,7 @@ fn ownership<'a>(base: &str, group: &[&'a AliasRequest], history: &NameHistory, 
             .collect()
     };
     if let Some(holder) = newest.filter(|_| !accept_moves) {
-        // The newest of a source competes with those of its own source only, while there is one.
+        // The newest instance of a source competes with instances of the same source only, as long as there is one.
         let is_rival = |request: &AliasRequest| request.listed && request.always_suffixed == holder.always_suffixed;
         let earlier = group.iter().find(|request| is_rival(request) && request.rank < holder.rank).copied();
         if earlier.is_some() {
@@ -283,7 +283,7 @@ fn spellings(group: &[&AliasRequest], conflict_of: &Conflicts<'_>) -> Vec<String
     std::iter::once(lower).chain(others).collect()
 }
 
-/// The suffixed names that instances had, for the base that they want now.
+/// The suffixed names that instances had for the base that they request now.
 fn suffixed_before<'a>(
     history: &'a NameHistory,
     bases: &HashMap<&InstanceId, &str>,
@@ -320,7 +320,7 @@ fn names_of(
 }
 
 /// Under `duplicates = "newest"` a shared name is a further name of the instance that was launched last.
-fn give_to_newest(
+fn assign_shared_to_newest(
     assignment: &mut Assignment,
     groups: &BTreeMap<String, Vec<&AliasRequest>>,
     history: &NameHistory,
@@ -344,7 +344,7 @@ fn give_to_newest(
 }
 
 /// Removes second names that are the first name of another instance, ignoring case.
-fn drop_contested(assignment: &mut Assignment) {
+fn remove_duplicates(assignment: &mut Assignment) {
     let Assignment { names, shared, .. } = assignment;
     let mut first: HashSet<String> = names.values().map(|names| names.alias.clone()).collect();
     for names in names.values_mut() {
@@ -385,8 +385,8 @@ fn moves(names: &BTreeMap<InstanceId, Names>, requests: &[&AliasRequest], histor
     moves
 }
 
-/// The names to remember besides those of listed hosts: names of instances that are not listed now and, for
-/// [`MEMORY`], of terminated instances, so that an instance of another account does not get them unnoticed. `is_listed`:
+/// The names to store besides those of listed hosts: names of instances that are not listed now and, for
+/// [`RETENTION`], of terminated instances, so that an instance of another account does not get them unnoticed. `is_listed`:
 /// whether a host has the name now.
 #[must_use]
 pub fn memory(
@@ -408,21 +408,21 @@ pub fn memory(
         }
     }
     for (name, holder) in history {
-        // A time in the future counts as now, so that a wrong clock neither forgets a name nor keeps it for ever.
+        // A time in the future counts as now, so that a wrong clock neither removes a name nor keeps it for ever.
         let last_seen = holder.seen.min(now);
-        let fresh = now - last_seen < MEMORY;
+        let fresh = now - last_seen < RETENTION;
         if fresh && !is_listed(name) && !memory.contains_key(name) {
-            // One that waits to be accepted is not forgotten meanwhile.
+            // A name whose move has not been accepted does not expire.
             let waits = matches!(assignment.shared.get(name), Some((_, Shared::Waits { .. })));
             let seen = if waits { now } else { last_seen };
             memory.insert(name.clone(), Holder { seen, ..holder.clone() });
         }
     }
-    // Bounded, for instances that are renamed all the time: the oldest go first.
-    if memory.len() > MAX_REMEMBERED {
+    // Bounded, for instances that are renamed all the time: the oldest names are removed.
+    if memory.len() > MAX_KEPT {
         let mut by_age: Vec<(u64, String)> = memory.iter().map(|(name, held)| (held.seen, name.clone())).collect();
         by_age.sort();
-        for (_, name) in &by_age[..by_age.len() - MAX_REMEMBERED] {
+        for (_, name) in &by_age[..by_age.len() - MAX_KEPT] {
             memory.remove(name);
         }
     }

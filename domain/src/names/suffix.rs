@@ -1,4 +1,4 @@
-//! Suffixes of ids: how many digits each takes so that all names differ.
+//! Suffixes of instance ids: the number of digits with which all names differ.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -6,11 +6,11 @@ use super::{AliasRequest, NameHistory};
 use crate::alias::{LONGEST, cut};
 use crate::ids::InstanceId;
 
-/// Digits of the id that a suffix starts with.
-const SUFFIX: usize = 6;
+/// Minimum number of digits in a suffix.
+const MIN_DIGITS: usize = 6;
 
-/// How many digits of its id each instance without a bare name gets, so that all names differ. An owner whose bare name
-/// equals the suffixed name of another instance loses it.
+/// The number of digits in the suffix of each instance without a bare name, so that all names differ. An owner whose bare
+/// name equals the suffixed name of another instance loses it.
 pub(super) fn make_distinct<'a>(
     groups: &'a BTreeMap<String, Vec<&'a AliasRequest>>,
     bases: &HashMap<&'a InstanceId, &'a str>,
@@ -22,10 +22,10 @@ pub(super) fn make_distinct<'a>(
         for request in
             group.iter().filter(|request| owners.get(base.as_str()).is_none_or(|owner| owner.id != request.id))
         {
-            digits.insert(&request.id, usable(base, &request.id, SUFFIX));
+            digits.insert(&request.id, usable(base, &request.id, MIN_DIGITS));
         }
     }
-    // A longer suffix stays: a name does not get shorter because another instance is gone.
+    // A longer suffix stays: a name does not become shorter when another instance is terminated.
     for (name, holder) in history {
         if let (Some(now), Some(base)) = (digits.get_mut(&holder.id), bases.get(&holder.id)) {
             *now = (*now).max(suffix_length(name, base, &holder.id).unwrap_or(0));
@@ -50,7 +50,7 @@ pub(super) fn make_distinct<'a>(
                     continue;
                 }
                 let before = digits.get(&request.id).copied();
-                let more = before.map_or(SUFFIX, |digits| digits + 1).min(request.id.digits().len());
+                let more = before.map_or(MIN_DIGITS, |digits| digits + 1).min(request.id.digits().len());
                 let now = usable(base, &request.id, more);
                 if owners.get(base).is_some_and(|owner| owner.id == request.id) {
                     owners.remove(base);
@@ -65,21 +65,21 @@ pub(super) fn make_distinct<'a>(
     }
 }
 
-/// `digits`, or one more where the name would read as an instance id.
+/// `digits`, or one more if the name has the form of an instance id.
 fn usable(base: &str, id: &InstanceId, digits: usize) -> usize {
     let name = with_suffix(base, id, digits);
     if InstanceId::parse(&name).is_some() { (digits + 1).min(id.digits().len()) } else { digits }
 }
 
-/// The name with so many digits of the id.
+/// The name with this many digits of the id.
 pub(super) fn with_suffix(name: &str, id: &InstanceId, digits: usize) -> String {
     let digits = &id.digits()[..digits.min(id.digits().len())];
     format!("{}-{digits}", cut(name, LONGEST - 1 - digits.len()))
 }
 
-/// How many digits of `id` stand behind `base` in `name`, if it is such a name.
+/// The number of digits of `id` in `name`, if it is `base` with a suffix of `id`.
 pub(super) fn suffix_length(name: &str, base: &str, id: &InstanceId) -> Option<usize> {
     let digits = name.rsplit_once('-')?.1.len();
-    let right = (SUFFIX..=id.digits().len()).contains(&digits) && with_suffix(base, id, digits) == name;
+    let right = (MIN_DIGITS..=id.digits().len()).contains(&digits) && with_suffix(base, id, digits) == name;
     right.then_some(digits)
 }
