@@ -13,7 +13,7 @@ use crate::meter::{self, Sample, Step};
 use crate::programs;
 use crate::stats::Runs;
 
-/// The profile and region that a fleet lives in.
+/// The profile and region of a fleet.
 pub(crate) const PROFILE: &str = "prod";
 pub(crate) const REGION: &str = sandbox::REGION;
 
@@ -174,7 +174,7 @@ impl Site {
         Ok(())
     }
 
-    /// One `ssh-eic sync`, over whatever is there.
+    /// One `ssh-eic sync`, over the existing files.
     pub(crate) fn sync(&self) -> io::Result<Sample> {
         meter::once(&self.sandbox, &Step::new(["ssh-eic", "sync"]))
     }
@@ -252,7 +252,7 @@ pub(crate) fn aws_push(aws: &str, push: &Push) -> Step {
     Step::new(arguments.chain(["--profile", PROFILE, "--region", REGION]))
 }
 
-/// `aws ec2 describe-instances` of a fleet, in pages of 1,000 as `sync` asks for them.
+/// `aws ec2 describe-instances` of a fleet, in pages of 1,000, as `sync` requests them.
 pub(crate) fn aws_describe(aws: &str) -> Step {
     let arguments = ["ec2", "describe-instances", "--page-size", "1000", "--output", "json"];
     Step::new([aws].into_iter().chain(arguments).chain(["--profile", PROFILE, "--region", REGION]))

@@ -28,20 +28,20 @@ impl Machine {
         Ok(Self {
             cpu: cpu(),
             cores: std::thread::available_parallelism()?.get(),
-            system: said(Command::new("uname").args(["-srm"])),
+            system: output_of(Command::new("uname").args(["-srm"])),
             openssh,
             ssh_eic: String::from_utf8_lossy(&version.stdout).trim().to_owned(),
             program,
         })
     }
 
-    /// In two lines, for whoever sits at it.
+    /// In two lines, for the terminal.
     pub(crate) fn describe(&self) -> String {
         let [hardware, programs] = self.in_words();
         format!("{hardware}\n{programs} ({})", self.program.display())
     }
 
-    /// In two lines, for publication: where the program lies is nobody's business.
+    /// In two lines, for publication: without the path of the program.
     pub(crate) fn in_words(&self) -> [String; 2] {
         let Self { cpu, cores, system, openssh, ssh_eic, .. } = self;
         let plural = if *cores == 1 { "" } else { "s" };
@@ -67,11 +67,11 @@ fn cpu() -> String {
     let model = info.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split_once(": "));
     match model {
         Some((_, model)) => model.trim().to_owned(),
-        None => said(Command::new("sysctl").args(["-n", "machdep.cpu.brand_string"])),
+        None => output_of(Command::new("sysctl").args(["-n", "machdep.cpu.brand_string"])),
     }
 }
 
-fn said(command: &mut Command) -> String {
+fn output_of(command: &mut Command) -> String {
     match command.output() {
         Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout).trim().to_owned(),
         _ => String::from("unknown"),

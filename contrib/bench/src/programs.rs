@@ -45,7 +45,7 @@ fn behind_shim(name: &str, program: PathBuf) -> Option<PathBuf> {
     output.status.success().then(|| PathBuf::from(path.trim()))
 }
 
-/// The first line of what a program says of itself, if it runs. mssh knows no `--version`.
+/// The first line of a program's version output, if it runs. mssh has no `--version`.
 pub(crate) fn version(sandbox: &Sandbox, program: &Path) -> Option<String> {
     let flag = if program.ends_with("mssh") { "--help" } else { "--version" };
     let output = sandbox.command(program).arg(flag).stdin(Stdio::null()).output().ok()?;

@@ -29,7 +29,7 @@ impl Way {
         [&["ssh"], &self.flags()[..], &[host, command]].concat().into_iter().map(String::from).collect()
     }
 
-    /// What ssh has to be told to go this way.
+    /// Arguments of ssh for this way.
     pub(crate) fn flags(&self) -> [&str; 4] {
         ["-F", &self.config, "-o", KEX]
     }
@@ -59,7 +59,7 @@ pub(crate) struct Seen {
     pub(crate) port: String,
 }
 
-/// What the config that `sync` wrote says of a host.
+/// The options of a host in the config that `sync` wrote.
 pub(crate) fn seen(site: &Site, host: &str) -> io::Result<Seen> {
     let config = ours(site).config;
     let output = site.sandbox.command("ssh").args(["-F", &config, "-G", host]).env("SSH_EIC_HOOK_OFF", "1").output()?;
@@ -122,7 +122,7 @@ fn block(host: &str, seen: &Seen) -> String {
 
 const KNOWN_HOSTS: &str = "known_hosts";
 
-/// What the generated config says too.
+/// As in the generated config.
 fn options(folder: &Path) -> String {
     format!(
         "Host *\n    UserKnownHostsFile {known}\n    IdentitiesOnly yes\n    AddKeysToAgent no\n    \
@@ -175,8 +175,8 @@ fn compiled(folder: &Path) -> io::Result<Result<String, String>> {
         match output {
             Err(error) => return Ok(Err(format!("cc: {error}"))),
             Ok(output) if !output.status.success() => {
-                let said = String::from_utf8_lossy(&output.stderr);
-                return Ok(Err(format!("cc: {}", said.lines().next().unwrap_or_default())));
+                let errors = String::from_utf8_lossy(&output.stderr);
+                return Ok(Err(format!("cc: {}", errors.lines().next().unwrap_or_default())));
             }
             Ok(_) => {}
         }

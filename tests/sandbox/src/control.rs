@@ -79,7 +79,7 @@ pub struct Throttle {
     pub rate_per_s: f64,
     /// Calls that succeed at once before the rate counts.
     pub burst: f64,
-    /// How many calls are refused, whatever the rate.
+    /// How many calls are refused, independent of the rate.
     pub times: u32,
 }
 
@@ -112,7 +112,7 @@ pub struct Switches {
     pub clock_skew_s: Option<i64>,
     /// Access keys and SSO tokens that count as expired.
     pub expired: Option<Vec<String>>,
-    /// The external id that a role asks for, by role ARN.
+    /// The external id that a role requires, by role ARN.
     pub external_ids: BTreeMap<String, String>,
     /// `CreateToken` accepts a refresh token once and returns another one.
     pub rotate_refresh_tokens: Option<bool>,
@@ -124,7 +124,7 @@ pub struct Switches {
     pub endless_body: Option<Vec<String>>,
     /// How tunnels through endpoints behave; those that are open keep what they were opened with.
     pub tunnels: Option<TunnelSwitches>,
-    /// Endpoints per page of `DescribeInstanceConnectEndpoints`, if the request asks for no less.
+    /// Endpoints per page of `DescribeInstanceConnectEndpoints`, if the request asks for no fewer.
     pub endpoint_page: Option<usize>,
 }
 

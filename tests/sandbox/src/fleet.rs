@@ -36,7 +36,7 @@ fn fleet(form: Form) -> Vec<Instance> {
     vec![
         prod("prod-web-1", "web", "10.0.3.7"),
         prod("prod-web-2", "web", "10.0.3.8"),
-        // Off namespaces an ordinary sshd can log in nobody but the current user.
+        // Without namespaces an unprivileged sshd can log in the current user only.
         if form == Form::Namespaces { db.user("ubuntu") } else { db },
         // The network of a stopped instance answers nothing at all.
         prod("prod-batch-1", "batch", "10.0.9.4").state(State::Stopped).network(Network::Blackhole),

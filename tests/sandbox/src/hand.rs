@@ -236,6 +236,6 @@ fn inside(dir: &Path, command: &[String]) -> io::Result<()> {
     let [program, args @ ..] = command else { return Ok(()) };
     let mut run = inside.command(program);
     run.args(args).env(DIR_VARIABLE, dir);
-    // Its exit status is ours.
+    // Its exit status is the exit status of this program.
     Err(run.exec())
 }

@@ -25,7 +25,8 @@ pub(crate) type Credentials = BTreeMap<String, Credential>;
 
 /// Makes `DIR/home` with the AWS files of the profiles `default`, `prod` and `staging`.
 ///
-/// The access keys are random: in the loopback form whoever knows one can push a key, and log in as the current user.
+/// The access keys are random: in the loopback form a known one would allow logging in as the
+/// current user.
 pub(crate) fn create(dir: &Path) -> io::Result<Credentials> {
     let home = dir.join("home");
     DirBuilder::new().recursive(true).mode(0o700).create(home.join(".aws"))?;

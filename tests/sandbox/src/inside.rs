@@ -12,7 +12,7 @@ use crate::options::Form;
 use crate::program::{SYSTEM_PATH, user_name};
 use crate::server::CA;
 
-/// What the server tells once it is ready, also in `DIR/ready.json`.
+/// What the server reports once it is ready, also in `DIR/ready.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Ready {
     pub(crate) pid: i32,
@@ -52,7 +52,7 @@ impl Inside {
         Some(self.authority.as_path()).filter(|path| path.exists())
     }
 
-    /// The sandbox that lives in a folder.
+    /// The sandbox in a folder.
     pub(crate) fn of(dir: &Path) -> io::Result<Self> {
         let ready = fs::read(dir.join(READY))?;
         Self::new(dir, serde_json::from_slice(&ready)?)

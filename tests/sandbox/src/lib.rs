@@ -1,28 +1,28 @@
-//! A stand-in for AWS on loopback, with instances played by the real sshd.
+//! A fake AWS on loopback, with real sshd processes as instances.
 //!
-//! Integration tests use it as a library ([`Sandbox`]), `install.sh --demo` and people use its binary. Whoever uses it,
-//! there is one server process: it speaks the AWS wire protocols on one HTTP port, plays every instance's network
-//! address and starts a real `sshd -i` for each connection.
+//! Integration tests use it as a library ([`Sandbox`]); `install.sh --demo` and developers use its binary. In both cases
+//! one server process implements the AWS protocols on one HTTP port, listens on the address of every instance and starts
+//! a real `sshd -i` for each connection.
 //!
-//! - `sandbox`: starting the server, talking to it, running programs inside
-//! - `options`: what it is started with
+//! - `sandbox`: starts the server, sends requests to it, runs programs inside
+//! - `options`: the options at its start
 //! - `model`: instances and images, as tests describe them
 //! - `guest`: an instance's host keys and console output
 //! - `tunnel`: tunnels through an endpoint, as recorded, and their switches
 //! - `proxy`: HTTP proxies between the clients and AWS
 //! - `vpc`: security groups and EC2 Instance Connect Endpoints
 //! - `identity`: access keys and SSO sign-ins
-//! - `control`: what the library and the server say to each other, and the switches
-//! - `home`: the throw-away home folder and its AWS files
+//! - `control`: the protocol between the library and the server, and the switches
+//! - `home`: the temporary home folder and its AWS files
 //! - `inside`: running programs inside
-//! - `program`: where programs are, and who runs this
+//! - `program`: paths of programs, and the current user
 //! - `server`: the server process: state, control socket, network, sshd, key expiry
 //! - `aws`: the AWS protocols: EC2 query, EIC JSON, STS, SSO
 //! - `ssm`: Systems Manager sessions: the gateway and the agent
 //! - `cli`: the command line
 //! - `fleet`: the hosts that `demo` and `hand` have
 //! - `demo`: ssh-eic at work, step by step
-//! - `hand`: a shell inside, and orders to a running sandbox
+//! - `hand`: a shell inside, and commands for a running sandbox
 
 mod aws;
 pub mod cli;

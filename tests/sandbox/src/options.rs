@@ -43,7 +43,7 @@ pub struct Options {
     pub form: Form,
     /// An existing, empty folder to use and keep; by default a temporary one.
     pub dir: Option<PathBuf>,
-    /// Serves AWS over TLS, with a certificate of an authority that the commands inside are told by `AWS_CA_BUNDLE`.
+    /// Serves AWS over TLS, with a certificate of an authority that `AWS_CA_BUNDLE` passes to the commands inside.
     pub tls: bool,
     /// The program that runs [`cli::run`](crate::cli::run) when it is called with `serve`; by default the `sandbox`
     /// beside the running one.

@@ -1,4 +1,4 @@
-//! What is asked of the machine: where programs are, who runs this, randomness.
+//! Queries to the machine: paths of programs, the current user, random text.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -43,7 +43,7 @@ pub(crate) fn sandbox_binary() -> io::Result<PathBuf> {
         .ok_or_else(|| io::Error::other(format!("no `sandbox` program near {}: cargo build -p sandbox", exe.display())))
 }
 
-/// Sixteen characters, capitals and digits, that nobody can guess.
+/// Sixteen random capitals and digits.
 pub(crate) fn random_word() -> io::Result<String> {
     const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
     let mut bytes = [0; 16];

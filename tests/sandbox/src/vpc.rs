@@ -1,5 +1,5 @@
 //! What surrounds instances: security groups, and EC2 Instance Connect Endpoints. What a network lets through is
-//! an instance's own [`crate::Network`]; an endpoint opens tunnels whatever that is (`server::endpoint`).
+//! an instance's own [`crate::Network`]; an endpoint opens tunnels in each case (`server::endpoint`).
 
 use std::net::IpAddr;
 

@@ -112,7 +112,7 @@ struct Play {
 
 impl Play {
     fn new(site: &Site, ansible: &str, name: &str, way: &Way, hosts: &[String], forks: usize) -> io::Result<Self> {
-        // Why it fails is said on stdout.
+        // Errors are printed on stdout.
         const SCRIPT: &str = r#"exec "$@" >"$LOG" 2>&1"#;
         let home = site.sandbox.dir().join("bench/ansible").join(name);
         let path = |name: &str| home.join(name).display().to_string();
@@ -128,7 +128,7 @@ impl Play {
             .env("ANSIBLE_HOME", &path("home"))
             .env("ANSIBLE_SSH_CONTROL_PATH_DIR", &path("cp"))
             .env("ANSIBLE_SSH_COMMON_ARGS", &way.flags().join(" "));
-        // There the instances have the home of whoever runs this, which is not ours to write to.
+        // There the instances have the home of the current user, which must not be changed.
         let loopback = site.sandbox.form() == Form::Loopback;
         let step = if loopback { step.env("ANSIBLE_REMOTE_TEMP", &path("remote")) } else { step };
         Ok(Self { sockets: home.join("cp"), log: home.join("log"), hosts: hosts.len(), step })

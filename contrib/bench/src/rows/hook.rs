@@ -15,7 +15,7 @@ use crate::ways;
 
 const TIME: Quantity = Quantity::Ratio(2.5);
 const NOTHING: &str = "/bin/true";
-/// A name that nobody manages, as one typed wrongly in the config's `Match` would be.
+/// An unmanaged name, such as a mistyped one.
 const FOREIGN: &str = "github.com";
 
 pub(super) fn measure(lab: &mut Lab) -> io::Result<Vec<Line>> {
@@ -48,7 +48,7 @@ pub(super) fn measure(lab: &mut Lab) -> io::Result<Vec<Line>> {
     ])
 }
 
-/// What a program asked of the kernel beside another one: page faults and system calls, where they could be counted.
+/// Page faults and system calls of a program in comparison with another one, if they could be counted.
 fn efforts(this: (&Runs, Option<usize>), other: (&Runs, Option<usize>)) -> String {
     let faults = [this.0, other.0].map(|runs| runs.faults.median);
     let faults =

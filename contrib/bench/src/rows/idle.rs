@@ -16,7 +16,7 @@ use crate::stats::Summary;
 use crate::ways;
 
 const MEMORY: Quantity = Quantity::MiB(4.0);
-/// How long whatever did the push may take to go, and the proxy when its ssh has been killed.
+/// Timeout for the end of the process that pushed, and of the proxy after its ssh was killed.
 const GONE: Duration = Duration::from_secs(5);
 
 /// One proxy with nothing to do.
@@ -67,7 +67,7 @@ fn idle(site: &Site) -> io::Result<Idle> {
         return Err(io::Error::other("no ssh"));
     };
     let mut command = site.sandbox.command(program);
-    // Inside, ssh takes the place of whoever enters: the process that we start is ssh.
+    // Inside, ssh replaces the process that enters: the process that is started here is ssh.
     let mut ssh = command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
     let stdout = ssh.stdout.take();
     let seen = look(&ssh, stdout);
@@ -114,10 +114,10 @@ fn parent_of(pid: u32) -> Option<u32> {
     stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
 }
 
-fn within(patience: Duration, condition: impl Fn() -> bool) -> bool {
+fn within(timeout: Duration, condition: impl Fn() -> bool) -> bool {
     let begun = Instant::now();
     while !condition() {
-        if begun.elapsed() > patience {
+        if begun.elapsed() > timeout {
             return false;
         }
         thread::sleep(Duration::from_millis(10));
@@ -125,7 +125,7 @@ fn within(patience: Duration, condition: impl Fn() -> bool) -> bool {
     true
 }
 
-/// Anonymous memory, and what else has been written to and is nobody else's, from `proc_pid_smaps(5)`: of each mapping,
+/// Anonymous memory, and other private pages that have been written to, from `proc_pid_smaps(5)`: of each mapping,
 /// since anonymous pages are private and dirty ones too.
 #[expect(clippy::cast_precision_loss, reason = "kibibytes of one process")]
 fn private_mib(smaps: &str) -> f64 {

@@ -1,4 +1,4 @@
-//! PEERS: how long a login takes for whoever uses something else. No budget: people want to know.
+//! PEERS: how long a login takes with other programs. Without a budget, for information.
 //!
 //! All peers log in to the same instance in turn. The host key is known to all; nothing else is to who comes first.
 
@@ -42,12 +42,12 @@ impl Peer {
         Self { name, login, before: None, note: note.into() }
     }
 
-    /// A program that is not ours and does not work here must not stop the others.
+    /// Another program that does not work here must not stop the others.
     fn tried(mut self, site: &Site) -> Self {
         let tried = self.login.as_ref().map(|login| meter::once(&site.sandbox, login));
         if let Ok(Err(error)) = tried {
-            let said = error.to_string();
-            self.login = Err(said.lines().next_back().unwrap_or_default().trim().to_owned());
+            let message = error.to_string();
+            self.login = Err(message.lines().next_back().unwrap_or_default().trim().to_owned());
         }
         self
     }
@@ -101,7 +101,7 @@ fn peers(site: &Site) -> io::Result<Vec<Peer>> {
     ])
 }
 
-/// mssh asks for the instance's address, makes an RSA key, pushes it and calls ssh: each time.
+/// mssh queries the instance's address, makes an RSA key, pushes it and runs ssh: each time.
 fn mssh(site: &Site, seen: &Seen, way: &Way) -> Result<Step, String> {
     let program = programs::find(&site.sandbox, "mssh")?;
     let target = format!("{}@{}", seen.user, seen.id);
@@ -127,8 +127,8 @@ fn push_and_ssh(site: &Site, seen: &Seen, way: &Way) -> io::Result<Peer> {
     Ok(Peer::new(PEER, Ok(step), "; without the push it is plain ssh for a minute"))
 }
 
-/// The command of the CLI's version 2, which asks for the address, makes a key, pushes it and calls ssh. It takes neither a
-/// command nor options for ssh: what it measures is a login shell without input, with whatever key exchange ssh likes best.
+/// The command of the CLI's version 2, which queries the address, makes a key, pushes it and runs ssh. It accepts neither a
+/// command nor options for ssh: this measures a login shell without input, with the key exchange that ssh prefers.
 fn cli_ssh(site: &Site, seen: &Seen) -> Peer {
     const PEER: &str = "aws ec2-instance-connect ssh";
     let is_2 = |version: String| version.starts_with("aws-cli/2.");

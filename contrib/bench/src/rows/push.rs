@@ -26,7 +26,7 @@ pub(super) fn measure(lab: &mut Lab) -> io::Result<Vec<Line>> {
     let name = host(0);
     let site = lab.reachable(FEW)?;
     let ways::Seen { id, user, .. } = ways::seen(site, &name)?;
-    // The others push a key that is not ours, so that ours can be told apart.
+    // The other programs push another key, so that the pushes can be distinguished.
     let push = Push { id, user, key: Plain::new(site, &[&name], None)?.key };
     progress(&format!("P4: pushes, {rounds} rounds"));
     site.sandbox.clear_calls()?;

@@ -54,7 +54,7 @@ pub(super) fn claimed(request: &Request) -> Caller {
     })
 }
 
-/// The caller, or what the service answers to somebody it does not know.
+/// The caller, or the service's error for an unknown caller.
 pub(super) fn identify(world: &World, service: Service, request: &Request, now: Timestamp) -> Result<Caller, Fault> {
     if matches!(service, Service::Sso | Service::Oidc) {
         return Ok(Caller {

@@ -121,7 +121,7 @@ impl Service {
         }
     }
 
-    /// The answer to an action that nobody wrote.
+    /// The response to an unknown action.
     pub(super) fn unknown_action(self, action: &str) -> Fault {
         let message = format!("The action {action} is not valid for this web service.");
         match self {

@@ -36,7 +36,7 @@ fn push(context: &Context<'_>) -> Result<String, Fault> {
         (state.switches.key_ttl_s.unwrap_or(DEFAULT_TTL_S), instance.instance_connect)
     };
     let ttl = Duration::try_from_secs_f64(ttl).unwrap_or(Duration::ZERO);
-    // Where nothing on the instance asks for keys AWS notices nothing.
+    // AWS does not notice an instance that does not look up keys.
     if is_taken {
         let accepted = context.world.keys.push(id, user, key.trim_end(), ttl);
         accepted.map_err(|error| Fault::new(500, "ServiceException", error.to_string()))?;

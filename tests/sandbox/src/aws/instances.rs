@@ -44,7 +44,7 @@ pub(super) fn describe(context: &Context<'_>) -> Result<String, Fault> {
     Ok(xml.finish())
 }
 
-/// The instances asked for by id, or all of the caller's account and region. They are taken out of the lock: rendering
+/// The instances requested by id, or all of the caller's account and region. They are taken out of the lock: rendering
 /// a thousand of them must not keep other requests waiting.
 fn candidates(context: &Context<'_>, ids: &[String], start: usize) -> Vec<Arc<Instance>> {
     let state = context.world.lock();

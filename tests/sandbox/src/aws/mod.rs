@@ -1,7 +1,7 @@
-//! The AWS stand-in: which service and action a request is for, who calls, what the switches make of it, and the log.
+//! The fake AWS: service and action of a request, its caller, the effect of the switches, and the log.
 //!
-//! Only Systems Manager verifies signatures; elsewhere the access key alone says who calls. Everything else a client can notice is meant to be
-//! as in reality: protocols, error codes and statuses, texts.
+//! Systems Manager and the endpoint verify signatures; elsewhere the access key identifies the caller. Protocols, error
+//! codes, statuses and messages are those of AWS.
 
 mod caller;
 mod console;
@@ -44,7 +44,7 @@ const DROP: &str = "drop";
 /// The parameters of a call: the form fields, the query, or the JSON body's members.
 type Params = BTreeMap<String, String>;
 
-/// One call on its way through the stand-in.
+/// One request that is being processed.
 struct Context<'a> {
     world: &'a World,
     caller: Caller,
@@ -59,7 +59,7 @@ pub(crate) fn now(world: &World) -> Timestamp {
     Timestamp::now().saturating_add(SignedDuration::from_secs(skew)).unwrap_or(Timestamp::MAX)
 }
 
-/// Answers one request, and logs it before anybody can see the answer. `None`: drop the connection.
+/// Answers one request, and logs it before the response is sent. `None`: drop the connection.
 pub(crate) fn answer(world: &World, request: &Request) -> Option<Reply> {
     let arrival = Timestamp::now().as_millisecond();
     let (service, action, params) = classify(request);

@@ -12,7 +12,7 @@ const SESSION_S: i64 = 3600;
 /// The most that `max_result` may ask for, and what a page has without it.
 const MAX_PAGE: usize = 100;
 
-/// The portal's and OIDC's actions are told by their paths.
+/// The actions of the portal and of OIDC, by their paths.
 pub(super) fn classify(request: &Request) -> Option<(Service, &'static str)> {
     match request.path() {
         "/federation/credentials" => Some((Service::Sso, "GetRoleCredentials")),

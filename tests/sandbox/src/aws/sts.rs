@@ -1,4 +1,4 @@
-//! STS, query XML: who am I, and becoming somebody else.
+//! STS, query XML: the caller's identity, and assuming a role.
 
 use super::Context;
 use super::dialect::{Fault, Service};

@@ -24,7 +24,7 @@ fn means(context: &Context<'_>, key: &str, action: &str) -> bool {
     (wanted == "*" || wanted == action) && (scope.is_empty() || scopes.contains(&scope))
 }
 
-/// Waits as long as the latency says, then lets the call pass or not: what happens before IAM is asked.
+/// Waits for the configured latency, then accepts or fails the request; IAM is evaluated afterwards.
 pub(super) fn pass(context: &Context<'_>, service: Service, action: &str) -> Result<(), Fault> {
     let delay = {
         let state = context.world.lock();

@@ -26,7 +26,7 @@ impl Xml {
         }
     }
 
-    /// An element around whatever the closure writes.
+    /// An element around the output of the closure.
     pub(super) fn element(&mut self, name: &str, contents: impl FnOnce(&mut Self)) {
         self.open(name);
         contents(self);

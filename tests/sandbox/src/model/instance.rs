@@ -8,7 +8,7 @@ use super::{ACCOUNT, AMAZON_LINUX, Network, REGION, State, WINDOWS};
 use crate::guest::{Console, HostCertificate};
 use crate::vpc::SecurityGroup;
 
-/// One instance: what EC2 says of it, and how it is played. Made with [`Instance::new`] and the methods below.
+/// One instance: its description in EC2, and how its sshd behaves. Made with [`Instance::new`] and the methods below.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Instance {
@@ -70,9 +70,9 @@ pub struct Instance {
     pub accepts_any_key: bool,
     /// Its security groups, by id; the one of [`crate::SecurityGroup::default`].
     pub security_groups: Vec<String>,
-    /// Its sshd asks for pushed keys; without EC2 Instance Connect AWS takes them all the same.
+    /// Its sshd looks up pushed keys; without EC2 Instance Connect AWS accepts pushes, and sshd ignores them.
     pub instance_connect: bool,
-    /// What it says on its port instead of playing sshd, and hangs up.
+    /// The line that its port sends in place of sshd, before it closes the connection.
     pub greeting: String,
     /// How many connections are reset before anything is sent; the ones after these are served as usual.
     pub refuse_first: u32,
@@ -152,7 +152,7 @@ impl Instance {
         subnet,
         /// Sets the ARN of the instance profile.
         instance_profile,
-        /// Lets its port say this and hang up.
+        /// Lets its port send this line and close the connection.
         greeting,
     }
 
@@ -176,7 +176,7 @@ impl Instance {
         self.tag("ssh-eic:user", name)
     }
 
-    /// Lets sshd listen on another port and says so in the tag `ssh-eic:port`.
+    /// Lets sshd listen on another port, and sets the tag `ssh-eic:port`.
     #[must_use]
     pub fn port(self, port: u16) -> Self {
         self.listen(port).tag("ssh-eic:port", port.to_string())

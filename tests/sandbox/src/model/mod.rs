@@ -67,7 +67,7 @@ impl State {
     }
 }
 
-/// How an instance's address behaves towards whoever connects.
+/// How an instance's address behaves towards clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Network {
@@ -76,7 +76,7 @@ pub enum Network {
     Ok,
     /// Reset before a banner. `ECONNREFUSED` where nothing else answers on the port, else a reset after the accept.
     Refuse,
-    /// No answer at all: the SYN is dropped, whatever the instance's state.
+    /// No answer at all: the SYN is dropped in every state of the instance.
     Blackhole,
     /// Accepts and never sends a byte.
     Silent,
@@ -133,7 +133,7 @@ pub struct Change {
 pub struct Image {
     /// `ami-…`.
     pub id: String,
-    /// The name that tells the distribution.
+    /// The name, from which the distribution is derived.
     pub name: String,
     /// Owning account.
     pub owner: String,

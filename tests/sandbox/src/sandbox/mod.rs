@@ -1,6 +1,6 @@
 //! The library's entry point: starts a sandbox and runs programs inside; requests to its server are in `requests`.
 //!
-//! Everything disappears when the value is dropped, and also if its process dies: the server holds a pipe from it.
+//! Everything is removed when the value is dropped, and also if its process is killed: the server reads a pipe from it.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -36,7 +36,7 @@ impl Sandbox {
     /// Starts the server and waits until it is ready.
     ///
     /// # Errors
-    /// If the folder cannot be made or the server does not come up; the text holds what the server said.
+    /// If the folder cannot be made or the server does not come up; the text has the server's log.
     pub fn start(options: Options) -> io::Result<Self> {
         let Options { form, dir, tls, server } = options;
         let temporary = match dir {
@@ -214,8 +214,8 @@ fn spawn(mut serve: Command, dir: &Path) -> io::Result<(Child, Ready)> {
     if let Ok(ready) = serde_json::from_str(&line) {
         return Ok((server, ready));
     }
-    let said = fs::read_to_string(&log).unwrap_or_default();
+    let log = fs::read_to_string(&log).unwrap_or_default();
     let _ = server.kill();
     let _ = server.wait();
-    Err(io::Error::other(format!("the sandbox's server did not come up: {}", said.trim())))
+    Err(io::Error::other(format!("the sandbox's server did not come up: {}", log.trim())))
 }

@@ -12,7 +12,7 @@ use super::http::{self, Request};
 /// Unread input above which [`Socket::receive`] leaves bytes to TCP's flow control.
 pub(crate) const MAX_INPUT: usize = 256 * 1024;
 
-/// Serves each connection in a thread of its own; `name` is the server's in messages.
+/// Serves each connection in its own thread; `name` is the server's in messages.
 pub(crate) fn serve_all(
     name: &'static str,
     listener: TcpListener,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::{World, host_keys, proxy, sshd};
 use crate::control::{Request, Response, SOCKET};
 
-/// Answers requests, each connection in a thread of its own.
+/// Answers requests, each connection in its own thread.
 pub(super) fn listen(world: Arc<World>) -> io::Result<()> {
     let path = world.dir.join(SOCKET);
     let listener = UnixListener::bind(&path)?;

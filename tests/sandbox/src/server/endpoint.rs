@@ -1,6 +1,6 @@
 //! The EC2 Instance Connect Endpoints: one TLS listener for all of them, the upgrade or the refusal, and the sshd behind.
 //!
-//! An endpoint reaches an instance from inside its VPC, whatever the instance's [`crate::Network`] is towards clients.
+//! An endpoint reaches an instance from inside its VPC, independent of the instance's [`crate::Network`] towards clients.
 
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};

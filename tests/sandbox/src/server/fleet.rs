@@ -33,7 +33,7 @@ impl Fleet {
         self.by_id.get(id).map(|&index| Arc::make_mut(&mut self.instances[index]))
     }
 
-    /// What lives in an account and region, without the first `start` of them.
+    /// The instances of an account and region, without the first `start` of them.
     pub(crate) fn of(&self, account: &str, region: &str, start: usize) -> Vec<Arc<Instance>> {
         let place = self.by_place.get(&(account.to_owned(), region.to_owned()));
         place.into_iter().flatten().skip(start).map(|&index| Arc::clone(&self.instances[index])).collect()

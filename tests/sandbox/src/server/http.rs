@@ -26,7 +26,7 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// A header's value, whatever the case of its name.
+    /// A header's value; the case of the name is ignored.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }

@@ -117,7 +117,7 @@ fn first(line: &str) -> &str {
     line.split(':').next().unwrap_or_default()
 }
 
-/// Kills what is left in this network namespace, which nobody but the sandbox's own commands and sessions can enter:
+/// Kills the processes left in this network namespace, which only commands and sessions of the sandbox can enter:
 /// remote commands that outlived their sshd, lingering masters.
 pub(crate) fn kill_everything_inside() {
     let me = std::process::id();

@@ -1,6 +1,6 @@
 //! Every instance's address: which listeners are open, who is played on a connection, and addresses that never answer.
 //!
-//! In namespaces one listener for each port takes all addresses and the connection's local address says who is played;
+//! In namespaces one listener for each port has all addresses, and the connection's local address selects the instance;
 //! in the loopback form each instance has a listener of its own.
 //!
 //! A black hole is a listener on exactly that address and port whose accept queue (length 0) is full with a connection
@@ -178,7 +178,7 @@ pub(super) fn listener(address: SocketAddr, backlog: i32) -> io::Result<TcpListe
 }
 
 impl Acceptor {
-    /// Accepts connections from now on, each played in a thread of its own.
+    /// Accepts connections from now on, each in its own thread.
     pub(super) fn start(self, world: Arc<World>) -> io::Result<()> {
         self.wake.set_nonblocking(true)?;
         std::thread::Builder::new().name("acceptor".into()).spawn(move || self.run(&world))?;
@@ -209,7 +209,7 @@ impl Acceptor {
     }
 }
 
-/// Plays whoever lives at the connection's local address.
+/// Plays the instance at the connection's local address.
 fn play(world: &World, purpose: &Purpose, stream: TcpStream) {
     let instance = {
         let mut state = world.lock();
@@ -249,7 +249,7 @@ fn keep_open(mut stream: &TcpStream, greeting: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads to the end and says nothing.
+/// Reads to the end and sends nothing.
 fn hold(mut stream: &TcpStream) -> io::Result<()> {
     while stream.read(&mut [0; 4096])? > 0 {}
     Ok(())

@@ -211,7 +211,7 @@ impl<'a> Relay<'a> {
         if self.switches.frame_size == 0 { FRAME } else { self.switches.frame_size }
     }
 
-    /// Sends what sshd said; a reason if a switch ends the tunnel without waiting for the client.
+    /// Sends the output of sshd; a reason if a switch ends the tunnel without waiting for the client.
     fn send(&mut self, more: bool) -> io::Result<Option<String>> {
         let size = self.frame_size();
         while !self.from_target.is_empty() && self.connection.queued() < HIGH_WATER {

@@ -1,5 +1,5 @@
 //! TLS for the AWS stand-in: half of what a client's request costs, and a way for it to fail, so tests and benchmarks
-//! need the real thing. The authority lives as long as the sandbox and nobody outside trusts it; its key is never
+//! need the real thing. The authority exists as long as the sandbox and is trusted inside only; its key is never
 //! written.
 
 use std::fs;
@@ -16,8 +16,8 @@ use rustls::pki_types::PrivatePkcs8KeyDer;
 /// The authority's certificate inside the sandbox's folder.
 pub(crate) const CA: &str = "aws-ca.pem";
 
-/// AWS's own names, so that a client that has been told of no endpoint can be led here, by a proxy: the plain and FIPS
-/// ones of a region, its dual-stack ones, and those of a region of China.
+/// AWS's own names, so that a proxy can connect a client without a configured endpoint to this server: the plain and
+/// FIPS ones of a region, its dual-stack ones, and those of a region of China.
 const AWS_NAMES: [&str; 4] = [
     "*.eu-west-1.amazonaws.com",
     "*.eu-west-1.api.aws",
@@ -36,7 +36,7 @@ fn endpoint_names() -> impl Iterator<Item = String> {
     })
 }
 
-/// How the stand-in speaks TLS, and who vouches for it.
+/// The server's TLS configuration, and the file of its authority.
 #[derive(Debug, Clone)]
 pub(super) struct Tls {
     pub(super) config: Arc<ServerConfig>,

@@ -63,7 +63,7 @@ pub(crate) struct State {
     pub(super) proxies: BTreeMap<u16, (Proxy, Vec<ProxyRequest>)>,
     /// Seconds that tests have added to the clock of the tunnels.
     pub(super) tunnel_clock: u64,
-    /// Pings that tests have asked of every open tunnel.
+    /// Pings that tests have requested from every open tunnel.
     pub(super) tunnel_pings: u64,
     /// How many connections were reset, by instance.
     refused: HashMap<String, u32>,
@@ -300,7 +300,7 @@ fn unknown(id: &str) -> io::Error {
 }
 
 impl State {
-    /// Who is played at an address: somebody running before anybody else.
+    /// The instance at an address, running ones first.
     pub(super) fn at(&self, address: IpAddr, port: u16) -> Option<&Arc<Instance>> {
         let address = address.to_string();
         let here = |i: &&Arc<Instance>| {

@@ -340,7 +340,7 @@ impl Connection<'_> {
     }
 }
 
-/// Connects to the session's instance as its agent does, over its own loopback, whatever its network is.
+/// Connects to the session's instance as its agent does, over its own loopback, independent of its network.
 fn connect(world: &Arc<World>, id: &str) -> io::Result<TcpStream> {
     let instance = {
         let state = world.lock();

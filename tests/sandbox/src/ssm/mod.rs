@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use agent::Agent;
 
-/// What the handshake asks for.
+/// The requests of the handshake.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SsmHandshake {
@@ -46,7 +46,7 @@ pub struct SsmSwitches {
     pub refuse_upgrade: Option<u16>,
     /// The gateway takes every token for a wrong one.
     pub reject_token: bool,
-    /// What the handshake asks for.
+    /// The requests of the handshake.
     pub handshake: SsmHandshake,
     /// Splits websocket messages into continuation frames of this size.
     pub fragment: usize,
@@ -100,7 +100,7 @@ pub struct SsmSession {
     pub id: String,
     /// The instance's id.
     pub instance: String,
-    /// The port asked for.
+    /// The requested port.
     pub port: String,
     /// The key that started it.
     pub access_key_id: String,
