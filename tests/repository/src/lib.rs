@@ -3,6 +3,8 @@
 //! The tests in here run no ssh-eic and link no AWS SDK: they build within seconds. Tests that also run the program are
 //! in `tests/cli`, which uses the readers in here.
 
+#![expect(clippy::missing_panics_doc, reason = "a panic is how a test fails")]
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
