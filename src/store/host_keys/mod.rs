@@ -14,7 +14,7 @@ use rustix::fs::OFlags;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::console::ConsoleKeys;
+use crate::domain::console::{ConsoleKeys, Unusable};
 use crate::domain::host_key::HostKey;
 use crate::domain::ids::InstanceId;
 use crate::error::{Error, Result};
@@ -237,7 +237,6 @@ impl Overview {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::console::Unusable;
     use crate::store::paths::Environment;
 
     const ED25519: &str = include_str!("../../../domain/src/testdata/kex/ed25519.pub");
