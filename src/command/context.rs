@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::connect::worker::Program;
-use crate::domain::render;
+use crate::domain::ssh_config::render;
 use crate::error::{Error, Kind, Result};
 use crate::store::paths::{Environment, Paths};
 use crate::sys::environment;

@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::cli;
 use crate::command::{Context, Exit};
 use crate::domain::ids::InstanceId;
-use crate::domain::render::FILES;
+use crate::domain::ssh_config::render::FILES;
 use crate::error::{Result, reason};
 use crate::store::paths::Paths;
 use crate::store::{credentials, host_keys, ssh_config, writers};

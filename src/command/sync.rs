@@ -11,7 +11,7 @@ use crate::cli;
 use crate::command::{Context, Exit, print_bytes};
 use crate::discover::sync::{self, Occasion, Report, Run};
 use crate::domain::config::Config;
-use crate::domain::render;
+use crate::domain::ssh_config::render;
 use crate::error::{Error, Kind, Result};
 use crate::store::config;
 use crate::store::index::Index;

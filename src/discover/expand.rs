@@ -80,7 +80,7 @@ fn of_profiles(source: &Source, wanted: &str, profiles: &[String], own: &BTreeSe
     };
     let usable = |source: &Source| {
         let is_taken = names_and_profile(source).into_iter().any(|name| own.contains(name));
-        !is_taken && crate::domain::render::check_word(&source.name).is_ok()
+        !is_taken && crate::domain::ssh_config::render::check_word(&source.name).is_ok()
     };
     Ok(matching.into_iter().map(one).filter(usable).collect())
 }

@@ -16,11 +16,11 @@ use crate::domain::digest;
 use crate::domain::duration;
 use crate::domain::fleet::{Host, Verdict};
 use crate::domain::intent;
-use crate::domain::render::{self, Files, OptionSet, Settings};
-use crate::domain::shadow::{self, Options};
 use crate::domain::source::KeyType;
-use crate::domain::splice::{self, Edit, Part};
-use crate::domain::ssh_options::{self, Written};
+use crate::domain::ssh_config::edit::{self, Edit, Part};
+use crate::domain::ssh_config::options::{self, Written};
+use crate::domain::ssh_config::render::{self, Files, OptionSet, Settings};
+use crate::domain::ssh_config::shadow::{self, Options};
 use crate::error::{Error, Kind, Result};
 use crate::store::index::Proven;
 use crate::store::paths::Paths;
@@ -112,7 +112,7 @@ const MOST_SETS: usize = 400;
 fn surroundings(request: &ProofRequest<'_>) -> String {
     let blocks = format!("{:?}", request.reach.blocks);
     let shared = format!("{:?}", request.settings);
-    let own = ssh_config::include_line(request.paths).ok().and_then(|line| splice::remove(request.own, &line).ok());
+    let own = ssh_config::include_line(request.paths).ok().and_then(|line| edit::remove(request.own, &line).ok());
     let own = own.as_deref().unwrap_or(request.own);
     digest::of([own, blocks.as_bytes(), shared.as_bytes(), env!("CARGO_PKG_VERSION").as_bytes()])
 }
@@ -180,12 +180,12 @@ struct Whole<'a> {
 impl<'a> Whole<'a> {
     fn write(request: &ProofRequest<'a>, alone: &Path) -> Result<Self> {
         let line = ssh_config::include_line(request.paths)?;
-        let planned = match splice::insert(request.own, &line, Part::Line) {
+        let planned = match edit::insert(request.own, &line, Part::Line) {
             Edit::Replace(config) => config,
             Edit::Nothing | Edit::Stop(_) => request.own.to_vec(),
         };
         let include = fs::read_to_string(alone).map_err(|error| Error::file("read", alone, &error))?;
-        let planned = splice::replace_line(&planned, &line, include.trim_end());
+        let planned = edit::replace_line(&planned, &line, include.trim_end());
         let count = |bytes: &[u8]| i64::try_from(bytes.split(|&b| b == b'\n').count()).unwrap_or(0);
         let shift = count(&planned) - count(request.own);
         let system =
@@ -298,7 +298,7 @@ fn is_our_proxy(resolved: &Options, request: &ProofRequest<'_>) -> bool {
 fn check(host: &Host, resolved: &Options, request: &ProofRequest<'_>) -> Result<HostProof> {
     let address = host.address.as_deref().unwrap_or(host.id.as_str());
     let port = host.port.to_string();
-    for option in ssh_options::OPTIONS.iter().filter(|option| option.is_proven) {
+    for option in options::OPTIONS.iter().filter(|option| option.is_proven) {
         let keyword = &option.keyword.to_ascii_lowercase();
         let meant = match (option.written, option.keyword) {
             (Written::Fixed(value), _) => value,

@@ -14,8 +14,8 @@ use crate::domain::duration::rounded;
 use crate::domain::fleet::{Host, PreviousHost};
 use crate::domain::ids::InstanceId;
 use crate::domain::names::{Conflict, RefusedName, Shared};
-use crate::domain::render;
-use crate::domain::ssh_options;
+use crate::domain::ssh_config::options;
+use crate::domain::ssh_config::render;
 use crate::domain::text::first_names;
 use crate::store::paths::Paths;
 use crate::store::reach::{Block, BlockKind, Reach};
@@ -239,7 +239,7 @@ pub fn ssh_config(reach: &Reach, hosts: &[Host], remarks: &Remarks, shift: i64) 
             .iter()
             .filter(|(keyword, value)| about.iter().any(|host| differs(block, keyword, value, host)))
             .map(|(keyword, value)| {
-                format!("{} {value}", ssh_options::find(keyword).map_or(keyword.as_str(), |option| option.keyword))
+                format!("{} {value}", options::find(keyword).map_or(keyword.as_str(), |option| option.keyword))
             })
             .collect();
         if !without_effect.is_empty() {
@@ -258,7 +258,7 @@ pub fn ssh_config(reach: &Reach, hosts: &[Host], remarks: &Remarks, shift: i64) 
 
 /// Whether an option of the user's config is overridden for the host, so that it has no effect.
 fn differs(block: &Block, keyword: &str, value: &str, host: &Host) -> bool {
-    ssh_options::find(keyword).is_some_and(|option| option.reports_override)
+    options::find(keyword).is_some_and(|option| option.reports_override)
         && match keyword {
             "user" => value != host.user.as_str(),
             "port" => value != host.port.to_string(),

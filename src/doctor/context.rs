@@ -11,9 +11,9 @@ use crate::domain::config::Config;
 use crate::domain::diagnosis::Cause;
 use crate::domain::fleet::{Host, Instance};
 use crate::domain::ids::OsUser;
-use crate::domain::shadow::Options;
 use crate::domain::source::AddressKind;
-use crate::domain::splice::{self, Present};
+use crate::domain::ssh_config::edit::{self, Present};
+use crate::domain::ssh_config::shadow::Options;
 use crate::error::{Error, Kind, Result};
 use crate::store::config;
 use crate::store::index::Index;
@@ -98,7 +98,7 @@ impl<'a> CheckContext<'a> {
         once(&self.present, || {
             let config = files::read(&self.paths.ssh_config)?.unwrap_or_default();
             let line = ssh_config::include_line(self.paths)?;
-            splice::present(&config, &line).map_err(|trouble| ssh_config::explained(trouble, &self.paths.ssh_config))
+            edit::present(&config, &line).map_err(|trouble| ssh_config::explained(trouble, &self.paths.ssh_config))
         })
     }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::CheckContext;
 use crate::domain::diagnosis::{Cause, Finding};
-use crate::domain::render::FILES;
+use crate::domain::ssh_config::render::FILES;
 use crate::domain::{digest, editor};
 use crate::error::{Error, Result};
 use crate::store::{files, ssh_config, trusted};
@@ -92,7 +92,7 @@ pub(super) fn editor(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
         let Some(read) = fs::read_to_string(&path).ok().as_deref().and_then(editor::config_file) else { continue };
         let file = read.strip_prefix("~/").map_or_else(|| PathBuf::from(&read), |rest| home.join(rest));
         let there = fs::read(&file).unwrap_or_default();
-        let knows_us = crate::domain::splice::present(&there, &line).is_ok_and(|parts| !parts.is_empty());
+        let knows_us = crate::domain::ssh_config::edit::present(&there, &line).is_ok_and(|parts| !parts.is_empty());
         if file != context.paths.ssh_config && !knows_us {
             let message =
                 format!("{} sets remote.SSH.configFile to {read}, which has no Include of ours", path.display());

@@ -2,7 +2,8 @@
 
 use super::CheckContext;
 use crate::domain::diagnosis::{Cause, Finding};
-use crate::domain::{shadow, ssh_words};
+use crate::domain::ssh_config::shadow;
+use crate::domain::ssh_words;
 use crate::error::Result;
 use crate::store::{files, ssh_config};
 use crate::sys::ssh_client;

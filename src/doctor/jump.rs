@@ -8,8 +8,8 @@ use super::address::{Probe, listen};
 use crate::connect::worker::{Answer, Request};
 use crate::domain::diagnosis::{Cause, Finding};
 use crate::domain::ids::InstanceId;
-use crate::domain::shadow::Options;
 use crate::domain::source::Route;
+use crate::domain::ssh_config::shadow::Options;
 use crate::error::{Error, Kind, Result};
 use crate::sys::ssh_client;
 

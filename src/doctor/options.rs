@@ -4,10 +4,10 @@ use super::CheckContext;
 use super::context::Target;
 use crate::domain::config::PushMode;
 use crate::domain::diagnosis::{Cause, Finding, Status};
-use crate::domain::own_config;
-use crate::domain::shadow::{self, Shadowed};
 use crate::domain::source::KeyType;
-use crate::domain::ssh_options::Effect;
+use crate::domain::ssh_config::options::Effect;
+use crate::domain::ssh_config::read;
+use crate::domain::ssh_config::shadow::{self, Shadowed};
 use crate::domain::ssh_words;
 use crate::error::Result;
 use crate::store::files;
@@ -111,6 +111,6 @@ fn place(reach: &Reach, name: &str, keyword: &str) -> Option<String> {
     let has = |settings: &[(String, String)]| settings.iter().any(|(one, _)| *one == keyword);
     let block = reach.blocks.iter().find(|block| block.is_about(name) && has(&block.settings))?;
     let config = files::read(&block.file).ok().flatten()?;
-    let line = own_config::setting_line(&config, block.line, &keyword).unwrap_or(block.line);
+    let line = read::setting_line(&config, block.line, &keyword).unwrap_or(block.line);
     Some(format!("{} line {line}", block.file.display()))
 }

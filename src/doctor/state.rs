@@ -9,7 +9,7 @@ use crate::cli;
 use crate::domain::diagnosis::{Cause, Finding};
 use crate::domain::duration::rounded;
 use crate::domain::fleet::PreviousHost;
-use crate::domain::render;
+use crate::domain::ssh_config::render;
 use crate::error::Result;
 use crate::store::files;
 use crate::store::index::Content;

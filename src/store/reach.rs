@@ -11,8 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::domain::hashed_name::HashedName;
 use crate::domain::names::Conflict;
-use crate::domain::render::FILES;
-use crate::domain::{own_config, pattern, splice};
+use crate::domain::pattern;
+use crate::domain::ssh_config::render::FILES;
+use crate::domain::ssh_config::{edit, read};
 use crate::store::paths::Paths;
 
 /// Further ports under which a name is looked for in hashed lines.
@@ -254,7 +255,7 @@ impl Reader<'_> {
             return;
         }
         // What damaged marks hide from us is told elsewhere; here nothing is written.
-        let bytes = splice::blanked(&bytes, self.include_line).unwrap_or(bytes);
+        let bytes = edit::blanked(&bytes, self.include_line).unwrap_or(bytes);
         let general = || Block {
             kind: BlockKind::Top,
             arguments: String::new(),
@@ -264,12 +265,12 @@ impl Reader<'_> {
             patterns: vec![EVERYWHERE.to_owned()],
         };
         let mut block = outer.map_or_else(general, |outer| Block { settings: Vec::new(), ..outer.clone() });
-        for line in own_config::lines(&bytes) {
+        for line in read::lines(&bytes) {
             match line.keyword.as_str() {
                 "host" | "match" => {
                     self.keep(&mut block);
                     let kind = if line.keyword == "host" { BlockKind::Host } else { BlockKind::Match };
-                    let patterns = own_config::host_patterns(&line);
+                    let patterns = read::host_patterns(&line);
                     block = Block {
                         kind,
                         arguments: line.arguments.join(" "),

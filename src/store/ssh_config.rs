@@ -1,7 +1,7 @@
-//! The ssh config on disk: the generated files, and our part in the user's own.
+//! The ssh config on disk: the generated files, and the generated part of the user's own.
 //!
-//! What stands in them is `domain::render`'s and `domain::splice`'s. ssh refuses every connection if an included file is
-//! writable by others or owned by a stranger (readconf.c), so that is looked at before anything is written.
+//! Their content comes from `domain::ssh_config`. ssh refuses every connection if an included file is writable by others
+//! or owned by another user (readconf.c), so that this is checked before anything is written.
 
 use std::fs;
 use std::io;
@@ -11,9 +11,9 @@ use std::path::Path;
 use crate::domain::config::Layout;
 use crate::domain::diagnosis::Cause;
 use crate::domain::ids::InstanceId;
-use crate::domain::own_config;
-use crate::domain::render::{self, Files};
-use crate::domain::splice::{self, Edit, Part, Trouble};
+use crate::domain::ssh_config::edit::{self, Edit, Part, Trouble};
+use crate::domain::ssh_config::read;
+use crate::domain::ssh_config::render::{self, Files};
 use crate::error::{Error, Kind, Result};
 use crate::store::paths::Paths;
 use crate::store::{files, trusted};
@@ -61,7 +61,7 @@ pub fn plan(paths: &Paths, layout: Layout, generated: &Files) -> Result<Planned>
         Layout::Include => Part::Line,
         Layout::Inline => Part::Block(&body),
     };
-    let after = match splice::insert(config, &line, part) {
+    let after = match edit::insert(config, &line, part) {
         Edit::Nothing => config.to_vec(),
         Edit::Replace(content) => content,
         Edit::Stop(trouble) => return Err(unchanged(explained(trouble, path))),
@@ -163,7 +163,7 @@ fn noted_absent(paths: &Paths) -> Result<Vec<String>> {
 pub fn without_us(paths: &Paths) -> Result<Option<Vec<u8>>> {
     let path = &paths.ssh_config;
     let Some(config) = files::read(path)? else { return Ok(None) };
-    let rest = splice::remove(&config, &include_line(paths)?).map_err(|trouble| unchanged(explained(trouble, path)))?;
+    let rest = edit::remove(&config, &include_line(paths)?).map_err(|trouble| unchanged(explained(trouble, path)))?;
     Ok((rest != config).then_some(rest))
 }
 
@@ -300,7 +300,7 @@ pub fn names_written(paths: &Paths) -> Vec<(String, InstanceId)> {
     let mut found = Vec::new();
     for path in [paths.eic.join("hosts"), paths.ssh_config.clone()] {
         let mut waiting: Vec<String> = Vec::new();
-        for line in own_config::lines(&files::read(&path).ok().flatten().unwrap_or_default()) {
+        for line in read::lines(&files::read(&path).ok().flatten().unwrap_or_default()) {
             match line.keyword.as_str() {
                 "host" => waiting = line.arguments,
                 "hostkeyalias" => {

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::domain::diagnosis::Cause;
-use crate::domain::shadow::Options;
+use crate::domain::ssh_config::shadow::Options;
 use crate::error::{Error, Kind, Result};
 use crate::sys::environment::HOOK_OFF;
 use crate::sys::limited::{self, ProgramResult};

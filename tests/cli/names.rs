@@ -11,7 +11,7 @@ use ssh_eic::domain::discovery::{self, Fleet, FleetRequest};
 use ssh_eic::domain::fleet::{DiscoveredInstance, Instance as Described};
 use ssh_eic::domain::ids::{InstanceId, OsUser};
 use ssh_eic::domain::names::NameHistory;
-use ssh_eic::domain::render::{self, Settings};
+use ssh_eic::domain::ssh_config::render::{self, Settings};
 use ssh_eic::store::config;
 
 use crate::world::World;

@@ -9,10 +9,11 @@ use super::table::{Located, Options};
 use crate::domain::alias::Template;
 use crate::domain::config::{Config, HostRule, Layout, PushMode};
 use crate::domain::connection_options::{LONGEST_TUNNEL, parse_tunnel_duration};
+use crate::domain::duration;
 use crate::domain::identity::Role;
 use crate::domain::ids::{OsUser, is_account, is_region};
 use crate::domain::source::{Accounts, AddressKind, Duplicates, HostKeys, LISTED_STATES, Regions, Route, Source, Who};
-use crate::domain::{duration, render, ssh_options};
+use crate::domain::ssh_config::{options, render};
 use crate::error::Result;
 
 pub(super) fn config(raw: Raw) -> Result<Config> {
@@ -101,12 +102,12 @@ fn options(options: Option<&Located<Options>>) -> Result<()> {
         if keyword.is_empty() || !keyword.bytes().all(|b| b.is_ascii_alphanumeric()) {
             return Err(place.error(format!("options: {keyword:?} is not a keyword of ssh_config")));
         }
-        if let Some(instead) = ssh_options::find(keyword).and_then(|option| option.refused) {
+        if let Some(instead) = options::find(keyword).and_then(|option| option.refused) {
             return Err(place
                 .error(format!("options: {keyword} cannot be set here"))
                 .hint(format!("{instead} ({keyword} is written by ssh-eic)")));
         }
-        if let Some(near) = ssh_options::correction(keyword) {
+        if let Some(near) = options::correction(keyword) {
             return Err(place.error(format!("unknown ssh option {keyword}; did you mean {near}?")));
         }
         if value.trim().is_empty() || value.chars().any(char::is_control) {

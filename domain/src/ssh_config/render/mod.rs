@@ -5,7 +5,7 @@
 //! an Include line of its own, because libssh reads the first path of a line only. The facts behind each line are in
 //! section 5 of the contract: what a client of 8.7 or newer does with quotes, patterns and tokens.
 //!
-//! The same fleet gives the same bytes. Not here: aliases (`domain::alias`), writing (`store`), the Include (`splice`).
+//! The same fleet gives the same bytes. Not here: aliases (`domain::alias`), writing (`store`), the Include (`edit`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -15,7 +15,7 @@ use crate::fleet::Host;
 use crate::ids::OsUser;
 use crate::pattern;
 use crate::source::HostKeys;
-use crate::ssh_options::{self, Written};
+use crate::ssh_config::options::{self, Written};
 use crate::text::{shell_word, single_quoted};
 
 pub mod guard;
@@ -352,7 +352,7 @@ pub(super) fn shared_as(settings: &Settings, user: &str, id: &str, target: Optio
     let known = [vec![own("known_hosts"), own("known_hosts.console")], known].concat().join(" ");
     let program = program(settings);
     let proxy = target.map(|target| format!("{program} proxy{target} '%r'"));
-    let line = |option: &ssh_options::SshOption| {
+    let line = |option: &options::SshOption| {
         let value = match (option.written, option.keyword) {
             (Written::Nothing | Written::OfHost, _) => None,
             (Written::Fixed(value), _) => Some(value),
@@ -366,7 +366,7 @@ pub(super) fn shared_as(settings: &Settings, user: &str, id: &str, target: Optio
         };
         value.map(|value| (option.keyword.to_owned(), value.to_owned()))
     };
-    ssh_options::OPTIONS.iter().filter_map(line).collect()
+    options::OPTIONS.iter().filter_map(line).collect()
 }
 
 /// By instance, so that two instances with one private address never share a master.

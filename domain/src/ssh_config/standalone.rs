@@ -13,7 +13,7 @@ use crate::connection_options::ConnectionOptions;
 use crate::fleet::Host;
 use crate::ids::InstanceId;
 use crate::names::Shared;
-use crate::render::{self, Settings, guard};
+use crate::ssh_config::render::{self, Settings, guard};
 
 /// Flags of the proxy for one host, and their values.
 pub type Flags<'a> = dyn Fn(&Host) -> Vec<(&'static str, String)> + 'a;

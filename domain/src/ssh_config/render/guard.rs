@@ -121,8 +121,8 @@ pub(super) fn id_proxy(settings: &Settings) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::own_config::lines;
     use crate::pattern::matches_list;
+    use crate::ssh_config::read::lines;
 
     /// Whether all criteria of a Match line hold for this user name and this host.
     fn holds(line: &str, user: &str, host: &str) -> bool {
@@ -134,7 +134,7 @@ mod tests {
     }
 
     fn is_refused(user: &str, local: &str) -> bool {
-        let settings = Settings { local_user: local.to_owned(), ..crate::render::tests::settings() };
+        let settings = Settings { local_user: local.to_owned(), ..crate::ssh_config::render::tests::settings() };
         let text = refusals(&settings, "%n");
         assert!(!text.contains("%r"));
         text.lines().filter(|line| line.starts_with("Match ")).any(|line| holds(line, user, ""))

@@ -7,8 +7,8 @@
 use std::ops::Range;
 
 use crate::digest;
-use crate::own_config::{arguments_of, raw_lines, split_keyword};
-use crate::render::PERCENT_RANGE;
+use crate::ssh_config::read::{arguments_of, raw_lines, split_keyword};
+use crate::ssh_config::render::PERCENT_RANGE;
 
 const BEGIN: &str = "# >>> ssh-eic";
 const END: &str = "# <<< ssh-eic";

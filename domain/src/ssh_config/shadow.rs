@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::own_config::{self, Line};
 use crate::source::KeyType;
-use crate::ssh_options::{self, Effect, Harmless};
+use crate::ssh_config::options::{self, Effect, Harmless};
+use crate::ssh_config::read::{self, Line};
 
 /// The options of one host as `ssh -G` prints them: keyword in lower case to values in order.
 pub type Options = BTreeMap<String, Vec<String>>;
@@ -28,7 +28,7 @@ pub struct Shadowed {
 #[must_use]
 pub fn compare(meant: &Options, effective: &Options, types: &[&str]) -> Vec<Shadowed> {
     let mut found = Vec::new();
-    for (option, effect) in ssh_options::compared() {
+    for (option, effect) in options::compared() {
         let keyword = option.keyword;
         let lower = keyword.to_ascii_lowercase();
         let values = |options: &Options| options.get(&lower).cloned().unwrap_or_default();
@@ -95,7 +95,7 @@ fn first<'o>(options: &'o Options, keyword: &str) -> Option<&'o str> {
 #[must_use]
 pub fn ahead(config: &[u8], ours: usize) -> Vec<Line> {
     let wins = |line: &Line| {
-        let Some(option) = ssh_options::find(&line.keyword) else { return false };
+        let Some(option) = options::find(&line.keyword) else { return false };
         let is_harmless = match option.harmless {
             Harmless::Never => false,
             Harmless::Value(value) => line.arguments.join(" ") == value,
@@ -103,7 +103,7 @@ pub fn ahead(config: &[u8], ours: usize) -> Vec<Line> {
         };
         matches!(option.effect, Some(Effect::Breaks | Effect::AnotherWay)) && !is_harmless
     };
-    let general = own_config::lines(config)
+    let general = read::lines(config)
         .into_iter()
         .take_while(|line| line.number < ours && !matches!(line.keyword.as_str(), "host" | "match"));
     general.filter(wins).collect()
