@@ -325,7 +325,7 @@ mod tests {
         let user = OsUser::ec2_user();
         files::make_private_folder(&paths.keys()).unwrap();
         let outcome = Outcome::Pushed(Stamp { key: "SHA256:x".to_owned(), user: user.clone(), sent: 7 });
-        remember(&paths, &id, &user, &outcome).unwrap();
+        record(&paths, &id, &user, &outcome).unwrap();
         assert_eq!(last(&paths, &id, &user), Some(outcome));
         fs::write(paths.push_stamp(&id, &user), "{\"pushed\":{\"key\"").unwrap();
         assert_eq!(last(&paths, &id, &user), None);
