@@ -345,6 +345,9 @@ pub struct Proxy {
     /// Whose name INSTANCE was, and who wants it
     #[arg(long, value_name = "IDS", hide = true)]
     pub waits_for: Option<String>,
+    /// The remote user, unless USER or the command line of the calling ssh names one, or the index another
+    #[arg(long, value_name = "USER", hide = true)]
+    pub default_user: Option<String>,
     /// Refuse: the user name is not one that may stand in a command
     #[arg(long, hide = true)]
     pub refused_user: bool,

@@ -57,10 +57,8 @@ fn prepare(context: &Context, alias: &str, user: Option<&str>, make_key: Option<
         (None, Some(id)) => id,
         (None, None) => return Ok(Exit::code(NO)),
     };
-    // The generated command for aliases has no user name in it.
-    let named =
-        user.is_none().then(|| caller::argv().as_deref().filter(|argv| intent::is_ssh(argv)).and_then(intent::user));
-    let named = named.flatten();
+    // Generated commands do not contain the user name.
+    let named = if user.is_none() { target::user_of_caller() } else { None };
     let of_host = || host.as_ref().map(|host| host.user.as_str());
     let user = user.or(named.as_deref()).or_else(of_host);
     let mode = index.as_ref().map_or(PushMode::Auto, |index| index.header.push);
@@ -92,7 +90,7 @@ enum Todo {
 }
 
 fn todo(paths: &Paths, mode: PushMode, host: Option<&Host>, id: &InstanceId, user: Option<&str>) -> Todo {
-    let connection = match caller::argv().as_deref().map(intent::of_caller) {
+    let connection = match caller::argv().map(intent::of_caller) {
         Some(Intent::Nothing) => return Todo::Nothing,
         Some(Intent::Connects(connection)) => Some(connection),
         Some(Intent::Unknown) | None => None,

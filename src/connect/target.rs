@@ -266,17 +266,24 @@ fn locate(program: &Program, id: &InstanceId, patience: Duration) -> Result<(Str
     }
 }
 
-/// A user name that ssh does not hand over: `sync` writes a command without it where it may not stand in a shell command.
+/// A user name that must not be in a shell command: `sync` writes a command without it.
 #[must_use]
 pub fn refused_user(host: &str) -> Error {
     Error::new(Kind::Usage, format!("{host}: EC2 Instance Connect does not accept this user name"))
         .hint("user names have letters, digits and @._-, 32 at most")
 }
 
+/// The remote user on the command line of the calling ssh, if that names one. What its configuration says of the user
+/// comes from `sync`, which writes nothing while another line than ours decides.
+#[must_use]
+pub fn user_of_caller() -> Option<String> {
+    caller::argv().filter(|argv| intent::is_ssh(argv)).and_then(intent::user)
+}
+
 /// Prints nothing from here on if the calling ssh prints nothing (`-q`, `LogLevel QUIET`): by its command line, or by
 /// the configuration that sync has read for the host.
 pub fn follow_log_level(host: Option<&Host>) {
-    let on_command_line = caller::argv().as_deref().filter(|argv| intent::is_ssh(argv)).and_then(intent::is_quiet);
+    let on_command_line = caller::argv().filter(|argv| intent::is_ssh(argv)).and_then(intent::is_quiet);
     if on_command_line.unwrap_or_else(|| host.is_some_and(|host| host.quiet)) {
         ui::silence();
     }
@@ -289,7 +296,7 @@ pub fn follow_log_level(host: Option<&Host>) {
 /// [`Kind::Usage`] in the words of the contract.
 pub fn os_user(text: &str) -> Result<OsUser> {
     OsUser::parse(text).ok_or_else(|| {
-        Error::new(Kind::Usage, format!("EC2 Instance Connect takes no user such as {text:?}"))
+        Error::new(Kind::Usage, format!("EC2 Instance Connect does not accept the user name {text:?}"))
             .hint("user names have letters, digits and @._-, 32 at most")
     })
 }

@@ -25,7 +25,7 @@ use crate::store::paths::Paths;
 use crate::store::reach::Reach;
 use crate::store::ssh_config::{self, Planned};
 use crate::store::{credentials, files, keys, known_hosts, writers};
-use crate::sys::{clock, ssh_client};
+use crate::sys::{caller, clock, ssh_client};
 use crate::ui;
 
 pub use crate::discover::sync_request::{Occasion, Run};
@@ -88,7 +88,9 @@ pub fn run(run: &Run<'_>) -> Result<Report> {
     let shift = work.shift();
     report::fleet(&work.found, &work.reach, shift);
     report::ssh_config(&work.reach, &work.found.fleet.hosts, &remarks, shift);
-    report::local_user(&work.settings.local_user);
+    if !work.settings.caller_is_readable {
+        report::local_user(&work.settings.local_user);
+    }
     report::which_config(paths);
     report::summary(&work.found);
     let report = Report {
@@ -382,5 +384,6 @@ pub fn settings(paths: &Paths, config: &Config, binary: &Path, flags: Vec<(Strin
         options: config.options.clone(),
         hosts: config.named.clone(),
         local_user: String::new(),
+        caller_is_readable: caller::IS_EXACT,
     })
 }

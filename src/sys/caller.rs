@@ -1,20 +1,29 @@
 //! The command line of the process that called us: OpenSSH itself, since it runs hook and proxy with `exec`.
 
-/// The arguments of the parent process; none where they cannot be read.
-#[cfg(target_os = "linux")]
+use std::sync::OnceLock;
+
+/// Whether the arguments are those of the parent process in any case, and not words of a line that was cut at spaces.
+pub const IS_EXACT: bool = cfg!(target_os = "linux");
+
+/// The arguments of the parent process; none where they cannot be read. Read once, since the parent may end.
 #[must_use]
-pub fn argv() -> Option<Vec<Vec<u8>>> {
+pub fn argv() -> Option<&'static [Vec<u8>]> {
+    static ARGV: OnceLock<Option<Vec<Vec<u8>>>> = OnceLock::new();
+    ARGV.get_or_init(read).as_deref()
+}
+
+#[cfg(target_os = "linux")]
+fn read() -> Option<Vec<Vec<u8>>> {
     let parent = rustix::process::getppid()?;
     let line = std::fs::read(format!("/proc/{}/cmdline", parent.as_raw_nonzero())).ok()?;
     let line = line.strip_suffix(b"\0").unwrap_or(&line);
     (!line.is_empty()).then(|| line.split(|&b| b == 0).map(<[u8]>::to_vec).collect())
 }
 
-/// The arguments of the parent process, as ps(1) shows them. Words are cut at spaces, so that behind an option's value
-/// nothing can be told any more: none then, and the hook pushes.
+/// As ps(1) shows them. It separates words by spaces, so that an option's value cannot be told from what follows: none
+/// then, and the hook pushes.
 #[cfg(not(target_os = "linux"))]
-#[must_use]
-pub fn argv() -> Option<Vec<Vec<u8>>> {
+fn read() -> Option<Vec<Vec<u8>>> {
     let parent = rustix::process::getppid()?;
     let output = std::process::Command::new("/bin/ps")
         .args(["-ww", "-o", "args=", "-p", &parent.as_raw_nonzero().to_string()])

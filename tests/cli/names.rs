@@ -294,6 +294,7 @@ proptest! {
             options: BTreeMap::new(),
             hosts: vec!["*".to_owned()],
             local_user: "alice".to_owned(),
+            caller_is_readable: true,
         };
         let bare: Vec<String> = fleet.shared.keys().cloned().collect();
         let files = render::files(&fleet.hosts, &bare, &settings);
