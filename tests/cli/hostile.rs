@@ -159,7 +159,6 @@ fn a_user_name_of_the_wrong_kind_is_refused_in_words_for_managed_hosts_only() {
 fn the_user_of_the_command_line_is_pushed_for_however_it_is_given() {
     let world = World::new();
     let url = "ssh://deploy@prod-web-1";
-    let through = format!("deploy@{}", world.web2);
     for args in [
         &["-l", "deploy", "prod-web-1"][..],
         &["-ldeploy", "prod-web-1"],
@@ -169,7 +168,7 @@ fn the_user_of_the_command_line_is_pushed_for_however_it_is_given() {
         &["-oUser deploy", "prod-web-1"],
         &["-o", "user=\"deploy\"", "-l", "ec2-user", "prod-web-1"],
         &["deploy@prod-web-1", "-l", "ec2-user"],
-        &["-J", "deploy@prod-web-1", &through],
+        &["-J", "deploy@prod-web-1", "deploy@prod-web-2"],
     ] {
         let pushed = world.pushes().len();
         assert_eq!(world.ssh(&[args, &["id -un"]].concat()).ok(), "deploy\n", "{args:?}");
