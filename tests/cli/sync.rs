@@ -196,7 +196,7 @@ fn a_sync_that_is_killed_at_any_moment_leaves_whole_files() {
             ("hosts", "accept-new\n"),
             ("hook", "\"\n"),
             ("guard", "Match all\n"),
-            ("users", "%p\n"),
+            ("users", "a user name.\n"),
             ("ids", "%p\n"),
             ("main", "hook\n"),
         ] {
