@@ -1,4 +1,21 @@
-//! The command line of the process that called us: OpenSSH itself, since it runs hook and proxy with `exec`.
+//! The command line and the program of the parent process: OpenSSH itself, since it runs hook and proxy with `exec`.
+
+use crate::domain::ssh_client::ProgramFile;
+
+/// The program file of the parent process; none where the kernel does not let this process look at it.
+#[cfg(target_os = "linux")]
+#[must_use]
+pub fn program() -> Option<ProgramFile> {
+    let parent = rustix::process::getppid()?;
+    super::ssh_client::program_file(std::path::Path::new(&format!("/proc/{}/exe", parent.as_raw_nonzero())))
+}
+
+/// Unknown: only system calls that Rust's safe libraries do not have can find out.
+#[cfg(not(target_os = "linux"))]
+#[must_use]
+pub fn program() -> Option<ProgramFile> {
+    None
+}
 
 /// The arguments of the parent process; none where they cannot be read.
 #[cfg(target_os = "linux")]

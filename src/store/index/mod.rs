@@ -21,6 +21,7 @@ use crate::domain::diagnosis::Cause;
 use crate::domain::fleet::Host;
 use crate::domain::ids::InstanceId;
 use crate::domain::names::{Holder, Shared};
+use crate::domain::ssh_client::CheckedClient;
 use crate::error::{Error, Kind, Result};
 use crate::store::{files, trusted};
 
@@ -60,13 +61,17 @@ pub struct Header {
     /// Names have moved that nobody has read of.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub untold: bool,
+    /// The ssh client on PATH, and what it can read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<CheckedClient>,
 }
 
 impl Header {
     /// The header of an index written at `synced`.
     #[must_use]
     pub fn new(synced: u64, push: PushMode, refresh: Option<u64>, made_from: String) -> Self {
-        Self { version: VERSION, synced, push, refresh, made_from, tried: synced, failed: Vec::new(), untold: false }
+        let (tried, failed, untold, client) = (synced, Vec::new(), false, None);
+        Self { version: VERSION, synced, push, refresh, made_from, tried, failed, untold, client }
     }
 }
 
