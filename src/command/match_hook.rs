@@ -59,8 +59,7 @@ fn prepare(context: &Context, alias: &str, user: Option<&str>, make_key: Option<
         (None, None) => return Ok(Exit::code(NO)),
     };
     // The generated command for aliases has no user name in it.
-    let named =
-        user.is_none().then(|| caller::argv().as_deref().filter(|argv| intent::is_ssh(argv)).and_then(intent::user));
+    let named = user.is_none().then(|| caller::argv().filter(|argv| intent::is_ssh(argv)).and_then(intent::user));
     let named = named.flatten();
     let of_host = || host.as_ref().map(|host| host.user.as_str());
     let user = user.or(named.as_deref()).or_else(of_host);
@@ -97,7 +96,7 @@ enum Todo {
 }
 
 fn todo(paths: &Paths, mode: PushMode, host: Option<&Host>, id: &InstanceId, user: Option<&str>) -> Todo {
-    let connection = match caller::argv().as_deref().map(intent::of_caller) {
+    let connection = match caller::argv().map(intent::of_caller) {
         Some(Intent::Nothing) => return Todo::Nothing,
         Some(Intent::Connects(connection)) => Some(connection),
         Some(Intent::Unknown) | None => None,

@@ -40,7 +40,7 @@ pub fn run(context: &Context, args: &cli::Proxy) -> Result<Exit> {
     signals::survive_the_keyboard()
         .map_err(|error| Error::new(Kind::Bug, "cannot set signal handlers").because(error))?;
     let start = Instant::now();
-    if args.in_band && !caller::argv().as_deref().is_some_and(intent::is_ssh) {
+    if args.in_band && !caller::argv().is_some_and(intent::is_ssh) {
         ui::silence();
     }
     target::follow_log_level(None);
@@ -153,7 +153,7 @@ fn prepare(context: &Context, args: &cli::Proxy, program: &Program, start: Insta
     let host = indexed.unwrap_or_else(|| args.host.clone());
     let network = known.host.as_ref().filter(|host| !host.vpc.is_empty() && !host.subnet.is_empty());
     let network = network.map(|host| Network { vpc: host.vpc.clone(), subnet: host.subnet.clone() });
-    let ssh_config = caller::argv().as_deref().and_then(intent::config_file);
+    let ssh_config = caller::argv().and_then(intent::config_file);
     let host_keys = host_keys(&job, &known);
     let target =
         Target { host, port: args.port, address, network, ssh_config, job, host_keys, start, timeout, limit, attempts };
@@ -213,8 +213,7 @@ struct Timeouts {
 /// ssh applies its timeout to a proxy as a whole, so that all attempts have to fit into it, less a second for our error
 /// to come before ssh's.
 fn timeouts(known: &Known) -> Timeouts {
-    let argv = caller::argv();
-    let (argv, host) = (argv.as_deref(), known.host.as_ref());
+    let (argv, host) = (caller::argv(), known.host.as_ref());
     let configured = || host.and_then(|host| host.connect_timeout).map(|seconds| Duration::from_secs(seconds.into()));
     let of_ssh = argv.and_then(intent::connect_timeout).or_else(configured).filter(|limit| !limit.is_zero());
     let limit = of_ssh.map(|limit| limit.saturating_sub(Duration::from_secs(1)).max(limit / 2));
@@ -227,7 +226,7 @@ fn timeouts(known: &Known) -> Timeouts {
 fn carry(context: &Context, session: Session, to_client: Queue, id: &InstanceId) -> Result<Exit> {
     // A program that captures ssh's stderr waits for its last writer, and a session in the background (ssh -f) may last
     // for days. asyncssh, in contrast, takes the end of the proxy's stderr for the end of the connection.
-    if caller::argv().as_deref().is_some_and(intent::is_ssh) {
+    if caller::argv().is_some_and(intent::is_ssh) {
         // A terminal and a file have no such reader: there the end of a tunnel can be reported.
         let keeps_stderr = matches!(session, Session::Stream(_)) && !descriptors::stderr_has_reader();
         if !keeps_stderr {

@@ -291,7 +291,7 @@ pub fn refused_user(host: &str) -> Error {
 /// Prints nothing from here on if the calling ssh prints nothing (`-q`, `LogLevel QUIET`): by its command line, or by
 /// the configuration that sync has read for the host.
 pub fn follow_log_level(host: Option<&Host>) {
-    let on_command_line = caller::argv().as_deref().filter(|argv| intent::is_ssh(argv)).and_then(intent::is_quiet);
+    let on_command_line = caller::argv().filter(|argv| intent::is_ssh(argv)).and_then(intent::is_quiet);
     if on_command_line.unwrap_or_else(|| host.is_some_and(|host| host.quiet)) {
         ui::silence();
     }

@@ -100,8 +100,7 @@ impl Index {
     /// [`Kind::File`] if it is there and cannot be read.
     pub fn open(path: &Path) -> Result<Option<Self>> {
         let fail = |error: io::Error| Error::file("read", path, &error);
-        let Some(file) = trusted::open(path)? else { return Ok(None) };
-        let length = file.metadata().map_err(fail)?.len();
+        let Some((file, length)) = trusted::open_with_length(path)? else { return Ok(None) };
         let Some(line) = line_at(&file, 0, length).map_err(fail)? else { return Ok(None) };
         let header = serde_json::from_slice::<Header>(&line).ok().filter(|header| header.version == VERSION);
         Ok(header.map(|header| Self { file, length, first_line: line.len() as u64 + 1, header }))

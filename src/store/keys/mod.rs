@@ -19,6 +19,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, UNIX_EPOCH};
 
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_OMIT};
 use ssh_key::PrivateKey;
 use zeroize::Zeroizing;
 
@@ -271,8 +272,14 @@ fn metadata(path: &Path) -> Result<Option<Metadata>> {
 }
 
 fn touch(path: &Path, now: u64) -> Result<()> {
-    let time = UNIX_EPOCH + Duration::from_millis(now);
-    File::open(path).and_then(|file| file.set_modified(time)).map_err(|error| Error::file("touch", path, &error))
+    let last_modification = Timespec {
+        tv_sec: i64::try_from(now / 1000).unwrap_or(i64::MAX),
+        tv_nsec: (now % 1000 * 1_000_000).try_into().unwrap_or_default(),
+    };
+    let last_access = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+    let times = Timestamps { last_access, last_modification };
+    rustix::fs::utimensat(CWD, path, &times, AtFlags::empty())
+        .map_err(|error| Error::file("touch", path, &error.into()))
 }
 
 /// Removes a key that was found to be out of use. Without an exclusive lock another process may have made a new one
