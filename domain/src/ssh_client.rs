@@ -1,13 +1,15 @@
 //! The ssh client that reads the private keys, and the encodings that it can read.
 //!
 //! If ssh can load the public half of an `IdentityFile` when it starts (from OpenSSH's own private key format), it asks
-//! the server whether the key is acceptable before it signs, and sshd runs AuthorizedKeysCommand for both requests. If it
+//! the server whether the key is acceptable before it signs, and sshd runs `AuthorizedKeysCommand` for both requests. If it
 //! can load only the private key, it signs at once (sshconnect2.c, `userauth_pubkey`). Ed25519 keys in PKCS#8 have no
-//! public half that ssh reads at start; OpenSSH reads them since 9.6, if it was built with a libcrypto that has Ed25519.
+//! public half that ssh reads at start. The source of OpenSSH reads them since 9.6, with a libcrypto that has Ed25519; stock
+//! builds do since 9.8, because the test of 9.6 and 9.7 for such a libcrypto does not compile (configure.ac).
 
 use serde::{Deserialize, Serialize};
 
-/// The oldest client version that can read Ed25519 keys in PKCS#8 (sshkey.c, `sshkey_parse_private_pem_fileblob`).
+/// The oldest version whose source can read Ed25519 keys in PKCS#8 (sshkey.c, `sshkey_parse_private_pem_fileblob`). Whether
+/// a build can is checked with the build itself.
 pub const READS_PKCS8: (u32, u32) = (9, 6);
 
 /// How an Ed25519 private key is encoded in its file.

@@ -1,7 +1,7 @@
-//! How often an instance's sshd looks a key up for one login (AuthorizedKeysCommand), and what depends on it: the encoding
+//! How often an instance's sshd looks a key up for one login (`AuthorizedKeysCommand`), and what depends on it: the encoding
 //! of private keys, and a change of the ssh client.
 //!
-//! `SSH_EIC_TEST_SSH` names a folder with an OpenSSH client of 9.6 or newer, built with OpenSSL. Without it the tests that
+//! `SSH_EIC_TEST_SSH` names a folder with an OpenSSH client of 9.8 or newer, built with OpenSSL. Without it the tests that
 //! need such a client use the installed one, or are skipped with a message if it is older.
 
 use std::fs;
@@ -16,7 +16,7 @@ use crate::world::World;
 const OPENSSH: &str = "-----BEGIN OPENSSH PRIVATE KEY-----\n";
 const PKCS8: &str = "-----BEGIN PRIVATE KEY-----\n";
 
-/// The sshd of every instance runs an AuthorizedKeysCommand from now on.
+/// The sshd of every instance runs an `AuthorizedKeysCommand` from now on.
 fn look_keys_up_by_command(world: &World) {
     world.switch(Switches { key_command_ms: Some(20), ..Switches::default() });
 }
@@ -52,7 +52,7 @@ fn newer_client(test: &str) -> Option<(PathBuf, World)> {
     if reads_pkcs8(&world) {
         return Some((PathBuf::from(world.sh("dirname $(command -v ssh)").ok().trim()), world));
     }
-    eprintln!("SKIPPED {test}: the installed ssh is older than 9.6, and SSH_EIC_TEST_SSH names no newer one");
+    eprintln!("SKIPPED {test}: the installed ssh does not read PKCS#8, and SSH_EIC_TEST_SSH names no other one");
     None
 }
 
@@ -123,7 +123,7 @@ fn an_ed25519_key_is_looked_up_once_for_each_login_of_a_newer_client() {
     assert!(key.starts_with(PKCS8), "{key}");
 }
 
-/// Clients older than 9.6 load the public half from the same bytes as the private key: there is no file that has only
+/// Older clients load the public half from the same bytes as the private key: there is no file that has only
 /// the private key for them.
 #[cfg(not(feature = "fips"))]
 #[test]

@@ -126,7 +126,7 @@ pub struct Switches {
     pub tunnels: Option<TunnelSwitches>,
     /// Endpoints per page of `DescribeInstanceConnectEndpoints`, if the request asks for no less.
     pub endpoint_page: Option<usize>,
-    /// Milliseconds that the AuthorizedKeysCommand of every sshd takes, for connections from now on. Without it the keys
+    /// Milliseconds that the `AuthorizedKeysCommand` of every sshd takes, for connections from now on. Without it the keys
     /// are in a file. [`crate::Sandbox::key_lookups`] counts its runs.
     pub key_command_ms: Option<u64>,
 }

@@ -409,7 +409,7 @@ impl Sandbox {
         paths.iter().filter_map(|path| fs::read_to_string(path).ok()).collect()
     }
 
-    /// How often the instance's sshd has run its AuthorizedKeysCommand, under [`Switches::key_command_ms`].
+    /// How often the instance's sshd has run its `AuthorizedKeysCommand`, under [`Switches::key_command_ms`].
     #[must_use]
     pub fn key_lookups(&self, id: &str) -> usize {
         let path = self.dir.join("instances").join(id).join("key_lookups");

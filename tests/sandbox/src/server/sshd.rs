@@ -20,7 +20,7 @@ use crate::program::{SYSTEM_PATH, find};
 /// The public host keys of the first boot, for the console output.
 const BOOT_KEYS: &str = "console_keys.pub";
 
-/// A script that AuthorizedKeysCommand runs, in place of the chain of curl and openssl commands on a real instance. It
+/// A script that `AuthorizedKeysCommand` runs, in place of the chain of curl and openssl commands on a real instance. It
 /// records each run.
 const KEY_COMMAND: &str = r#"# folder of the instance, seconds, user
 echo run >>"$1/key_lookups"
