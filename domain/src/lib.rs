@@ -40,6 +40,7 @@ pub mod session_manager;
 pub mod shadow;
 pub mod source;
 pub mod splice;
+pub mod ssh_client;
 pub mod ssh_options;
 pub mod ssh_words;
 pub mod standalone;

@@ -20,6 +20,7 @@ use crate::domain::freshness::{self, Stamp};
 use crate::domain::identity::Identity;
 use crate::domain::ids::{InstanceId, OsUser};
 use crate::domain::source::KeyType;
+use crate::domain::ssh_client::KeyEncoding;
 use crate::error::{Error, Kind, Result};
 use crate::store::files::{self, Lock};
 use crate::store::keys::{self, PublicKey};
@@ -50,8 +51,11 @@ pub struct Job {
     pub region: Option<String>,
     /// Route, tunnel duration and host key mode of the connection.
     pub connection: ConnectionOptions,
-    /// How a missing key is made.
+    /// The type of a key that is created.
     pub key_type: KeyType,
+    /// The encoding that the calling ssh can read, beside OpenSSH's format.
+    #[serde(default)]
+    pub readable: KeyEncoding,
     /// Pushes a second over all processes of the user.
     pub push_rate: f64,
     /// Keep the log.
@@ -74,6 +78,7 @@ impl Job {
             region,
             connection: ConnectionOptions::default(),
             key_type: KeyType::default(),
+            readable: KeyEncoding::default(),
             push_rate: 20.0,
             push_log: true,
             window: clock::push_window(),
@@ -115,7 +120,7 @@ pub fn ensure(paths: &Paths, job: &Job, deadline: Instant) -> Result<u64> {
     files::make_private_folder(&paths.keys())?;
     let waiting_since = clock::now();
     let _lock = lock(paths, job, deadline)?;
-    let key = keys::lease(paths, &job.id, job.key_type, clock::now())?;
+    let key = keys::lease(paths, &job.id, job.key_type, job.readable, clock::now())?;
     match pushes::last(paths, &job.id, &job.user) {
         Some(Outcome::Pushed(stamp)) if stamp.is_fresh(&key.fingerprint, &job.user, clock::now(), job.window) => {
             return Ok(stamp.sent);

@@ -16,6 +16,7 @@ use crate::domain::ids::{InstanceId, OsUser};
 use crate::domain::intent;
 use crate::domain::names::Shared;
 use crate::domain::source::{AddressKind, KeyType};
+use crate::domain::ssh_client::KeyEncoding;
 use crate::domain::text;
 use crate::error::{Error, Kind, Result};
 use crate::store::config;
@@ -65,11 +66,24 @@ impl Known {
         Ok(Self { config, index, host })
     }
 
+    /// The encoding of keys that the calling ssh can read, beside OpenSSH's format.
+    #[must_use]
+    pub fn readable(&self) -> KeyEncoding {
+        self.index.as_ref().map_or_else(KeyEncoding::default, readable_by_caller)
+    }
+
     /// What to call the instance in messages.
     #[must_use]
     pub fn label(&self, id: &InstanceId) -> String {
         self.host.as_ref().map_or(id.as_str(), Host::label).to_owned()
     }
+}
+
+/// The encoding of keys that the parent process can read, if it is the client that the last sync has checked.
+#[must_use]
+pub fn readable_by_caller(index: &Index) -> KeyEncoding {
+    let client = index.header.client.filter(|client| client.reads_pkcs8);
+    client.map_or_else(KeyEncoding::default, |client| client.encoding_for(caller::program()))
 }
 
 /// The job, and which of the instance's addresses counts.
@@ -105,6 +119,7 @@ pub fn job(
     }
     let with_settings = |job: Job, connection: ConnectionOptions| Job {
         connection: connection.overridden(&place.connection),
+        readable: known.readable(),
         push_rate: known.config.push_rate,
         push_log: known.config.push_log,
         cache: config::credentials_folder(&known.config, paths),

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::discover::client;
 use crate::discover::consoles;
 use crate::discover::discovery::{self, Discovery, DiscoveryRequest};
 use crate::discover::failures::{self, Failed};
@@ -159,6 +160,7 @@ struct Change {
 /// A sync in its course.
 struct Work<'a> {
     run: &'a Run<'a>,
+    client_version: (u32, u32),
     old: Option<Header>,
     reach: Reach,
     found: Discovery,
@@ -170,7 +172,7 @@ struct Work<'a> {
 impl<'a> Work<'a> {
     fn look(run: &'a Run<'a>, old: Option<&Index>, keep: bool) -> Result<Self> {
         let Run { paths, config, .. } = run;
-        ssh_client::check_version()?;
+        let client_version = ssh_client::check_version()?;
         let defaults = ssh_client::defaults()?;
         let reach = Reach::read(paths, &ssh_config::include_line(paths)?);
         let found = discovery::discover(&DiscoveryRequest {
@@ -191,7 +193,7 @@ impl<'a> Work<'a> {
         let generated = render::files(&found.fleet.hosts, &bare, &settings);
         let planned = Planned { before: None, after: Vec::new() };
         let old = old.map(|old| old.header.clone());
-        Ok(Self { run, old, reach, found, settings, generated, planned })
+        Ok(Self { run, client_version, old, reach, found, settings, generated, planned })
     }
 
     /// What the user's config will be.
@@ -238,6 +240,7 @@ impl<'a> Work<'a> {
         let mut header = Header::new(synced, config.push, refresh, made_from);
         (header.tried, header.untold) = (clock::now(), !untold.is_empty());
         header.failed = self.failed_sources();
+        header.client = client::check(self.client_version, self.old.as_ref().and_then(|old| old.client));
         files::make_private_folder(&paths.eic.join("cm"))?;
         files::make_private_folder(&paths.keys())?;
         let fleet = &mut self.found.fleet;

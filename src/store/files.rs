@@ -36,8 +36,11 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
 ///
 /// Names the folder, also if it exists and can be changed by others.
 pub fn make_private_folder(path: &Path) -> Result<()> {
-    make_folder(path)?;
-    let metadata = fs::metadata(path).map_err(|error| Error::file("look at", path, &error))?;
+    let look = || fs::metadata(path).map_err(|error| Error::file("look at", path, &error));
+    let metadata = match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => metadata,
+        _ => make_folder(path).and_then(|()| look())?,
+    };
     trusted::check_trusted(path, &metadata)
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::domain::diagnosis::Cause;
 use crate::domain::shadow::Options;
+use crate::domain::ssh_client::ProgramFile;
 use crate::error::{Error, Kind, Result};
 use crate::sys::environment::HOOK_OFF;
 use crate::sys::limited::{self, ProgramResult};
@@ -70,6 +71,36 @@ pub fn check_version() -> Result<(u32, u32)> {
         .cause(Cause::ClientTooOld));
     }
     Ok(version)
+}
+
+/// The ssh program on PATH, with the ssh-keygen of the same installation if it has one. None without a regular file of
+/// that name.
+#[must_use]
+pub fn find() -> Option<(ProgramFile, Option<PathBuf>)> {
+    let folders: Vec<PathBuf> = std::env::split_paths(&std::env::var_os("PATH")?).collect();
+    let ssh = folders.iter().map(|folder| folder.join("ssh")).find(|file| file.is_file())?;
+    let installed = ssh.canonicalize().ok();
+    let beside = |program: &Path| Some(program.parent()?.join("ssh-keygen")).filter(|file| file.is_file());
+    let keygen = beside(&ssh).or_else(|| beside(installed.as_deref()?));
+    Some((program_file(&ssh)?, keygen))
+}
+
+/// What identifies a program file.
+pub(super) fn program_file(path: &Path) -> Option<ProgramFile> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = std::fs::metadata(path).ok()?;
+    let modified = metadata.mtime().checked_mul(1_000_000_000)?.checked_add(metadata.mtime_nsec())?;
+    Some(ProgramFile { inode: metadata.ino(), size: metadata.size(), modified })
+}
+
+/// The public half of a private key file as that ssh-keygen prints it; none if it cannot read the file.
+#[must_use]
+pub fn public_half(keygen: &Path, key: &Path) -> Option<String> {
+    // An empty passphrase is no prompt.
+    let mut command = Command::new(keygen);
+    command.args(["-y", "-P", "", "-f"]).arg(key);
+    let result = limited::run(&mut command, TIMEOUT).ok()?;
+    (result.code == Some(0)).then_some(result.stdout)
 }
 
 /// From `OpenSSH_9.2p1 Debian-2, OpenSSL …`, also `OpenSSH_for_Windows_8.9p1`.

@@ -17,6 +17,7 @@ mod hostile;
 mod init;
 mod install;
 mod inventory;
+mod key_lookups;
 mod keys;
 mod layers;
 mod layouts;

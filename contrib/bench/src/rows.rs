@@ -7,6 +7,7 @@ mod config;
 mod hook;
 mod idle;
 mod login;
+mod lookups;
 pub(crate) mod peers;
 mod push;
 mod scale;
@@ -44,6 +45,11 @@ const ROWS: &[Row] = &[
     Row { name: "P9", about: "200 first connections at once while AWS takes 20 a second", measure: burst::measure },
     Row { name: "P10", about: "memory of an idle proxy", measure: idle::measure },
     Row { name: "P11", about: "`ssh -G` of a foreign host with 10,000 managed ones", measure: config::foreign },
+    Row {
+        name: "P18",
+        about: "how often sshd runs its AuthorizedKeysCommand for one login, by each client",
+        measure: lookups::measure,
+    },
     Row {
         name: "PEERS",
         about: "how long a login takes with what people use instead (no budget)",

@@ -288,7 +288,8 @@ impl Opening<'_> {
     fn check_timers(&mut self) -> Result<()> {
         if self.renewed.elapsed() >= RENEW_LEASE {
             self.renewed = Instant::now();
-            keys::lease(self.paths, &self.target.job.id, self.target.job.key_type, clock::now())?;
+            let job = &self.target.job;
+            keys::lease(self.paths, &job.id, job.key_type, job.readable, clock::now())?;
         }
         if let Some(check) = &mut self.host_keys {
             check.check_timers();

@@ -19,7 +19,7 @@ impl Opening<'_> {
             && stamp.is_fresh(&stamp.key, &job.user, now, job.window)
         {
             // A key that has been removed is made again, and is another key then.
-            let key = keys::lease(self.paths, &job.id, job.key_type, now)?;
+            let key = keys::lease(self.paths, &job.id, job.key_type, job.readable, now)?;
             if stamp.key == key.fingerprint {
                 self.push = Push::Done(stamp.sent);
                 return Ok(());

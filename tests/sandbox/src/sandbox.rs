@@ -409,6 +409,13 @@ impl Sandbox {
         paths.iter().filter_map(|path| fs::read_to_string(path).ok()).collect()
     }
 
+    /// How often the instance's sshd has run its `AuthorizedKeysCommand`, under [`Switches::key_command_ms`].
+    #[must_use]
+    pub fn key_lookups(&self, id: &str) -> usize {
+        let path = self.dir.join("instances").join(id).join("key_lookups");
+        fs::read_to_string(path).map_or(0, |text| text.lines().count())
+    }
+
     /// The log of the sshd that answers in the instance's place under [`crate::Network::Stranger`].
     #[must_use]
     pub fn stranger_log(&self, id: &str) -> String {

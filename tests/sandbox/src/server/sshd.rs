@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
@@ -18,6 +19,17 @@ use crate::program::{SYSTEM_PATH, find};
 
 /// The public host keys of the first boot, for the console output.
 const BOOT_KEYS: &str = "console_keys.pub";
+
+/// A script that `AuthorizedKeysCommand` runs, in place of the chain of curl and openssl commands on a real instance. It
+/// records each run.
+const KEY_COMMAND: &str = r#"# folder of the instance, seconds, user
+echo run >>"$1/key_lookups"
+sleep "$2"
+cat "$1/keys/$3" 2>/dev/null
+exit 0
+"#;
+/// Its name in the folder of programs.
+const KEY_COMMAND_NAME: &str = "authorized_keys_command";
 
 /// Which instances have their files, with a lock for each while they are made.
 #[derive(Debug, Default)]
@@ -131,6 +143,7 @@ pub(super) fn furnish(dir: &Path) -> io::Result<()> {
     let hostname = bin.join("hostname");
     fs::write(&hostname, "#!/bin/sh\necho \"$SSH_EIC_NAME\"\n")?;
     fs::set_permissions(&hostname, fs::Permissions::from_mode(0o755))?;
+    fs::write(bin.join(KEY_COMMAND_NAME), KEY_COMMAND)?;
     fs::create_dir(dir.join("instances"))?;
     fs::create_dir_all(dir.join("users"))
 }
@@ -179,11 +192,29 @@ pub(crate) fn play(world: &World, instance: &Instance, stream: TcpStream) -> io:
     let log = File::options().create(true).append(true).open(dir.join("sshd.log"))?;
     let mut command = Command::new(find("sshd")?);
     command.args(["-i", "-e", "-f"]).arg(dir.join("sshd_config")).env_clear().env("PATH", SYSTEM_PATH);
+    let key_command = world.lock().switches.key_command_ms;
+    if let Some(milliseconds) = key_command.filter(|_| !instance.accepts_any_key) {
+        command.args(key_command_options(world, &dir, milliseconds)?);
+    }
     command.current_dir("/").stderr(log).stdin(OwnedFd::from(stream.try_clone()?)).stdout(OwnedFd::from(stream));
     let child = command.spawn()?;
     // The command still holds the socket.
     drop(command);
     world.children.attend(child, &instance.id)
+}
+
+/// Options that replace the file of authorized keys by a command. sshd requires that the owner of the program and of
+/// every folder above it is root, so that the program is the system's shell.
+fn key_command_options(world: &World, dir: &Path, milliseconds: u64) -> io::Result<Vec<String>> {
+    let (shell, script) = (find("sh")?, world.dir.join("bin").join(KEY_COMMAND_NAME));
+    let seconds = Duration::from_millis(milliseconds).as_secs_f64();
+    let command = format!("{} {} {} {seconds} %u", shell.display(), script.display(), dir.display());
+    let options = [
+        "AuthorizedKeysFile=none".to_owned(),
+        format!("AuthorizedKeysCommand={command}"),
+        format!("AuthorizedKeysCommandUser={}", world.user),
+    ];
+    Ok(options.into_iter().flat_map(|option| ["-o".to_owned(), option]).collect())
 }
 
 /// Plays the host that answers at the instance's address in its place (`Network::Stranger`).
