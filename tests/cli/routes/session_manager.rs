@@ -21,7 +21,7 @@ connect_timeout = \"5m\"
 /// The gateway's limit is 0.9 MB/s, which the client keeps to: this takes 12 s.
 const LARGE: usize = 10 * 1024 * 1024;
 /// The agent repairs ten messages in a second, so that a mix of faults takes long.
-const MIXED: usize = 1024 * 1024;
+const MIXED: usize = 10 * 1024 * 1024;
 const SMALL: usize = 300 * 1024;
 
 /// A world whose instance `app` has no direct path.
