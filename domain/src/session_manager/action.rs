@@ -1,9 +1,9 @@
 //! What a session requires of its transport, and how it ends.
 
 use std::fmt;
-use std::io;
 
 use super::closed::CloseReason;
+use super::inbound::Lost;
 use super::message::Malformed;
 
 /// Why a session ended.
@@ -23,7 +23,7 @@ pub enum Failure {
     /// A message could not be read.
     Malformed(Malformed),
     /// Data that was received and stored cannot be read again.
-    Overflow(io::ErrorKind),
+    Overflow,
     /// The agent requires KMS encryption.
     EncryptionRequested,
     /// The agent requires an action that is not known.
@@ -44,7 +44,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Malformed(why) => write!(formatter, "a message of the data channel is malformed: {why}"),
-            Self::Overflow(kind) => write!(formatter, "received data could not be read from a temporary file: {kind}"),
+            Self::Overflow => formatter.write_str("received data could not be read from a temporary file"),
             Self::EncryptionRequested => formatter.write_str("the agent requests KMS encryption of the session"),
             Self::UnknownAction(name) => write!(formatter, "the agent requests the unknown action {name}"),
             Self::UnsupportedSessionType(name) => write!(formatter, "the session has the unsupported type {name}"),
@@ -59,6 +59,12 @@ impl fmt::Display for Failure {
 impl From<Malformed> for Failure {
     fn from(malformed: Malformed) -> Self {
         Self::Malformed(malformed)
+    }
+}
+
+impl From<Lost> for Failure {
+    fn from(_: Lost) -> Self {
+        Self::Overflow
     }
 }
 

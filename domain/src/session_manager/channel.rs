@@ -170,10 +170,7 @@ impl Channel {
             return Ok(());
         }
         let mut controls = Vec::new();
-        let verdict = self
-            .inbound
-            .receive(message.sequence, message.payload_type, message.payload, &mut controls)
-            .map_err(|error| Failure::Overflow(error.kind()))?;
+        let verdict = self.inbound.receive(message.sequence, message.payload_type, message.payload, &mut controls)?;
         if verdict == Verdict::Acknowledge {
             let acknowledgement = (message.id, message.sequence);
             self.acknowledgements.push_back(acknowledgement);
@@ -251,7 +248,7 @@ impl Channel {
     pub fn consume(&mut self, count: usize, now: Duration) {
         let was_reading = self.wants_input();
         let mut controls = Vec::new();
-        let consumed = self.inbound.consume(count, &mut controls).map_err(|error| Failure::Overflow(error.kind()));
+        let consumed = self.inbound.consume(count, &mut controls).map_err(Failure::from);
         let received =
             consumed.and_then(|()| controls.into_iter().try_for_each(|control| self.receive_control(&control, now)));
         if let Err(failure) = received {

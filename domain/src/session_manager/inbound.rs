@@ -6,7 +6,6 @@
 //! 2 MiB for each of several channels reaches, and what exceeds the memory limit goes to an [`Overflow`].
 
 use std::collections::VecDeque;
-use std::io;
 
 use super::overflow::Overflow;
 use super::payload_type;
@@ -29,6 +28,10 @@ pub(super) enum Verdict {
     /// No room: the agent sends it again.
     Drop,
 }
+
+/// The overflow does not return what it has stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Lost;
 
 /// A message of stream data that is not the user's data.
 #[derive(Debug, PartialEq, Eq)]
@@ -81,14 +84,14 @@ impl Inbound {
     ///
     /// # Errors
     ///
-    /// If the overflow does not return what it has stored.
+    /// [`Lost`].
     pub(super) fn receive(
         &mut self,
         sequence: i64,
         payload_type: u32,
         payload: &[u8],
         controls: &mut Vec<Control>,
-    ) -> io::Result<Verdict> {
+    ) -> Result<Verdict, Lost> {
         if sequence < self.expected {
             return Ok(Verdict::Acknowledge);
         }
@@ -121,14 +124,16 @@ impl Inbound {
         }
         let (at, length) = (self.overflow_end, payload.len());
         let end = at.checked_add(u64::try_from(length).ok()?).filter(|end| *end <= OVERFLOW_LIMIT)?;
-        self.overflow.write(at, payload).ok()?;
+        if !self.overflow.write(at, payload) {
+            return None;
+        }
         self.overflowed += 1;
         self.overflow_end = end;
         Some(Ahead::Overflow { payload_type, at, length })
     }
 
     /// Passes on what is in order now, but no more than the reader keeps up with.
-    fn pass_ahead(&mut self, controls: &mut Vec<Control>) -> io::Result<()> {
+    fn pass_ahead(&mut self, controls: &mut Vec<Control>) -> Result<(), Lost> {
         while !self.is_reader_slow()
             && let Some(next) = self.ahead.pop_front_if(|next| next.is_some()).flatten()
         {
@@ -139,7 +144,9 @@ impl Inbound {
                 }
                 Ahead::Overflow { payload_type, at, length } => {
                     let mut payload = vec![0; length];
-                    self.overflow.read(at, &mut payload)?;
+                    if !self.overflow.read(at, &mut payload) {
+                        return Err(Lost);
+                    }
                     self.overflowed -= 1;
                     Control { payload_type, payload: payload.into() }
                 }
@@ -176,8 +183,8 @@ impl Inbound {
     ///
     /// # Errors
     ///
-    /// If the overflow does not return what it has stored.
-    pub(super) fn consume(&mut self, count: usize, controls: &mut Vec<Control>) -> io::Result<()> {
+    /// [`Lost`].
+    pub(super) fn consume(&mut self, count: usize, controls: &mut Vec<Control>) -> Result<(), Lost> {
         let Some(front) = self.output.front() else { return Ok(()) };
         self.taken = (self.taken + count).min(front.len());
         if self.taken < front.len() {

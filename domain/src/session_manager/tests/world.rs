@@ -55,12 +55,7 @@ impl World {
     pub(super) fn run(case: &Case) -> Outcome {
         let closes_after = case.server_closes.then_some(case.upload.len());
         let mut world = Self {
-            client: Channel::new(
-                [3; 32],
-                1_700_000_000_000,
-                Duration::ZERO,
-                Box::new(MemoryOverflow::default()),
-            ),
+            client: Channel::new([3; 32], 1_700_000_000_000, Duration::ZERO, Box::new(MemoryOverflow::default())),
             agent: Agent::new(case.connect_time, &case.download, closes_after),
             up: Path::new(case.faults, case.seed),
             down: Path::new(case.faults, case.seed ^ 0xffff),
