@@ -1,5 +1,11 @@
 //! The command line of the process that called us: OpenSSH itself, since it runs hook and proxy with `exec`.
 
+/// The id of the parent process.
+#[must_use]
+pub fn pid() -> Option<i32> {
+    rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get())
+}
+
 /// The arguments of the parent process; none where they cannot be read.
 #[cfg(target_os = "linux")]
 #[must_use]
