@@ -1,0 +1,97 @@
+//! A gateway that is silent without closing the connection, by a clock that the test holds.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
+
+use sandbox::SsmSwitches;
+use ssh_eic::connect::push::Job;
+use ssh_eic::connect::session_manager::SessionStream;
+use ssh_eic::connect::worker::Program;
+use ssh_eic::domain::identity::Identity;
+use ssh_eic::domain::ids::OsUser;
+use ssh_eic::net::{State, Transport};
+
+use super::World;
+
+/// The program inside the sandbox, for the workers that make the AWS calls.
+fn program(world: &World) -> Program {
+    let command = world.sandbox.command(crate::world::binary());
+    let quote = |text: &std::ffi::OsStr| format!("'{}'", text.to_str().expect("UTF-8").replace('\'', r"'\''"));
+    let mut script = "#!/bin/sh\nexec env -i".to_owned();
+    for (name, value) in command.get_envs() {
+        if let Some(value) = value {
+            script += &format!(" {}={}", name.to_str().expect("UTF-8"), quote(value));
+        }
+    }
+    script += &format!(" {} \"$@\"\n", quote(command.get_program()));
+    let binary = world.sandbox.home().join("ssh-eic");
+    fs::write(&binary, script).expect("a script");
+    fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).expect("executable");
+    Program { binary, flags: Vec::new() }
+}
+
+/// A stream whose time is ahead of the real one.
+struct Held {
+    stream: SessionStream,
+    ahead: Duration,
+    received: Vec<u8>,
+}
+
+impl Held {
+    fn advance(&mut self) {
+        self.stream.advance(Instant::now() + self.ahead);
+        while !self.stream.received().is_empty() {
+            self.received.extend_from_slice(self.stream.received());
+            let count = self.stream.received().len();
+            self.stream.consume(count);
+        }
+        assert!(!matches!(self.stream.state(), State::Closed(_)), "{:?}", self.stream);
+    }
+
+    fn until(&mut self, what: &str, mut condition: impl FnMut(&Self) -> bool) {
+        crate::world::wait_until(what, || {
+            self.advance();
+            condition(self)
+        });
+    }
+}
+
+#[test]
+fn a_gateway_without_pongs_is_left_within_90_seconds_and_no_byte_is_lost() {
+    let world = World::over_tls();
+    world.switch(SsmSwitches { no_pongs: true, ..SsmSwitches::default() });
+    let config = world.sandbox.home().join(".aws/config");
+    let text = fs::read_to_string(&config).expect("a config");
+    let with_ca = text.replace("[profile prod]\n", &format!("[profile prod]\nca_bundle = {}\n", world.ca.display()));
+    assert_ne!(text, with_ca);
+    fs::write(&config, with_ca).expect("a config");
+    let identity = Identity { profile: Some("prod".into()), ..Identity::default() };
+    let user = OsUser::parse(&world.user).expect("a user");
+    let job = Job::new(world.id.clone(), "web", user, Some("eu-west-1".into()), identity);
+    let stream = SessionStream::start(&program(&world), &job, 22, Instant::now()).expect("started");
+    let mut held = Held { stream, ahead: Duration::ZERO, received: Vec::new() };
+    held.until("no version line", |held| held.received.ends_with(b"\n"));
+    let version = held.received.len();
+    let line = b"SSH-2.0-test\r\n";
+    assert_eq!(held.stream.send(line), line.len());
+    held.until("the gateway got nothing", |_| world.record().received > 0);
+    // Pings are sent and not answered.
+    for seconds in [31, 62, 74] {
+        held.ahead = Duration::from_secs(seconds);
+        held.advance();
+    }
+    assert_eq!((world.record().connections, world.record().resumed), (1, 0));
+    held.ahead = Duration::from_secs(90);
+    held.until("the session was not resumed", |_| world.record().connections == 2);
+    // The server's first packet, which it sends once, after the client's version line.
+    held.until("the server's packet is incomplete", |held| {
+        let Some(length) = held.received[version..].first_chunk() else { return false };
+        held.received.len() >= version + 4 + usize::try_from(u32::from_be_bytes(*length)).expect("small")
+    });
+    let length = u32::from_be_bytes(*held.received[version..].first_chunk().expect("a length"));
+    assert_eq!(held.received.len(), version + 4 + usize::try_from(length).expect("small"));
+    assert_eq!((world.record().resumed, world.record().client_ids.len()), (1, 1));
+    drop(held);
+    world.assert_none_open("after the resume");
+}
