@@ -62,7 +62,7 @@ pub(super) fn usable(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
-/// AWS allows a tunnel: one is opened, and closed before anything is sent. Nothing else shows whether OpenTunnel and its
+/// AWS allows a tunnel: one is opened, and closed before anything is sent. Nothing else shows whether `OpenTunnel` and its
 /// conditions are allowed.
 fn opens(
     context: &CheckContext<'_>,

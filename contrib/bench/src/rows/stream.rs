@@ -29,7 +29,7 @@ pub(super) fn measure(lab: &mut Lab) -> io::Result<Vec<Line>> {
     for (what, steps) in [("down", ways.map(down)), ("up", ways.map(up))] {
         progress(&format!("P7: {mib} MiB {what}, {rounds} rounds"));
         let relay = relay.as_ref().map(drop).map_err(Clone::clone);
-        lines.extend(throughput(site, &format!("{mib} MiB {what}"), &steps, rounds, mib, relay)?);
+        lines.extend(throughput(site, &format!("{mib} MiB {what}"), &steps, rounds, mib, &relay)?);
     }
     fs::remove_file(file)?;
     Ok(lines)
@@ -51,12 +51,12 @@ fn throughput(
     steps: &[Step; 3],
     rounds: usize,
     mib: usize,
-    relay: Result<(), String>,
+    relay: &Result<(), String>,
 ) -> io::Result<[Line; 2]> {
     let [ours, relayed, plain] = site.runs(steps, rounds)?;
     let [of_ours, of_relay, of_plain] = [&ours, &relayed, &plain].map(|runs| mib as f64 / runs.wall.median);
     let by_relay = format!("{what} / bare relay");
-    let by_relay = match &relay {
+    let by_relay = match relay {
         Ok(()) => {
             Line::new(by_relay, Quantity::Ratio(of_ours / of_relay), format!("{of_ours:.0} / {of_relay:.0} MiB/s"))
         }
