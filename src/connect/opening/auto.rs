@@ -22,8 +22,9 @@ use crate::store::routes::{self, Worked};
 use crate::sys::{clock, local_network};
 use crate::ui;
 
-/// How long a direct connection may take alone.
-const HEAD_START: Duration = Duration::from_secs(1);
+/// How long a direct connection may take alone, less the time in which a worker prepares the other route: that is
+/// connected after 1 s.
+const HEAD_START: Duration = Duration::from_millis(950);
 
 impl Opening<'_> {
     pub(super) fn start_auto(&mut self) -> Result<()> {

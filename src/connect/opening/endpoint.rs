@@ -298,7 +298,7 @@ mod tests {
         let open = OpenTunnel { tunnel, prepared, slot: slot.unwrap(), opened: refused, max_duration: 3600 };
         let again = Queued::again(open, refused);
         assert!(again.slot.is_some() && again.next > refused);
-        assert!(again.has_usable_url(signed + URL_USABLE - Duration::from_secs(1)));
+        assert!(again.has_usable_url(signed + URL_USABLE.saturating_sub(Duration::from_secs(1))));
         assert!(!again.has_usable_url(signed + URL_USABLE), "the endpoint would refuse the URL");
     }
 }

@@ -9,7 +9,7 @@ use super::session_manager::{Managed, kill};
 use crate::inventory;
 use crate::world::{can_have_namespaces, spawn, wait_until};
 
-/// A value of /proc/PID/io or /proc/PID/smaps_rollup.
+/// A value of `/proc/PID/io` or `/proc/PID/smaps_rollup`.
 fn value(process: &Path, file: &str, name: &str) -> u64 {
     let text = std::fs::read_to_string(process.join(file)).unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{file}: {name}"));
@@ -43,7 +43,8 @@ fn a_reader_that_stops_stops_the_stream_in_bounded_memory() {
     kill("CONT", &ssh.id().to_string());
     stdout.read_to_end(&mut received).expect("the rest");
     assert!(ssh.wait().expect("ssh").success());
-    let expected: String = (1..=1_100_000).map(|n| format!("{n}\n")).collect();
+    let expected: Vec<String> = (1..=1_100_000).map(|n| n.to_string()).collect();
+    let expected = expected.join("\n") + "\n";
     assert!(received == expected.as_bytes(), "{} of {} bytes", received.len(), expected.len());
     managed.all_ended();
 }

@@ -22,26 +22,30 @@ fn program(world: &World) -> Program {
     let mut script = "#!/bin/sh\nexec env -i".to_owned();
     for (name, value) in command.get_envs() {
         if let Some(value) = value {
-            script += &format!(" {}={}", name.to_str().expect("UTF-8"), quote(value));
+            script.extend([" ", name.to_str().expect("UTF-8"), "=", &quote(value)]);
         }
     }
-    script += &format!(" {} \"$@\"\n", quote(command.get_program()));
+    script.extend([" ", &quote(command.get_program()), " \"$@\"\n"]);
     let binary = world.sandbox.home().join("ssh-eic");
     fs::write(&binary, script).expect("a script");
     fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).expect("executable");
     Program { binary, flags: Vec::new() }
 }
 
-/// A stream whose time is ahead of the real one.
+/// How much time passes for the stream at each step, however long that takes.
+const STEP: Duration = Duration::from_millis(5);
+
+/// A stream and its clock.
 struct Held {
     stream: SessionStream,
-    ahead: Duration,
+    now: Instant,
     received: Vec<u8>,
 }
 
 impl Held {
     fn advance(&mut self) {
-        self.stream.advance(Instant::now() + self.ahead);
+        self.now += STEP;
+        self.stream.advance(self.now);
         while !self.stream.received().is_empty() {
             self.received.extend_from_slice(self.stream.received());
             let count = self.stream.received().len();
@@ -65,9 +69,9 @@ const NAME: &str = "session_manager::dead_peer::a_gateway_without_pongs_is_left_
 /// Runs this test in a process that trusts the certificates of a file, which does not exist yet.
 fn run_in_child() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut test = Command::new(std::env::current_exe().expect("this program"));
-    test.args(["--exact", NAME, "--nocapture"]).env(CHILD, "1").env("AWS_CA_BUNDLE", folder.path().join("ca.pem"));
-    let output = test.output().expect("this program");
+    let mut child = Command::new(std::env::current_exe().expect("this program"));
+    child.args(["--exact", NAME, "--nocapture"]).env(CHILD, "1").env("AWS_CA_BUNDLE", folder.path().join("ca.pem"));
+    let output = child.output().expect("this program");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && text.contains("1 passed"), "{text}{}", String::from_utf8_lossy(&output.stderr));
 }
@@ -83,20 +87,22 @@ fn a_gateway_without_pongs_is_left_within_90_seconds_and_no_byte_is_lost() {
     let identity = Identity { profile: Some("prod".into()), ..Identity::default() };
     let user = OsUser::parse(&world.user).expect("a user");
     let job = Job::new(world.id.clone(), "web", user, Some("eu-west-1".into()), identity);
-    let stream = SessionStream::start(&program(&world), &job, 22, Instant::now()).expect("started");
-    let mut held = Held { stream, ahead: Duration::ZERO, received: Vec::new() };
+    let now = Instant::now();
+    let stream = SessionStream::start(&program(&world), &job, 22, now).expect("started");
+    let mut held = Held { stream, now, received: Vec::new() };
     held.until("no version line", |held| held.received.ends_with(b"\n"));
     let version = held.received.len();
     let line = b"SSH-2.0-test\r\n";
     assert_eq!(held.stream.send(line), line.len());
-    held.until("the gateway got nothing", |_| world.record().received > 0);
+    held.until("the gateway got nothing", |_| world.record().received > 1);
     // Pings are sent and not answered.
-    for seconds in [31, 62, 74] {
-        held.ahead = Duration::from_secs(seconds);
+    let silent_since = held.now;
+    for seconds in [31, 62, 70] {
+        held.now = silent_since + Duration::from_secs(seconds);
         held.advance();
     }
     assert_eq!((world.record().connections, world.record().resumed), (1, 0));
-    held.ahead = Duration::from_secs(90);
+    held.now = silent_since + Duration::from_secs(90);
     held.until("the session was not resumed", |_| world.record().connections == 2);
     // The server's first packet, which it sends once, after the client's version line.
     held.until("the server's packet is incomplete", |held| {

@@ -105,7 +105,7 @@ fn a_download_under_a_mix_of_faults_keeps_its_rate() {
     let faults = Faults { loss: 1, repetition: 1, jitter: 3, latency: 20 };
     let breaks = vec![Duration::from_secs(3), Duration::from_secs(8)];
     let outcome = check(&Case { faults, breaks, ..windowed(8_000_000, 2 << 20) });
-    assert!(outcome.time < Duration::from_secs(120), "{:?}", outcome.time);
+    assert!(outcome.time < Duration::from_mins(2), "{:?}", outcome.time);
 }
 
 #[test]
