@@ -232,11 +232,13 @@ fn timeouts(known: &Known) -> Timeouts {
 fn carry(context: &Context, session: Session, to_client: Queue, id: &InstanceId) -> Result<Exit> {
     // A program that captures ssh's stderr waits for its last writer, and a session in the background (ssh -f) may last
     // for days. asyncssh, in contrast, takes the end of the proxy's stderr for the end of the connection.
+    let mut ssh = None;
     if caller::argv().is_some_and(intent::is_ssh) {
-        // A terminal and a file have no such reader: there the end of a tunnel can be reported.
+        // A terminal and a file have no such reader: there the end of a tunnel can be reported. Elsewhere it is reported
+        // on the stderr of ssh, which has closed it if it runs in the background.
         let keeps_stderr = matches!(session, Session::Stream(_)) && !descriptors::stderr_has_reader();
-        if !keeps_stderr {
-            let _ = descriptors::give_up_stderr();
+        if !keeps_stderr && descriptors::give_up_stderr().is_ok() {
+            ssh = caller::pid();
         }
     }
     let retire = || keys::retire(&context.paths, id, clock::now()).ok().flatten().map(Duration::from_millis);
@@ -248,6 +250,10 @@ fn carry(context: &Context, session: Session, to_client: Queue, id: &InstanceId)
     Ok(match ended.map_err(failed)? {
         None => Exit::default(),
         Some(error) => {
+            // A process that has taken over an orphan is not ssh.
+            if let Some(ssh) = ssh.filter(|_| caller::pid() == ssh) {
+                let _ = descriptors::take_stderr_of(ssh);
+            }
             ui::error(&error);
             Exit::code(error.kind.exit_code())
         }

@@ -36,6 +36,8 @@ pub enum Via {
 pub struct OpenTunnel {
     /// Endpoint and address.
     pub tunnel: PreparedTunnel,
+    /// When the URL was signed.
+    pub prepared: Instant,
     /// Held for the life of the tunnel.
     pub slot: Slot,
     /// When it was started.

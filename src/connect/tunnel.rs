@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, ToSocketAddrs};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +19,7 @@ use crate::domain::fleet::Instance;
 use crate::domain::source::AddressKind;
 use crate::domain::upgrade::Url;
 use crate::error::{Error, Kind, Result, reason};
-use crate::net::proxy;
+use crate::net::{self, Closed, Destination, Mode, Timeouts, Tunnel, proxy, trust};
 use crate::store::endpoints::{self as known, Network};
 use crate::store::paths::Paths;
 use crate::sys::clock;
@@ -59,6 +60,23 @@ pub struct PreparedTunnel {
     pub ca_bundle: Option<PathBuf>,
     /// The endpoint or the credentials came from the cache.
     pub cached: bool,
+}
+
+impl PreparedTunnel {
+    /// Begins to open the tunnel; `timeout` is for each step on the way. The inner error is the first step's.
+    ///
+    /// # Errors
+    ///
+    /// A URL, a proxy or certificates that cannot be used.
+    pub fn start(&self, timeout: Duration, now: Instant) -> Result<std::result::Result<Tunnel, Closed>> {
+        let url = Url::parse(self.url.expose())
+            .ok_or_else(|| Error::new(Kind::Unavailable, "AWS returned an endpoint without a usable DNS name"))?;
+        let proxy = proxy_for(&url.host)?;
+        let destination = Destination { url, proxy, addresses: self.hop.clone(), headers: Vec::new() };
+        let config = net::config(trust::roots(self.ca_bundle.as_deref())?)?;
+        let timeouts = Timeouts { connect: timeout, upgrade: timeout };
+        Ok(Tunnel::start(destination, &config, Mode::Bytes, timeouts, now))
+    }
 }
 
 /// What became of a [`TunnelRequest`].

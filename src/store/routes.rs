@@ -1,4 +1,4 @@
-//! The routes that delivered a version line under `route = "auto"`, by VPC and local network. They save the next
+//! The routes over which a host key was accepted under `route = "auto"`, by VPC and local network. They save the next
 //! connection the time in which the other route is tried; a wrong one costs that time again.
 
 use std::collections::BTreeMap;

@@ -11,6 +11,12 @@ use crate::domain::ssh_client::ProgramFile;
 /// Whether the arguments are those of the parent process in any case, and not words of a line that was split at spaces.
 pub const IS_EXACT: bool = cfg!(target_os = "linux");
 
+/// The id of the parent process.
+#[must_use]
+pub fn pid() -> Option<i32> {
+    rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get())
+}
+
 /// The program file of the parent process; none where the kernel does not let this process look at it.
 #[cfg(target_os = "linux")]
 #[must_use]

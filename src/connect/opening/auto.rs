@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::probe::{Probe, Probed};
 use super::{Candidate, Opening, TunnelState};
 use crate::connect::stream_relay::Via;
+use crate::domain::handshake::Phase;
 use crate::domain::host_certificate::Presented;
 use crate::domain::host_key::HostKeyType;
 use crate::domain::known_hosts::KnownKeys;
@@ -21,8 +22,9 @@ use crate::store::routes::{self, Worked};
 use crate::sys::{clock, local_network};
 use crate::ui;
 
-/// How long a direct connection may take alone.
-const HEAD_START: Duration = Duration::from_secs(1);
+/// How long a direct connection may take alone, less the time in which a worker prepares the other route: that is
+/// connected after 1 s.
+const HEAD_START: Duration = Duration::from_millis(950);
 
 impl Opening<'_> {
     pub(super) fn start_auto(&mut self) -> Result<()> {
@@ -151,10 +153,11 @@ impl Opening<'_> {
         routes::last(self.paths, &key, &network, clock::now())
     }
 
-    /// Keeps the route of the candidate that has just delivered a version line.
-    pub(super) fn remember_route(&self, candidate: &Candidate) {
-        let worked = match &candidate.via {
-            _ if self.target.job.connection.route != Route::Auto => return,
+    /// Keeps the route of a connection whose host key ssh has accepted, which its NEWKEYS shows.
+    pub(super) fn remember_route(&self, server: &Candidate) {
+        let is_accepted = self.client.phase() == Phase::NewKeys;
+        let worked = match &server.via {
+            _ if self.target.job.connection.route != Route::Auto || !is_accepted => return,
             Via::Direct => Worked::Direct,
             _ => Worked::Specific,
         };

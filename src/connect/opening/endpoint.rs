@@ -6,14 +6,13 @@ use std::time::{Duration, Instant};
 use super::{Candidate, Opening};
 use crate::aws::endpoints::URL_LIFETIME;
 use crate::connect::stream_relay::{OpenTunnel, Via};
-use crate::connect::tunnel::{PORT, PreparedTunnel, TunnelAnswer, TunnelRequest, proxy_for};
+use crate::connect::tunnel::{PORT, PreparedTunnel, TunnelAnswer, TunnelRequest};
 use crate::connect::tunnel_errors;
 use crate::connect::worker::{Answer, Request, Worker};
 use crate::domain::endpoint::Endpoint;
 use crate::domain::source::{AddressKind, Route};
-use crate::domain::upgrade::Url;
 use crate::error::{Error, Kind, Result};
-use crate::net::{self, Closed, Destination, Mode, Stream, Timeouts, Tunnel, trust};
+use crate::net::{Closed, Stream};
 use crate::store::endpoints;
 use crate::store::tunnel_slots::{self, Slot, Slots};
 use crate::ui;
@@ -41,11 +40,30 @@ pub(super) enum TunnelState {
 #[derive(Debug)]
 pub(super) struct Queued {
     tunnel: PreparedTunnel,
+    /// When the URL was signed, which waiting does not change.
     prepared: Instant,
     since: Instant,
     is_reported: bool,
     next: Instant,
     slot: Option<Slot>,
+}
+
+impl Queued {
+    fn new(tunnel: PreparedTunnel, slot: Option<Slot>, now: Instant) -> Self {
+        Self { tunnel, prepared: now, since: now, is_reported: false, next: now, slot }
+    }
+
+    /// A tunnel that the endpoint has refused because there are too many. It keeps its slot and its URL, which expires
+    /// meanwhile.
+    fn again(open: OpenTunnel, now: Instant) -> Self {
+        let OpenTunnel { tunnel, prepared, slot, .. } = open;
+        let next = now + REFUSED_RETRY.mul_f64(0.5 + fastrand::f64());
+        Self { tunnel, prepared, since: now, is_reported: true, next, slot: Some(slot) }
+    }
+
+    fn has_usable_url(&self, now: Instant) -> bool {
+        now < self.prepared + URL_USABLE
+    }
 }
 
 impl TunnelState {
@@ -118,8 +136,7 @@ impl Opening<'_> {
         match answer {
             Ok(Answer::Tunnel(TunnelAnswer::Prepared(tunnel))) => {
                 let now = Instant::now();
-                let queued = Queued { tunnel: *tunnel, prepared: now, since: now, is_reported: false, next: now, slot };
-                self.tunnel = TunnelState::Queued(Box::new(queued));
+                self.tunnel = TunnelState::Queued(Box::new(Queued::new(*tunnel, slot, now)));
                 self.check_tunnel_timers()
             }
             Ok(Answer::Tunnel(TunnelAnswer::NoEndpoint(error))) => self.no_endpoint(*error),
@@ -159,20 +176,16 @@ impl Opening<'_> {
         };
         let now = Instant::now();
         self.queued += now - queued.since;
+        let is_usable = queued.has_usable_url(now);
         let Queued { tunnel, prepared, slot, .. } = *queued;
         let Some(slot) = slot else { return Ok(()) };
-        if now >= prepared + URL_USABLE {
+        if !is_usable {
             return self.prepare_tunnel(Some(slot));
         }
-        let url = Url::parse(tunnel.url.expose())
-            .ok_or_else(|| Error::new(Kind::Unavailable, "AWS returned an endpoint without a usable DNS name"))?;
-        let proxy = proxy_for(&url.host)?;
-        let destination = Destination { url, proxy, addresses: tunnel.hop.clone(), headers: Vec::new() };
-        let config = net::config(trust::roots(tunnel.ca_bundle.as_deref())?)?;
-        let timeouts = Timeouts { connect: self.target.timeout, upgrade: self.target.timeout };
-        let open =
-            OpenTunnel { tunnel, slot, opened: now, max_duration: self.target.job.connection.max_tunnel_duration };
-        match Tunnel::start(destination, &config, Mode::Bytes, timeouts, now) {
+        let started = tunnel.start(self.target.timeout, now)?;
+        let max_duration = self.target.job.connection.max_tunnel_duration;
+        let open = OpenTunnel { tunnel, prepared, slot, opened: now, max_duration };
+        match started {
             Ok(stream) => {
                 self.racing.push(Candidate::new(Via::Endpoint(Box::new(open)), Stream::Tunnel(Box::new(stream))));
                 Ok(())
@@ -183,14 +196,11 @@ impl Opening<'_> {
 
     /// The tunnel has ended before the server's version line.
     pub(super) fn tunnel_closed(&mut self, open: OpenTunnel, closed: &Closed) -> Result<()> {
-        let OpenTunnel { tunnel, slot, .. } = open;
         if tunnel_errors::is_limit(closed) {
-            let now = Instant::now();
-            let next = now + REFUSED_RETRY.mul_f64(0.5 + fastrand::f64());
-            let queued = Queued { tunnel, prepared: now, since: now, is_reported: true, next, slot: Some(slot) };
-            self.tunnel = TunnelState::Queued(Box::new(queued));
+            self.tunnel = TunnelState::Queued(Box::new(Queued::again(open, Instant::now())));
             return Ok(());
         }
+        let OpenTunnel { tunnel, slot, .. } = open;
         let is_outdated = matches!(
             closed,
             Closed::Refused(_) | Closed::Connect { .. } | Closed::TimedOut(_) | Closed::Tls(_) | Closed::NotHttp(_)
@@ -262,5 +272,33 @@ impl Opening<'_> {
             Some(failure) => error.hint(format!("directly: {}", failure.message)),
             None => error,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::paths::{Environment, Paths};
+
+    #[test]
+    fn a_refused_tunnel_keeps_the_age_of_its_url_in_the_queue() {
+        let home = tempfile::tempdir().unwrap();
+        let paths = Paths::new(&Environment { home: Some(home.path().to_owned()), ..Environment::default() }).unwrap();
+        let tunnel = serde_json::json!({
+            "endpoint": Endpoint::default(), "address": "10.0.3.7", "url": "wss://e/", "hop": [], "cached": false,
+            "ca_bundle": null,
+        });
+        let tunnel: PreparedTunnel = serde_json::from_value(tunnel).unwrap();
+        let signed = Instant::now();
+        let slot = Slots::new(&paths, "eice-1").try_take();
+        let queued = Queued::new(tunnel, slot, signed);
+        let refused = signed + Duration::from_secs(30);
+        assert!(queued.has_usable_url(refused));
+        let Queued { tunnel, prepared, slot, .. } = queued;
+        let open = OpenTunnel { tunnel, prepared, slot: slot.unwrap(), opened: refused, max_duration: 3600 };
+        let again = Queued::again(open, refused);
+        assert!(again.slot.is_some() && again.next > refused);
+        assert!(again.has_usable_url(signed + URL_USABLE.saturating_sub(Duration::from_secs(1))));
+        assert!(!again.has_usable_url(signed + URL_USABLE), "the endpoint would refuse the URL");
     }
 }

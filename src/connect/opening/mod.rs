@@ -447,7 +447,6 @@ impl Opening<'_> {
         self.version_at = Some(Instant::now());
         self.to_server = Queue::with(candidate.not_replayed(&self.client_start).to_vec());
         self.client_start = Vec::new();
-        self.remember_route(&candidate);
         let greeting = candidate.take_greeting();
         self.server = Some(candidate);
         self.pass_to_client(&greeting)
@@ -460,6 +459,7 @@ impl Opening<'_> {
 
     fn release(&mut self) -> Result<Outcome> {
         let Some(mut server) = self.server.take() else { return Ok(Outcome::Closed) };
+        self.remember_route(&server);
         self.to_client.push(&server.server.release());
         self.to_server.push(&self.client.release());
         let mut to_client = std::mem::take(&mut self.to_client);

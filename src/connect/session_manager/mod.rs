@@ -9,6 +9,7 @@
 //! Not here: credentials and AWS calls; the race of routes (`opening`).
 
 mod errors;
+mod overflow;
 
 use std::fmt;
 use std::os::fd::AsFd;
@@ -28,6 +29,7 @@ use crate::net::{self, Closed, Destination, KeepAlive, Message, Mode, State, Tim
 use crate::sys::clock;
 use crate::sys::signals::HangUp;
 use crate::ui;
+use overflow::TemporaryFile;
 
 /// Longest message in bytes: the longest payload that the gateway passes on, and its header.
 const LONGEST_MESSAGE: usize = 80 * 1024;
@@ -121,7 +123,7 @@ impl SessionStream {
             job: job.clone(),
             port,
             began: now,
-            channel: Channel::new(seed, clock::now(), Duration::ZERO),
+            channel: Channel::new(seed, clock::now(), Duration::ZERO, Box::new(TemporaryFile::default())),
             link: Link::Requesting { worker, until: now + START_TIMEOUT },
             session: None,
             tls: None,

@@ -54,7 +54,7 @@ fn the_endpoint_is_found_on_the_last_page_in_the_subnet_of_the_instance() {
 #[test]
 fn files_arrive_whole_in_both_directions_however_the_endpoint_sends_them() {
     let Some(world) = world("endpoint") else { return };
-    let script = "set -e; cd $HOME; head -c 20971520 /dev/urandom > big; sum() { sha256sum < $1; }
+    let script = "set -e; cd $HOME; head -c 104857600 /dev/urandom > big; sum() { sha256sum < $1; }
         scp -q big prod-web-1:copy; [ \"$(ssh prod-web-1 sha256sum '<' copy)\" = \"$(sum big)\" ]
         scp -q prod-web-1:copy back; [ \"$(sum back)\" = \"$(sum big)\" ]; echo whole";
     assert_eq!(world.sh(script).ok(), "whole\n");
@@ -107,6 +107,24 @@ fn a_tunnel_that_is_cut_in_mid_session_ends_ssh_with_a_message() {
     let message = "ssh-eic: error: the tunnel through eice-0aaaabbbbccccdddd closed unexpectedly";
     assert!(output.stdout.contains(message), "{output}");
     assert!(!crate::world::is_over(start, Duration::from_secs(4)), "{output}");
+}
+
+#[test]
+fn the_end_of_a_tunnel_is_reported_where_stderr_is_captured_and_ssh_in_the_background_does_not_hold_it() {
+    let Some(world) = world("endpoint") else { return };
+    switch(&world, TunnelSwitches { cut_after: Some(200_000), ..TunnelSwitches::default() });
+    let script =
+        "errors=$(ssh prod-web-1 'head -c 400000 /dev/zero; sleep 300' 2>&1 >/dev/null); echo $?; echo \"$errors\"";
+    let output = world.sh(script);
+    assert!(output.ok().starts_with("255\n"), "{output}");
+    let message = "ssh-eic: error: the tunnel through eice-0aaaabbbbccccdddd closed unexpectedly";
+    assert!(output.stdout.contains(message), "{output}");
+    world.sandbox.reset_switches().unwrap();
+    let start = Instant::now();
+    world.sh("cd $HOME; x=$(ssh -f -N -M -S cm prod-web-1 2>&1)").ok();
+    assert!(!crate::world::is_over(start, Duration::from_secs(20)), "the caller waited for the session");
+    world.sh("cd $HOME; ssh -S cm -O exit prod-web-1").ok();
+    world.nothing_lingers(Duration::from_secs(10));
 }
 
 #[test]

@@ -16,7 +16,7 @@ use domain::http_response;
 use domain::intent;
 use domain::kex::{KeyExchange, Sender, packets};
 use domain::known_hosts;
-use domain::session_manager::{Channel, Message};
+use domain::session_manager::{Channel, Message, NoOverflow};
 use domain::upgrade::Url;
 use domain::websocket;
 
@@ -154,7 +154,7 @@ pub fn session_message(data: &[u8]) {
 /// Whatever the peer sends, the channel holds a bounded amount and ends its actions.
 pub fn session_channel(data: &[u8]) {
     let mut now = Duration::ZERO;
-    let mut channel = Channel::new([7; 32], 1, now);
+    let mut channel = Channel::new([7; 32], 1, now, Box::new(NoOverflow));
     channel.connected("token", now);
     let mut rest = data;
     while let Some((length, after)) = rest.split_first() {

@@ -13,7 +13,7 @@ use crate::report::{Line, Quantity};
 use crate::stats::Runs;
 use crate::ways;
 
-const TIME: Quantity = Quantity::Ratio(2.5);
+const TIME: Quantity = Quantity::Ratio(1.8);
 const NOTHING: &str = "/bin/true";
 /// A name that nobody manages, as one typed wrongly in the config's `Match` would be.
 const FOREIGN: &str = "github.com";

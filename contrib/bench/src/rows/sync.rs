@@ -10,8 +10,8 @@ use crate::report::{Line, Quantity};
 use crate::stats::Runs;
 
 /// A fifth of the AWS CLI's time.
-const TIME: Quantity = Quantity::Ratio(0.2);
-const MEMORY: Quantity = Quantity::MiB(48.0);
+const TIME: Quantity = Quantity::Ratio(0.1);
+const MEMORY: Quantity = Quantity::MiB(32.0);
 const LATENCY_MS: u64 = 300;
 
 /// All runs with one latency.
