@@ -7,6 +7,7 @@ use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
 pub use crate::aws::http::client as http_client;
+use crate::aws::timeout::RunningSleep;
 use crate::aws::{default_region, profiles};
 use crate::domain::diagnosis::Cause;
 use crate::error::{Error, Kind, Result};
@@ -54,9 +55,9 @@ pub fn run_within<T>(timeout: Duration, future: impl Future<Output = Result<T>>)
         .enable_all()
         .build()
         .map_err(|error| Error::new(Kind::Bug, "cannot start an event loop").because(error))?;
-    let result = runtime.block_on(async { tokio::time::timeout(timeout, future).await });
+    let result = runtime.block_on(crate::aws::timeout::limit(timeout, future));
     runtime.shutdown_background();
-    result.unwrap_or_else(|_| {
+    result.unwrap_or_else(|| {
         let message = format!("AWS did not answer within {} s", timeout.as_secs());
         Err(Error::new(Kind::Unavailable, message)
             .hint("check the network, VPN and HTTPS_PROXY; -v shows the details")
@@ -78,6 +79,7 @@ pub async fn config(profile: Option<&str>, region: Option<&str>, limits: Request
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .http_client(http_client(bundle.as_deref())?)
         .timeout_config(timeouts)
+        .sleep_impl(RunningSleep)
         .retry_config(RetryConfig::standard().with_max_attempts(limits.max_attempts))
         .no_credentials();
     if let Some(profile) = profile {

@@ -39,4 +39,5 @@ mod route_settings;
 mod routes;
 mod session_manager;
 mod sources;
+mod suspended;
 mod sync;

@@ -4,7 +4,6 @@
 use std::time::{Duration, Instant};
 
 use super::{Candidate, Opening};
-use crate::aws::endpoints::URL_LIFETIME;
 use crate::connect::stream_relay::{OpenTunnel, Via};
 use crate::connect::tunnel::{PORT, PreparedTunnel, TunnelAnswer, TunnelRequest, proxy_for};
 use crate::connect::tunnel_errors;
@@ -16,10 +15,9 @@ use crate::error::{Error, Kind, Result};
 use crate::net::{self, Closed, Destination, Mode, Stream, Timeouts, Tunnel, trust};
 use crate::store::endpoints;
 use crate::store::tunnel_slots::{self, Slot, Slots};
+use crate::sys::{clock, limits, running_time};
 use crate::ui;
 
-/// A URL that has waited longer than this is replaced before it is used.
-const URL_USABLE: Duration = URL_LIFETIME.saturating_sub(Duration::from_secs(20));
 /// Between two requests for a tunnel that the endpoint refuses because there are too many: those of other machines, or
 /// one that has just ended.
 const REFUSED_RETRY: Duration = Duration::from_millis(500);
@@ -41,7 +39,6 @@ pub(super) enum TunnelState {
 #[derive(Debug)]
 pub(super) struct Queued {
     tunnel: PreparedTunnel,
-    prepared: Instant,
     since: Instant,
     is_reported: bool,
     next: Instant,
@@ -117,8 +114,9 @@ impl Opening<'_> {
         self.finished.push(worker);
         match answer {
             Ok(Answer::Tunnel(TunnelAnswer::Prepared(tunnel))) => {
-                let now = Instant::now();
-                let queued = Queued { tunnel: *tunnel, prepared: now, since: now, is_reported: false, next: now, slot };
+                limits::no_core_dumps();
+                let now = running_time::now();
+                let queued = Queued { tunnel: *tunnel, since: now, is_reported: false, next: now, slot };
                 self.tunnel = TunnelState::Queued(Box::new(queued));
                 self.check_tunnel_timers()
             }
@@ -130,7 +128,7 @@ impl Opening<'_> {
 
     /// Opens a queued tunnel once there is a slot for it.
     pub(super) fn check_tunnel_timers(&mut self) -> Result<()> {
-        let now = Instant::now();
+        let now = running_time::now();
         if self.tunnel_at.is_some_and(|at| now >= at) {
             self.start_specific_route()?;
         }
@@ -157,11 +155,11 @@ impl Opening<'_> {
         let TunnelState::Queued(queued) = std::mem::replace(&mut self.tunnel, TunnelState::Started) else {
             return Ok(());
         };
-        let now = Instant::now();
+        let now = running_time::now();
         self.queued += now - queued.since;
-        let Queued { tunnel, prepared, slot, .. } = *queued;
+        let Queued { tunnel, slot, .. } = *queued;
         let Some(slot) = slot else { return Ok(()) };
-        if now >= prepared + URL_USABLE {
+        if !tunnel.is_usable(clock::now()) {
             return self.prepare_tunnel(Some(slot));
         }
         let url = Url::parse(tunnel.url.expose())
@@ -170,8 +168,12 @@ impl Opening<'_> {
         let destination = Destination { url, proxy, addresses: tunnel.hop.clone(), headers: Vec::new() };
         let config = net::config(trust::roots(tunnel.ca_bundle.as_deref())?)?;
         let timeouts = Timeouts { connect: self.target.timeout, upgrade: self.target.timeout };
-        let open =
-            OpenTunnel { tunnel, slot, opened: now, max_duration: self.target.job.connection.max_tunnel_duration };
+        let open = OpenTunnel {
+            tunnel,
+            slot,
+            opened: Instant::now(),
+            max_duration: self.target.job.connection.max_tunnel_duration,
+        };
         match Tunnel::start(destination, &config, Mode::Bytes, timeouts, now) {
             Ok(stream) => {
                 self.racing.push(Candidate::new(Via::Endpoint(Box::new(open)), Stream::Tunnel(Box::new(stream))));
@@ -185,9 +187,9 @@ impl Opening<'_> {
     pub(super) fn tunnel_closed(&mut self, open: OpenTunnel, closed: &Closed) -> Result<()> {
         let OpenTunnel { tunnel, slot, .. } = open;
         if tunnel_errors::is_limit(closed) {
-            let now = Instant::now();
+            let now = running_time::now();
             let next = now + REFUSED_RETRY.mul_f64(0.5 + fastrand::f64());
-            let queued = Queued { tunnel, prepared: now, since: now, is_reported: true, next, slot: Some(slot) };
+            let queued = Queued { tunnel, since: now, is_reported: true, next, slot: Some(slot) };
             self.tunnel = TunnelState::Queued(Box::new(queued));
             return Ok(());
         }
@@ -201,6 +203,10 @@ impl Opening<'_> {
         if is_outdated && tunnel.cached && !self.refreshed {
             self.refreshed = true;
             ui::verbose(|| format!("{}: {closed}; asking AWS for the endpoint again", tunnel.endpoint.id));
+            return self.prepare_tunnel(Some(slot));
+        }
+        if matches!(closed, Closed::Refused(_)) && !tunnel.is_usable(clock::now()) {
+            // The machine was suspended between the signature and the request.
             return self.prepare_tunnel(Some(slot));
         }
         self.tunnel_failed(tunnel_errors::explain(
