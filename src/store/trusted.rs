@@ -33,10 +33,18 @@ pub fn open(path: &Path) -> Result<Option<File>> {
 ///
 /// # Errors
 ///
-/// As [`open`]; also if the folder does not exist.
+/// As [`open`]; also if the folder does not exist, or if the file has a second name (hard link): what is written in place
+/// would change the other file.
 pub fn open_or_make(path: &Path, more: OFlags) -> Result<File> {
     let opened = open_in_folder(path, OFlags::RDWR | OFlags::CREATE | more);
-    opened.map_err(|failure| failure.explain("open", path)).and_then(|file| check(path, file))
+    let file = opened.map_err(|failure| failure.explain("open", path)).and_then(|file| check(path, file))?;
+    let metadata = file.metadata().map_err(|error| Error::file("look at", path, &error))?;
+    if metadata.nlink() > 1 {
+        return Err(Error::new(Kind::File, format!("{} is a hard link to another file", path.display()))
+            .hint(format!("remove it: rm {}", path.display()))
+            .cause(Cause::FileWritable));
+    }
+    Ok(file)
 }
 
 /// Reads a file; none if it or its folder does not exist.

@@ -5,12 +5,14 @@
 mod messages;
 mod world;
 
+mod attacks;
 mod burst;
 mod ci;
 mod clients;
 mod credentials;
 mod doctor;
 mod errors;
+mod faults;
 mod generate;
 mod host_keys;
 mod hostile;
