@@ -43,3 +43,4 @@ mod session_manager;
 mod sources;
 mod suspended;
 mod sync;
+mod threat_model;
