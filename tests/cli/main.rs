@@ -39,6 +39,7 @@ mod refusals;
 mod remove;
 mod route_settings;
 mod routes;
+mod second_aws;
 mod session_manager;
 mod sources;
 mod suspended;
