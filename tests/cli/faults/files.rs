@@ -60,6 +60,13 @@ const DAMAGES: &[Damage] = &[
     }),
 ];
 
+/// Config, host keys and private keys.
+fn is_read_by_ssh(path: &Path) -> bool {
+    let name = path.file_name().unwrap().to_string_lossy();
+    let is_record = [".push", ".lock", "-lock", ".json"].iter().any(|part| name.contains(part));
+    path.to_string_lossy().contains("/.ssh/eic/") && !is_record
+}
+
 fn restore(path: &Path, content: &[u8], metadata: &fs::Metadata) {
     let _ = fs::remove_dir_all(path);
     let _ = fs::remove_file(path);
@@ -81,6 +88,11 @@ fn a_damaged_file_is_repaired_or_named_and_never_a_crash() {
             let Ok(metadata) = fs::metadata(path) else { continue };
             let content = fs::read(path).unwrap();
             damage(path, &content);
+            // ssh itself waits for the writer of a pipe that is named in its config.
+            if *what == "a pipe" && is_read_by_ssh(path) {
+                restore(path, &content, &metadata);
+                continue;
+            }
             let what = format!("{} is {what}", path.display());
             is_handled(&world.ssh(&["prod-web-1", "true"]), &what);
             is_handled(&world.eic(&["sync"]), &what);

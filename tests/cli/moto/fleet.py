@@ -6,7 +6,8 @@ import sys
 import boto3
 
 ec2 = boto3.client("ec2", endpoint_url=sys.argv[1], region_name="eu-west-1")
-image = ec2.describe_images()["Images"][0]["ImageId"]
+images = ec2.describe_images()["Images"]
+image = next(image["ImageId"] for image in images if image.get("Platform") != "windows")
 
 
 def run(count, **tags):
