@@ -24,11 +24,12 @@ use crate::aws::failure::{self, Explained};
 use crate::aws::profiles::{Profiles, Settings};
 pub use crate::aws::session::{Session, described};
 use crate::aws::sso::RoleCredentials;
-use crate::aws::{default_region, http};
+use crate::aws::{default_region, http, timeout};
 use crate::domain::diagnosis::Cause;
 use crate::domain::identity::{Identity, SsoRole};
 use crate::domain::ids::{is_account, is_region};
 use crate::error::{Error, Kind, Result};
+use crate::sys::limits::no_core_dumps;
 
 /// For providers that send requests or run programs.
 const PROVIDER_TIMEOUT: Duration = Duration::from_secs(20);
@@ -44,6 +45,7 @@ pub async fn open(
     limits: RequestLimits,
     cache: Option<&Path>,
 ) -> Result<Session> {
+    no_core_dumps();
     let config = client::config(identity.profile.as_deref(), region, limits).await?;
     let Some(region) = config.region().map(ToString::to_string) else { return Err(no_region(identity).await) };
     if !is_region(&region) {
@@ -154,10 +156,10 @@ async fn resolve(identity: &Identity, config: &SdkConfig) -> Result<Credentials>
             SharedCredentialsProvider::new(builder.build_from_provider(base).await)
         }
     };
-    match tokio::time::timeout(PROVIDER_TIMEOUT, provider.provide_credentials()).await {
-        Ok(Ok(credentials)) => Ok(credentials),
-        Ok(Err(error)) => Err(explain(identity, &error).await),
-        Err(_) => Err(Error::new(
+    match timeout::limit(PROVIDER_TIMEOUT, provider.provide_credentials()).await {
+        Some(Ok(credentials)) => Ok(credentials),
+        Some(Err(error)) => Err(explain(identity, &error).await),
+        None => Err(Error::new(
             Kind::Credentials,
             format!("{} gave no credentials within {} s", described(identity), PROVIDER_TIMEOUT.as_secs()),
         )

@@ -2,7 +2,7 @@
 //!
 //! From the top: one file for each request (`push`, `instances`, …); `credentials`, which resolves an identity to a
 //! `session`; its providers (`chain`, `sso`, `process`) and `credential_cache`; `client`, `profiles`; `failure`, which
-//! translates errors of the SDK; `session`, `http`, `limit`.
+//! translates errors of the SDK; `session`, `http`, `limit`, `timeout`.
 
 pub mod accounts;
 pub mod caller_identity;
@@ -27,4 +27,5 @@ pub mod regions;
 mod session;
 pub mod session_manager;
 pub mod sso;
+pub mod timeout;
 mod trust;

@@ -3,7 +3,7 @@
 //! ssh sends our stderr to /dev/null under ControlPersist (so under all of Ansible); a DISCONNECT in place of the next
 //! packet is printed even then. It has to follow a packet boundary and precede the server's NEWKEYS.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::stdio::{stdin, stdout};
@@ -12,6 +12,7 @@ use crate::connect::queue::Queue;
 use crate::connect::relay::{self, GONE};
 use crate::domain::handshake;
 use crate::error::Error;
+use crate::sys::running_time;
 
 /// A failed opening, and what the client has received from the server so far.
 #[derive(Debug)]
@@ -54,9 +55,9 @@ pub fn send(failure: &OpeningFailure) {
         ClientState::Opaque => return,
     };
     let mut queue = Queue::with([&failure.pending, version, &disconnect].concat());
-    let deadline = Instant::now() + limit;
+    let deadline = running_time::now() + limit;
     let mut block = [0; 4096];
-    while Instant::now() < deadline {
+    while running_time::now() < deadline {
         if queue.flush_to_stdout().is_err() {
             return;
         }

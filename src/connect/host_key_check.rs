@@ -23,7 +23,7 @@ use crate::error::{Error, Kind, Result};
 use crate::store::files;
 use crate::store::host_keys::{self, Accepted, CONSOLE};
 use crate::store::paths::Paths;
-use crate::sys::clock;
+use crate::sys::{clock, running_time};
 use crate::ui;
 
 /// What the worker has on top of [`TIMEOUT`] to report its error.
@@ -77,7 +77,7 @@ impl HostKeyCheck {
         let needed = if is_listed { HostKeys::Console } else { setting.mode };
         let output = if console::is_needed(needed, record.as_ref(), setting.launched) {
             let worker = program.start(&Request::Console(Box::new(job.clone())))?;
-            Output::Reading { worker, since: Instant::now(), is_reported: false }
+            Output::Reading { worker, since: running_time::now(), is_reported: false }
         } else {
             let keys = record.map_or(Console::Unavailable, |record| Console::Read(record.console_keys()));
             Output::Known(keys)
@@ -127,11 +127,11 @@ impl HostKeyCheck {
     /// Reports a reading that takes long, and ends one that takes too long.
     pub fn check_timers(&mut self) {
         let Output::Reading { since, is_reported, .. } = &mut self.output else { return };
-        if !*is_reported && since.elapsed() >= REPORT_AFTER {
+        if !*is_reported && running_time::since(*since) >= REPORT_AFTER {
             *is_reported = true;
             ui::warning(&format!("waiting for the console output of {}", self.job.name()));
         }
-        if since.elapsed() >= TIMEOUT + SLACK {
+        if running_time::since(*since) >= TIMEOUT + SLACK {
             let words = format!("AWS did not return the console output of {} in time", self.job.name());
             self.output = Output::Failed(Box::new(Error::new(Kind::Unavailable, words).cause(Cause::AwsUnreachable)));
         }
@@ -141,7 +141,7 @@ impl HostKeyCheck {
     pub fn read_worker(&mut self) -> Option<Worker> {
         let Output::Reading { worker, since, .. } = &mut self.output else { return None };
         let answer = worker.read()?;
-        let taken = since.elapsed().as_millis();
+        let taken = running_time::since(*since).as_millis();
         ui::verbose(|| format!("the console output of {} was read after {taken} ms", self.job.label));
         let output = match answer {
             Ok(Answer::Console(record)) => Output::Known(Console::Read(record.console_keys())),

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::aws::client::{self, RequestLimits};
 use crate::aws::credentials::{self, Session, described};
 use crate::aws::failure::{Failure, Retry};
-use crate::aws::{instances, push};
+use crate::aws::{instances, push, timeout};
 use crate::domain::connection_options::ConnectionOptions;
 use crate::domain::diagnosis::Cause;
 use crate::domain::fleet::Instance;
@@ -26,7 +26,7 @@ use crate::store::files::{self, Lock};
 use crate::store::keys::{self, PublicKey};
 use crate::store::paths::Paths;
 use crate::store::pushes::{self, Entry, Outcome};
-use crate::sys::clock;
+use crate::sys::{clock, running_time};
 use crate::ui;
 
 /// How long AWS may refuse (throttle, fail) before we give up, from its first refusal.
@@ -183,7 +183,7 @@ async fn push_with_retries(paths: &Paths, job: &Job, key: &PublicKey, deadline: 
         let patience = deadline.saturating_duration_since(Instant::now());
         let queue = pushes::take_place(paths, job.push_rate, clock::now(), patience).ok_or_else(|| too_late(job))?;
         if !queue.is_zero() {
-            tokio::time::sleep(queue).await;
+            timeout::sleep(queue).await;
         }
         refusals.forgive(queue);
         let sent = clock::now();
@@ -212,12 +212,13 @@ async fn push_with_retries(paths: &Paths, job: &Job, key: &PublicKey, deadline: 
             return Err(error);
         }
         ui::verbose(|| format!("{}; trying again", failure.error.message));
-        tokio::time::sleep(pause_now).await;
+        timeout::sleep(pause_now).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
-/// Since when AWS refuses, the wait in our own queue left out, and since when the network does.
+/// When AWS began to refuse, without the time in our own queue, and when the network began to fail; by the clock of
+/// [`running_time`].
 #[derive(Default)]
 struct Refusals {
     by_aws: Option<Instant>,
@@ -231,7 +232,7 @@ impl Refusals {
             self.by_network = None;
         }
         let since = if retry == Retry::Network { &mut self.by_network } else { &mut self.by_aws };
-        since.get_or_insert_with(Instant::now).elapsed()
+        running_time::since(*since.get_or_insert_with(running_time::now))
     }
 
     /// Takes the time in our own queue out of the account.
@@ -242,11 +243,11 @@ impl Refusals {
     }
 
     fn is_enough(&self, retry: Retry, pause: Duration) -> bool {
-        let (since, patience) = match retry {
+        let (since, timeout) = match retry {
             Retry::Network => (self.by_network, GIVE_UP_NETWORK),
             _ => (self.by_aws, GIVE_UP_REFUSED),
         };
-        since.is_some_and(|since| since.elapsed() + pause > patience)
+        since.is_some_and(|since| running_time::since(since) + pause > timeout)
     }
 }
 

@@ -16,6 +16,7 @@ use crate::aws::{instances, profiles};
 use crate::connect::push::{self, Job};
 use crate::domain::endpoint::{self, Endpoint, Unusable};
 use crate::domain::fleet::Instance;
+use crate::domain::freshness;
 use crate::domain::source::AddressKind;
 use crate::domain::upgrade::Url;
 use crate::error::{Error, Kind, Result, reason};
@@ -27,6 +28,8 @@ use crate::ui;
 
 /// The only port of SSH that an endpoint opens.
 pub const PORT: u16 = 22;
+/// The part of a URL's lifetime that is left for the connection to the endpoint.
+const CONNECTING: Duration = Duration::from_secs(20);
 
 /// A tunnel to prepare.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -52,8 +55,10 @@ pub struct PreparedTunnel {
     pub endpoint: Endpoint,
     /// The instance's address.
     pub address: IpAddr,
-    /// Can be used for [`endpoints::URL_LIFETIME`].
+    /// Can be used for [`endpoints::URL_LIFETIME`] from `signed`.
     pub url: SignedUrl,
+    /// When the URL was signed, in milliseconds since 1970.
+    pub signed: u64,
     /// Of the URL's host, or of the proxy on the way.
     pub hop: Vec<IpAddr>,
     /// The profile's own file of trusted certificates.
@@ -76,6 +81,14 @@ impl PreparedTunnel {
         let config = net::config(trust::roots(self.ca_bundle.as_deref())?)?;
         let timeouts = Timeouts { connect: timeout, upgrade: timeout };
         Ok(Tunnel::start(destination, &config, Mode::Bytes, timeouts, now))
+    }
+
+    /// Whether the URL will still be accepted after the connection to the endpoint has been made. By the wall clock: in a
+    /// suspended machine the URL expires all the same.
+    #[must_use]
+    pub fn is_usable(&self, now: u64) -> bool {
+        let limit = endpoints::URL_LIFETIME.saturating_sub(CONNECTING).as_millis();
+        freshness::is_younger(self.signed, now, u64::try_from(limit).unwrap_or(u64::MAX))
     }
 }
 
@@ -130,12 +143,14 @@ async fn prepare_now(paths: &Paths, request: &TunnelRequest) -> Result<TunnelAns
             return Ok(TunnelAnswer::NoEndpoint(Box::new(no_endpoint(job, &session, &instance.network, &unusable))));
         }
     };
+    let signed = clock::now();
     let url = endpoints::open_tunnel_url(&session, endpoint, &instance.address, request.max_duration).await?;
     Ok(TunnelAnswer::Prepared(Box::new(PreparedTunnel {
         hop: first_hop(&url, &endpoint.id)?,
         endpoint: endpoint.clone(),
         address: instance.address,
         url,
+        signed,
         ca_bundle: profiles::ca_bundle(job.identity.profile.as_deref()).await,
         cached: is_cached,
     })))

@@ -48,7 +48,8 @@ fn make_folder(path: &Path) -> Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|e| Error::file("make", path, &e))
 }
 
-/// Replaces the content of `path` if it differs. A new file gets `mode`; an old one keeps its own.
+/// Replaces the content of a file of the user's if it differs. A symbolic link is followed. A new file gets `mode`; an
+/// old one keeps its own.
 ///
 /// Returns whether anything was written.
 ///
@@ -62,6 +63,19 @@ pub fn replace(path: &Path, content: &[u8], mode: u32) -> Result<bool> {
     overwrite(path, mode, &mut |file| file.write_all(content)).map(|()| true)
 }
 
+/// As [`replace`], for a file of this program: a symbolic link in its place is replaced and not followed.
+///
+/// # Errors
+///
+/// As [`replace`].
+pub fn replace_own(path: &Path, content: &[u8], mode: u32) -> Result<bool> {
+    let is_file = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file());
+    if is_file && has_length(path, content.len()) && read(path)?.as_deref() == Some(content) {
+        return Ok(false);
+    }
+    overwrite_own(path, mode, &mut |file| file.write_all(content)).map(|()| true)
+}
+
 fn has_length(path: &Path, length: usize) -> bool {
     fs::metadata(path).is_ok_and(|metadata| metadata.len() == length as u64)
 }
@@ -72,11 +86,19 @@ fn has_length(path: &Path, length: usize) -> bool {
 ///
 /// As [`replace`].
 pub fn overwrite(path: &Path, mode: u32, write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>) -> Result<()> {
-    let target = target_of(path)?;
+    overwrite_own(&target_of(path)?, mode, write)
+}
+
+/// As [`overwrite`], for a file of this program: a symbolic link in its place is replaced and not followed.
+///
+/// # Errors
+///
+/// As [`replace`].
+pub fn overwrite_own(target: &Path, mode: u32, write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>) -> Result<()> {
     let folder = target.parent().unwrap_or(Path::new("/"));
-    let fail = |error: io::Error| Error::file("write", &target, &error);
-    let old = match fs::metadata(&target) {
-        Ok(metadata) => Some(metadata),
+    let fail = |error: io::Error| Error::file("write", target, &error);
+    let old = match fs::symlink_metadata(target) {
+        Ok(metadata) => Some(metadata).filter(|metadata| !metadata.is_symlink()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(fail(error)),
     };
@@ -94,7 +116,7 @@ pub fn overwrite(path: &Path, mode: u32, write: &mut dyn FnMut(&mut dyn Write) -
         }
     }
     file.sync_all().map_err(fail)?;
-    temporary.persist(&target).map_err(|error| fail(error.error))?;
+    temporary.persist(target).map_err(|error| fail(error.error))?;
     if let Ok(folder) = File::open(folder) {
         // The rename itself survives a power cut only with its folder synced; not every file system can.
         let _ = folder.sync_all();

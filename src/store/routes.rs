@@ -66,7 +66,7 @@ pub fn keep(paths: &Paths, vpc: &str, network: &str, worked: Option<Worked>, now
         records.remove(&oldest);
     }
     if files::make_private_folder(&paths.cache).is_ok() {
-        let _ = files::replace(&paths.routes(), &serde_json::to_vec(&records).unwrap_or_default(), 0o600);
+        let _ = files::replace_own(&paths.routes(), &serde_json::to_vec(&records).unwrap_or_default(), 0o600);
     }
 }
 

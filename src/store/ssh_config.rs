@@ -41,7 +41,7 @@ fn write_some(folder: &Path, generated: &Files, names: &[&str]) -> Result<bool> 
     let mut changed = false;
     // In reverse: what refuses user names, and the routing, before what includes them.
     for (name, content) in generated.named().into_iter().rev().filter(|(name, _)| names.contains(name)) {
-        changed |= files::replace(&folder.join(name), content.as_bytes(), 0o600)?;
+        changed |= files::replace_own(&folder.join(name), content.as_bytes(), 0o600)?;
     }
     Ok(changed)
 }
@@ -141,7 +141,7 @@ pub fn note_absent(paths: &Paths) -> Result<()> {
     let news = [note(CONFIG, &paths.ssh_config), folder.is_some_and(|folder| note(FOLDER, folder))];
     if news.contains(&true) {
         files::make_private_folder(&paths.state)?;
-        files::replace(&paths.created(), (noted.join("\n") + "\n").as_bytes(), 0o600)?;
+        files::replace_own(&paths.created(), (noted.join("\n") + "\n").as_bytes(), 0o600)?;
     }
     Ok(())
 }

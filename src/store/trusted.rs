@@ -45,11 +45,18 @@ pub fn open_with_length(path: &Path) -> Result<Option<(File, u64)>> {
 ///
 /// # Errors
 ///
-/// As [`open`]; also if the folder does not exist.
+/// As [`open`]; also if the folder does not exist, or if the file has a second name (hard link): what is written in place
+/// would change the other file.
 pub fn open_or_make(path: &Path, more: OFlags) -> Result<File> {
     let opened = open_in_folder(path, OFlags::RDWR | OFlags::CREATE | more);
     let file = opened.map_err(|failure| failure.explain("open", path))?;
-    check(path, &file).map(|_| file)
+    let metadata = check(path, &file)?;
+    if metadata.nlink() > 1 {
+        return Err(Error::new(Kind::File, format!("{} is a hard link to another file", path.display()))
+            .hint(format!("remove it: rm {}", path.display()))
+            .cause(Cause::FileWritable));
+    }
+    Ok(file)
 }
 
 /// Reads a file; none if it or its folder does not exist.

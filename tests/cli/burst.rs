@@ -123,3 +123,37 @@ fn two_connections_to_each_of_twenty_at_once_push_twenty_times() {
     assert_eq!(all_at_once(&twenty_more(0), 2), (20, 0));
     assert_eq!(all_at_once(&twenty_more(1), 2), (20, 20), "throttled as well");
 }
+
+/// With the default timeouts, over TLS: on two cores the machine needs minutes for this, and no limit may take that for a
+/// fault of the network. Reports how long the logins took.
+#[needs_namespaces]
+#[test]
+#[ignore = "needs 16 GB of memory and some minutes; run it by hand"]
+#[serial_test::file_serial(many_processes)]
+fn five_hundred_first_connections_at_once_all_succeed() {
+    let world = World::over_tls();
+    let many =
+        (0..500).map(|n| Instance::new(&format!("many-{n}")).address(format!("10.0.{}.{}", 8 + n / 250, n % 250)));
+    world.sandbox.add_many(many.collect()).unwrap();
+    world.eic(&["sync"]).ok();
+    world.sandbox.clear_calls().unwrap();
+    let start = Instant::now();
+    let children: Vec<_> =
+        (0..500).map(|n| spawn(&mut world.ssh_command(&[&format!("many-{n}"), "echo $SSH_EIC_INSTANCE"]))).collect();
+    let started = start.elapsed();
+    let outputs: Vec<_> =
+        children.into_iter().enumerate().map(|(n, child)| finish(child, format!("ssh many-{n}"), start)).collect();
+    let mut times: Vec<Duration> = outputs.iter().map(|output| output.took).collect();
+    times.sort_unstable();
+    let failed: Vec<String> = outputs.iter().filter(|output| output.code != Some(0)).map(ToString::to_string).collect();
+    let pushes = world.pushes();
+    let well = pushes.iter().filter(|push| push.status == 200).count();
+    eprintln!(
+        "started within {started:?}; logins: median {:?}, last {:?}; {} failed; {} pushes, {well} of them well",
+        times[250],
+        times[499],
+        failed.len(),
+        pushes.len()
+    );
+    assert!(failed.is_empty(), "{} failed, the first: {}", failed.len(), failed[0]);
+}

@@ -5,12 +5,14 @@
 mod messages;
 mod world;
 
+mod attacks;
 mod burst;
 mod ci;
 mod clients;
 mod credentials;
 mod doctor;
 mod errors;
+mod faults;
 mod generate;
 mod host_keys;
 mod hostile;
@@ -38,6 +40,9 @@ mod refusals;
 mod remove;
 mod route_settings;
 mod routes;
+mod second_aws;
 mod session_manager;
 mod sources;
+mod suspended;
 mod sync;
+mod threat_model;

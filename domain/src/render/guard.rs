@@ -203,6 +203,25 @@ mod tests {
     }
 
     #[test]
+    fn a_user_name_stands_in_a_command_only_behind_criteria_and_the_other_command_refuses() {
+        let settings = Settings { local_user: "alice".to_owned(), ..crate::render::tests::settings() };
+        let text = id_proxy(&settings) + &refusals(&settings, "%n");
+        let lines: Vec<&str> = text.lines().collect();
+        let mut with_name = 0;
+        for pair in lines.chunks(2) {
+            assert!(pair[0].starts_with("Match ") && pair[1].starts_with("    ProxyCommand "), "{pair:?}");
+            if pair[1].contains("%r") {
+                assert_eq!(pair[0], format!("Match {} {}", exact_id(), safe_user(Some("alice"))));
+                assert!(pair[1].ends_with(" proxy -- %k %h %p '%r'"), "{}", pair[1]);
+                with_name += 1;
+            } else {
+                assert!(pair[1].contains(" proxy --refused-user -- %"), "{}", pair[1]);
+            }
+        }
+        assert_eq!((with_name, lines.len()), (1, 2 * (2 + LONGEST_USER + 1)));
+    }
+
+    #[test]
     fn an_id_has_hexadecimal_digits_and_nothing_else() {
         let criteria = format!("Match {}", exact_id());
         for id in ["i-0abc12de", "i-0abc12def34567890"] {

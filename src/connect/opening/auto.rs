@@ -19,7 +19,7 @@ use crate::domain::source::Route;
 use crate::error::{Error, Kind, Result};
 use crate::net::{Closed, Tcp};
 use crate::store::routes::{self, Worked};
-use crate::sys::{clock, local_network};
+use crate::sys::{clock, local_network, running_time};
 use crate::ui;
 
 /// How long a direct connection may take alone, less the time in which a worker prepares the other route: that is
@@ -48,7 +48,7 @@ impl Opening<'_> {
         }
         let Ok(ip) = self.target.host.parse::<IpAddr>() else { return self.dial_host(None) };
         let types: Vec<HostKeyType> = self.known_keys().hosts.iter().map(|listed| listed.key.key_type()).collect();
-        match Tcp::start(&[ip], self.target.port, None, Instant::now()) {
+        match Tcp::start(&[ip], self.target.port, None, running_time::now()) {
             Ok(tcp) => {
                 self.probe = Some(Probe::start(tcp, &types));
                 Ok(())

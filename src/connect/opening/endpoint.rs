@@ -4,7 +4,6 @@
 use std::time::{Duration, Instant};
 
 use super::{Candidate, Opening};
-use crate::aws::endpoints::URL_LIFETIME;
 use crate::connect::stream_relay::{OpenTunnel, Via};
 use crate::connect::tunnel::{PORT, PreparedTunnel, TunnelAnswer, TunnelRequest};
 use crate::connect::tunnel_errors;
@@ -15,10 +14,9 @@ use crate::error::{Error, Kind, Result};
 use crate::net::{Closed, Stream};
 use crate::store::endpoints;
 use crate::store::tunnel_slots::{self, Slot, Slots};
+use crate::sys::{clock, limits, running_time};
 use crate::ui;
 
-/// A URL that has waited longer than this is replaced before it is used.
-const URL_USABLE: Duration = URL_LIFETIME.saturating_sub(Duration::from_secs(20));
 /// Between two requests for a tunnel that the endpoint refuses because there are too many: those of other machines, or
 /// one that has just ended.
 const REFUSED_RETRY: Duration = Duration::from_millis(500);
@@ -40,8 +38,6 @@ pub(super) enum TunnelState {
 #[derive(Debug)]
 pub(super) struct Queued {
     tunnel: PreparedTunnel,
-    /// When the URL was signed, which waiting does not change.
-    prepared: Instant,
     since: Instant,
     is_reported: bool,
     next: Instant,
@@ -50,19 +46,15 @@ pub(super) struct Queued {
 
 impl Queued {
     fn new(tunnel: PreparedTunnel, slot: Option<Slot>, now: Instant) -> Self {
-        Self { tunnel, prepared: now, since: now, is_reported: false, next: now, slot }
+        Self { tunnel, since: now, is_reported: false, next: now, slot }
     }
 
     /// A tunnel that the endpoint has refused because there are too many. It keeps its slot and its URL, which expires
     /// meanwhile.
     fn again(open: OpenTunnel, now: Instant) -> Self {
-        let OpenTunnel { tunnel, prepared, slot, .. } = open;
+        let OpenTunnel { tunnel, slot, .. } = open;
         let next = now + REFUSED_RETRY.mul_f64(0.5 + fastrand::f64());
-        Self { tunnel, prepared, since: now, is_reported: true, next, slot: Some(slot) }
-    }
-
-    fn has_usable_url(&self, now: Instant) -> bool {
-        now < self.prepared + URL_USABLE
+        Self { tunnel, since: now, is_reported: true, next, slot: Some(slot) }
     }
 }
 
@@ -135,7 +127,8 @@ impl Opening<'_> {
         self.finished.push(worker);
         match answer {
             Ok(Answer::Tunnel(TunnelAnswer::Prepared(tunnel))) => {
-                let now = Instant::now();
+                limits::no_core_dumps();
+                let now = running_time::now();
                 self.tunnel = TunnelState::Queued(Box::new(Queued::new(*tunnel, slot, now)));
                 self.check_tunnel_timers()
             }
@@ -147,7 +140,7 @@ impl Opening<'_> {
 
     /// Opens a queued tunnel once there is a slot for it.
     pub(super) fn check_tunnel_timers(&mut self) -> Result<()> {
-        let now = Instant::now();
+        let now = running_time::now();
         if self.tunnel_at.is_some_and(|at| now >= at) {
             self.start_specific_route()?;
         }
@@ -174,17 +167,16 @@ impl Opening<'_> {
         let TunnelState::Queued(queued) = std::mem::replace(&mut self.tunnel, TunnelState::Started) else {
             return Ok(());
         };
-        let now = Instant::now();
+        let now = running_time::now();
         self.queued += now - queued.since;
-        let is_usable = queued.has_usable_url(now);
-        let Queued { tunnel, prepared, slot, .. } = *queued;
+        let Queued { tunnel, slot, .. } = *queued;
         let Some(slot) = slot else { return Ok(()) };
-        if !is_usable {
+        if !tunnel.is_usable(clock::now()) {
             return self.prepare_tunnel(Some(slot));
         }
         let started = tunnel.start(self.target.timeout, now)?;
         let max_duration = self.target.job.connection.max_tunnel_duration;
-        let open = OpenTunnel { tunnel, prepared, slot, opened: now, max_duration };
+        let open = OpenTunnel { tunnel, slot, opened: Instant::now(), max_duration };
         match started {
             Ok(stream) => {
                 self.racing.push(Candidate::new(Via::Endpoint(Box::new(open)), Stream::Tunnel(Box::new(stream))));
@@ -197,7 +189,7 @@ impl Opening<'_> {
     /// The tunnel has ended before the server's version line.
     pub(super) fn tunnel_closed(&mut self, open: OpenTunnel, closed: &Closed) -> Result<()> {
         if tunnel_errors::is_limit(closed) {
-            self.tunnel = TunnelState::Queued(Box::new(Queued::again(open, Instant::now())));
+            self.tunnel = TunnelState::Queued(Box::new(Queued::again(open, running_time::now())));
             return Ok(());
         }
         let OpenTunnel { tunnel, slot, .. } = open;
@@ -211,6 +203,10 @@ impl Opening<'_> {
         if is_outdated && tunnel.cached && !self.refreshed {
             self.refreshed = true;
             ui::verbose(|| format!("{}: {closed}; asking AWS for the endpoint again", tunnel.endpoint.id));
+            return self.prepare_tunnel(Some(slot));
+        }
+        if matches!(closed, Closed::Refused(_)) && !tunnel.is_usable(clock::now()) {
+            // The machine was suspended between the signature and the request.
             return self.prepare_tunnel(Some(slot));
         }
         self.tunnel_failed(tunnel_errors::explain(
@@ -286,19 +282,16 @@ mod tests {
         let paths = Paths::new(&Environment { home: Some(home.path().to_owned()), ..Environment::default() }).unwrap();
         let tunnel = serde_json::json!({
             "endpoint": Endpoint::default(), "address": "10.0.3.7", "url": "wss://e/", "hop": [], "cached": false,
-            "ca_bundle": null,
+            "ca_bundle": null, "signed": 1_000_000,
         });
         let tunnel: PreparedTunnel = serde_json::from_value(tunnel).unwrap();
-        let signed = Instant::now();
+        let now = Instant::now();
         let slot = Slots::new(&paths, "eice-1").try_take();
-        let queued = Queued::new(tunnel, slot, signed);
-        let refused = signed + Duration::from_secs(30);
-        assert!(queued.has_usable_url(refused));
-        let Queued { tunnel, prepared, slot, .. } = queued;
-        let open = OpenTunnel { tunnel, prepared, slot: slot.unwrap(), opened: refused, max_duration: 3600 };
-        let again = Queued::again(open, refused);
-        assert!(again.slot.is_some() && again.next > refused);
-        assert!(again.has_usable_url(signed + URL_USABLE.saturating_sub(Duration::from_secs(1))));
-        assert!(!again.has_usable_url(signed + URL_USABLE), "the endpoint would refuse the URL");
+        let Queued { tunnel, slot, .. } = Queued::new(tunnel, slot, now);
+        let open = OpenTunnel { tunnel, slot: slot.unwrap(), opened: now, max_duration: 3600 };
+        let again = Queued::again(open, now);
+        assert!(again.slot.is_some() && again.next > now);
+        assert!(again.tunnel.is_usable(1_000_000) && again.tunnel.is_usable(1_030_000));
+        assert!(!again.tunnel.is_usable(1_060_000), "the endpoint would refuse the URL");
     }
 }

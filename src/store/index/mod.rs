@@ -329,5 +329,5 @@ enum Entry<'a> {
 ///
 /// Names the file; the old index is then whole.
 pub fn write(path: &Path, header: &Header, content: &Content) -> Result<()> {
-    files::overwrite(path, 0o600, &mut |out| render(header, content, out))
+    files::overwrite_own(path, 0o600, &mut |out| render(header, content, out))
 }

@@ -449,8 +449,14 @@ impl Sandbox {
     /// Whether a request for this action has arrived, answered or not.
     #[must_use]
     pub fn has_arrived(&self, action: &str) -> bool {
+        self.arrivals(action) > 0
+    }
+
+    /// How many requests for this action have arrived, answered or not.
+    #[must_use]
+    pub fn arrivals(&self, action: &str) -> usize {
         let arrivals = fs::read_to_string(self.dir.join(crate::aws::ARRIVALS)).unwrap_or_default();
-        arrivals.lines().any(|line| line == action)
+        arrivals.lines().filter(|line| *line == action).count()
     }
 
     /// What the server itself complained about.
