@@ -155,7 +155,7 @@ pub struct Instance {
     pub sshd_options: String,
     /// What it says on its port instead of playing sshd, and hangs up.
     pub greeting: Vec<u8>,
-    /// What it sends after the greeting, once the client has sent more than its version line.
+    /// What it sends after the greeting, once the client has sent more than its version line. It does not close then.
     pub reply: Vec<u8>,
     /// How many connections are reset before anything is sent; the ones after these are served as usual.
     pub refuse_first: u32,
@@ -255,7 +255,8 @@ impl Instance {
         self
     }
 
-    /// Lets its port send these bytes after the greeting, once the client has sent more than its version line.
+    /// Lets its port send these bytes after the greeting, once the client has sent more than its version line, and stay
+    /// open.
     #[must_use]
     pub fn reply(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.reply = bytes.into();

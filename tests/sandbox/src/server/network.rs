@@ -237,14 +237,15 @@ fn play(world: &World, purpose: &Purpose, stream: TcpStream) {
 /// The longest version line (RFC 4253 section 4.2), in bytes.
 const VERSION_LINE: usize = 255;
 
-/// Sends the greeting and the reply, and nothing more.
+/// Sends the greeting and closes, or the greeting and the reply.
 fn greet(mut stream: &TcpStream, instance: &Instance) -> io::Result<()> {
     stream.write_all(&instance.greeting)?;
-    if !instance.reply.is_empty() {
+    if instance.reply.is_empty() {
+        stream.shutdown(std::net::Shutdown::Write)?;
+    } else {
         stream.read_exact(&mut [0; VERSION_LINE + 1])?;
         stream.write_all(&instance.reply)?;
     }
-    stream.shutdown(std::net::Shutdown::Write)?;
     // Closed with bytes unread it would be reset.
     hold(stream)
 }
