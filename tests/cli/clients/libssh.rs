@@ -1,5 +1,5 @@
-//! libssh, the library behind KDE's file dialogs, X2Go and others. It reads `ssh_config` with Include and Match, but knows
-//! neither `%k` nor `HostKeyAlias`: managed hosts need the one file of `sync --output`.
+//! libssh, a client library with a reader of its own for `ssh_config`, which knows Include and Match, but neither `%k` nor
+//! `HostKeyAlias`: managed hosts need the one file of `sync --output`.
 
 use std::process::Command;
 use std::time::Duration;
