@@ -27,6 +27,12 @@ need_module() {
     missing_packages+=("$2")
 }
 
+# need_library LIBRARY PACKAGE: the same for a shared library.
+need_library() {
+    PATH="$PATH:/usr/sbin:/sbin" ldconfig -p 2>/dev/null | grep -qF "$1" ||
+        { missing_programs+=("$1") && missing_packages+=("$2"); }
+}
+
 # Installs what these recorded; without root or apt-get, prints the command instead.
 install_missing() {
     [ ${#missing_programs[@]} -gt 0 ] || return 0

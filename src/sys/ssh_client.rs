@@ -202,7 +202,8 @@ fn parse_options(printed: &[u8]) -> Options {
     let mut options = Options::new();
     for line in String::from_utf8_lossy(printed).lines() {
         let (keyword, value) = line.split_once(' ').unwrap_or((line, ""));
-        options.entry(keyword.to_owned()).or_default().push(value.to_owned());
+        // 10.4 prints `canonicalizePermittedcnames`; others print lower case only.
+        options.entry(keyword.to_ascii_lowercase()).or_default().push(value.to_owned());
     }
     options
 }
@@ -222,6 +223,13 @@ mod tests {
         );
         assert_eq!(complaint("Bad owner or permissions on /t/whole"), Some((None, String::new())));
         assert_eq!(complaint("/h/.ssh/other line 3: no argument"), None);
+    }
+
+    #[test]
+    fn keywords_are_in_lower_case_whatever_ssh_prints() {
+        let options = parse_options(b"host web\ncanonicalizePermittedcnames none\nidentityfile a\nidentityfile b\n");
+        assert_eq!(options.get("canonicalizepermittedcnames"), Some(&vec!["none".to_owned()]));
+        assert_eq!(options.get("identityfile"), Some(&vec!["a".to_owned(), "b".to_owned()]));
     }
 
     #[test]

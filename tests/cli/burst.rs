@@ -10,13 +10,20 @@ use crate::world::{World, finish, spawn, wait_until};
 #[test]
 fn a_first_connection_pushes_once_and_a_burst_pushes_no_more() {
     let world = World::new();
-    assert_eq!(world.ssh(&["prod-web-1", "echo $SSH_EIC_INSTANCE"]).ok(), format!("{}\n", world.web1));
+    let first = world.ssh(&["prod-web-1", "echo $SSH_EIC_INSTANCE"]);
+    assert_eq!(first.ok(), format!("{}\n", world.web1));
     assert_eq!(world.pushes().len(), 1);
-    for _ in 0..5 {
-        world.ssh(&["prod-web-1", "true"]).ok();
+    let others: Vec<_> = (0..5).map(|_| world.ssh(&["prod-web-1", "true"])).collect();
+    for output in &others {
+        output.ok();
     }
     assert_eq!(world.pushes().len(), 1, "{:#?}", world.pushes());
-    assert_eq!(world.sandbox.calls().unwrap().len(), 1, "nothing but the push is asked of AWS");
+    // An instance whose server sends nothing for a second is looked up, which happens on a busy machine.
+    let mut calls = world.sandbox.calls().unwrap();
+    if others.iter().chain([&first]).any(|output| output.took >= Duration::from_secs(1)) {
+        calls.retain(|call| call.action != "DescribeInstances");
+    }
+    assert_eq!(calls.len(), 1, "nothing but the push is requested from AWS: {calls:#?}");
 }
 
 #[test]

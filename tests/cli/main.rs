@@ -31,6 +31,7 @@ mod loopback;
 mod match_hook;
 mod names;
 mod network;
+mod openssh;
 mod packaging;
 mod policy;
 mod proxy;

@@ -191,15 +191,17 @@ fn packages_are_made_of_files_that_are_there_and_hold_the_same() {
     assert_eq!(value(&text(SERVICE), "ExecStart").split(' ').next(), Some("/usr/bin/ssh-eic"), "where packages put it");
 }
 
+const OWN_WORKFLOWS: [&str; 4] = [
+    ".github/workflows/ci.yml",
+    ".github/workflows/openssh.yml",
+    ".github/workflows/release.yml",
+    ".github/workflows/weekly.yml",
+];
+
 #[test]
 fn scripts_of_workflows_and_examples_are_sound() {
     let mut seen = 0;
-    for file in [
-        ".github/workflows/ci.yml",
-        ".github/workflows/release.yml",
-        ".github/workflows/weekly.yml",
-        "contrib/ci/github-actions.yml",
-    ] {
+    for file in [&OWN_WORKFLOWS[..], &["contrib/ci/github-actions.yml"]].concat() {
         let Some(workflow) = yaml(file) else { return };
         for (job, what) in workflow["jobs"].as_object().expect("jobs") {
             for (name, script) in scripts(what) {
@@ -218,7 +220,7 @@ fn scripts_of_workflows_and_examples_are_sound() {
 
 #[test]
 fn actions_of_our_own_workflows_are_pinned_and_have_no_more_rights_than_they_need() {
-    for file in [".github/workflows/ci.yml", ".github/workflows/release.yml", ".github/workflows/weekly.yml"] {
+    for file in OWN_WORKFLOWS {
         let Some(workflow) = yaml(file) else { return };
         assert_eq!(workflow["permissions"], serde_json::json!({ "contents": "read" }), "{file}");
         for line in text(file).lines().filter(|line| line.trim_start().starts_with("- uses:")) {

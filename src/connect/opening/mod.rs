@@ -200,7 +200,9 @@ pub fn open(
 impl Opening<'_> {
     fn run(&mut self, speculative: Speculative) -> Result<Outcome> {
         if let Some(setting) = &self.target.host_keys {
-            self.host_keys = Some(HostKeyCheck::start(self.paths, self.program, &self.target.job, setting)?);
+            let connect_timeout = self.target.limit.map(|limit| self.target.start + limit);
+            let check = HostKeyCheck::start(self.paths, self.program, &self.target.job, setting, connect_timeout)?;
+            self.host_keys = Some(check);
         }
         self.start_push(speculative.worker)?;
         self.start_route(speculative.connection)?;
@@ -305,6 +307,8 @@ impl Opening<'_> {
         }
         if let Some(check) = &mut self.host_keys {
             check.check_timers();
+            // What the server has sent has waited for the end of the reading.
+            self.relay_checked()?;
         }
         if let Push::Running { since, .. } = self.push
             && running_time::since(since) >= PUSH_TIMEOUT + WORKER_SLACK

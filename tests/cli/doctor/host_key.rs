@@ -58,3 +58,19 @@ fn a_host_key_is_verified_trusted_on_first_use_or_unknown() {
     assert_eq!(lines_of(&world, "known_hosts", &world.web1).len(), 1);
     has("trusted on first use");
 }
+
+#[test]
+fn a_host_key_other_than_the_console_s_is_a_problem() {
+    if !can_have_namespaces() {
+        return;
+    }
+    let world = world_with("console");
+    doctor(&world, &["prod-web-1"]).all_ok();
+    update(&world, &world.web1, Change { new_host_key: true, ..Change::default() });
+    let found = doctor(&world, &["prod-web-1"]);
+    let shown = format!("{} presents the ED25519 host key SHA256:", world.web1);
+    found.problem(
+        "host-key-changed",
+        &[&shown, "the instance's console output lists SHA256:", "known_hosts in the config"],
+    );
+}

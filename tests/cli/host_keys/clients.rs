@@ -18,6 +18,22 @@ fn asyncssh_verifies_the_host_key_at_the_first_login() {
 }
 
 #[test]
+fn without_an_index_asyncssh_has_the_console_s_key_after_one_login_with_ssh() {
+    let Some(python3) = python_with("asyncssh").filter(|_| can_have_namespaces()) else { return };
+    let world = world_with("require-console");
+    world.eic(&["sync", "--output", "only.conf"]).ok();
+    world.eic(&["remove", "--all"]).ok();
+    let strict = || python(&world, python3, ASYNCSSH, &["only.conf", "prod-web-1", "strict"]);
+    strict().fails_with(1).says("Host key is not trusted");
+    let login = world.run("ssh", &["-F", "only.conf", "prod-web-1", "true"]);
+    login.ok();
+    assert!(!login.stderr.contains("Permanently added"), "{login}");
+    assert_eq!(strict().ok(), format!("{}\nthere and back\n", world.web1));
+    replace_host_key(&world, &world.web1);
+    strict().fails_with(1).says("host identification has changed");
+}
+
+#[test]
 fn paramiko_gets_no_other_host_key_than_the_console_s() {
     let Some(python3) = python_with("paramiko").filter(|_| can_have_namespaces()) else { return };
     let world = world_with("console");

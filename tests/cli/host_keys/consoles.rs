@@ -1,5 +1,7 @@
 //! What a console output says, and when it is read.
 
+use std::time::Duration;
+
 use sandbox::{Change, Console, Instance, Switches};
 
 use super::{forget, lines_of, reads, replace_host_key, unseen, update, world_with};
@@ -41,6 +43,24 @@ fn a_slow_console_output_is_reported_and_waited_for() {
     let output = world.ssh(&["prod-web-1", "echo $SSH_EIC_INSTANCE"]);
     assert_eq!(output.ok(), format!("{}\n", world.web1));
     output.says(&format!("ssh-eic: warning: waiting for the console output of prod-web-1 ({})", world.web1));
+}
+
+#[test]
+fn the_wait_for_the_console_output_ends_before_the_connect_timeout_of_ssh() {
+    if !can_have_namespaces() {
+        return;
+    }
+    let world = world_with("console");
+    forget(&world, &world.web1);
+    world.hold("GetConsoleOutput");
+    let output = world.ssh(&["-o", "ConnectTimeout=4", "prod-web-1", "true"]);
+    world.release_held();
+    output
+        .fails_with(255)
+        .says("AWS did not return the console output of prod-web-1 (")
+        .says(") within 3 s (ConnectTimeout)")
+        .within(Duration::from_secs(10));
+    assert!(!output.stderr.contains("Connection timed out"), "{output}");
 }
 
 #[test]

@@ -151,8 +151,12 @@ pub struct Instance {
     pub security_groups: Vec<String>,
     /// Its sshd asks for pushed keys; without EC2 Instance Connect AWS takes them all the same.
     pub instance_connect: bool,
+    /// Lines at the end of its `sshd_config`.
+    pub sshd_options: String,
     /// What it says on its port instead of playing sshd, and hangs up.
-    pub greeting: String,
+    pub greeting: Vec<u8>,
+    /// What it sends after the greeting, once the client has sent more than its version line. It does not close then.
+    pub reply: Vec<u8>,
     /// How many connections are reset before anything is sent; the ones after these are served as usual.
     pub refuse_first: u32,
 }
@@ -190,7 +194,9 @@ impl Default for Instance {
             accepts_any_key: false,
             security_groups: vec![SecurityGroup::default().id],
             instance_connect: true,
-            greeting: String::new(),
+            sshd_options: String::new(),
+            greeting: Vec::new(),
+            reply: Vec::new(),
             refuse_first: 0,
         }
     }
@@ -231,8 +237,8 @@ impl Instance {
         subnet,
         /// Sets the ARN of the instance profile.
         instance_profile,
-        /// Lets its port say this and hang up.
-        greeting,
+        /// Adds these lines to its `sshd_config`.
+        sshd_options,
     }
 
     /// A running Amazon Linux instance with this `Name` tag (none if empty).
@@ -240,6 +246,21 @@ impl Instance {
     pub fn new(name: &str) -> Self {
         let instance = Self::default();
         if name.is_empty() { instance } else { instance.tag("Name", name) }
+    }
+
+    /// Lets its port send these bytes and close.
+    #[must_use]
+    pub fn greeting(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.greeting = bytes.into();
+        self
+    }
+
+    /// Lets its port send these bytes after the greeting, once the client has sent more than its version line, and stay
+    /// open.
+    #[must_use]
+    pub fn reply(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.reply = bytes.into();
+        self
     }
 
     /// Adds a tag.

@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use super::{World, host_keys};
 use crate::model::Instance;
 use crate::options::Form;
-use crate::program::{SYSTEM_PATH, find};
+use crate::program::{self, SYSTEM_PATH, find, ssh_keygen};
 
 /// The public host keys of the first boot, for the console output.
 const BOOT_KEYS: &str = "console_keys.pub";
@@ -90,7 +90,7 @@ pub(super) fn forget(world: &World, id: &str) {
 /// The public host keys of the first boot and their SHA-256 fingerprints, one a line, for the console output.
 pub(crate) fn console_keys(world: &World, instance: &Instance) -> io::Result<(String, String)> {
     let keys = prepare(world, instance)?.join(BOOT_KEYS);
-    let fingerprints = Command::new(find("ssh-keygen")?).arg("-lf").arg(&keys).output()?;
+    let fingerprints = Command::new(ssh_keygen()?).arg("-lf").arg(&keys).output()?;
     Ok((fs::read_to_string(keys)?, String::from_utf8_lossy(&fingerprints.stdout).into_owned()))
 }
 
@@ -129,8 +129,10 @@ fn configuration(world: &World, instance: &Instance, dir: &Path) -> io::Result<S
          PrintMotd no\n\
          PrintLastLog no\n\
          UseDNS no\n\
-         LogLevel VERBOSE\n",
+         LogLevel VERBOSE\n\
+         {more}\n",
         bin = bin.display(),
+        more = instance.sshd_options,
     ))
 }
 
@@ -190,7 +192,7 @@ impl Children {
 pub(crate) fn play(world: &World, instance: &Instance, stream: TcpStream) -> io::Result<()> {
     let dir = prepare(world, instance)?;
     let log = File::options().create(true).append(true).open(dir.join("sshd.log"))?;
-    let mut command = Command::new(find("sshd")?);
+    let mut command = Command::new(program::sshd()?);
     command.args(["-i", "-e", "-f"]).arg(dir.join("sshd_config")).env_clear().env("PATH", SYSTEM_PATH);
     let key_command = world.lock().switches.key_command_ms;
     if let Some(milliseconds) = key_command.filter(|_| !instance.accepts_any_key) {
@@ -230,8 +232,8 @@ pub(crate) fn stranger_id(id: &str) -> String {
 
 /// What sshd needs on this machine outside namespaces.
 pub(super) fn check(form: Form) -> io::Result<()> {
-    find("sshd")?;
-    find("ssh-keygen")?;
+    program::sshd()?;
+    ssh_keygen()?;
     if form == Form::Loopback && rustix::process::geteuid().is_root() {
         fs::create_dir_all("/run/sshd")?;
     }
