@@ -130,7 +130,7 @@ fn an_include_inside_a_block_is_told_with_its_line() {
     let world = World::new();
     let config = format!("Host x\n{}", world.read(".ssh/config"));
     world.write(".ssh/config", &config);
-    world.eic(&["sync"]).fails_with(3).says("config:2: what ssh-eic wrote stands inside the block of line 1");
+    world.eic(&["sync"]).fails_with(3).says("config:3: what ssh-eic wrote stands inside the block of line 1");
     assert_eq!(world.read(".ssh/config"), config);
 }
 
