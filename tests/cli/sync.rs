@@ -149,7 +149,7 @@ fn syncs_at_once_do_not_interleave() {
         finish(child, "ssh-eic sync".to_owned(), start).ok();
     }
     assert_eq!(world.eic(&["list", "--names"]).ok().lines().count(), 10, "the last to finish has seen all");
-    assert_eq!(world.read(".ssh/config").lines().count(), 1);
+    assert_eq!(world.read(".ssh/config").lines().count(), 2);
     assert!(world.ssh(&["-G", "prod-web-2"]).ok().contains("hostname 10.0.3.8\n"));
 }
 

@@ -108,7 +108,10 @@ fn the_comment_is_removed_also_where_its_line_was_deleted_or_moved() {
 fn lines_of_the_user_s_own_are_never_taken_for_ours() {
     let line = "Include \"/home/a b/.ssh/eic/guard\" \"/home/a b/.ssh/eic/hosts\"";
     let own = "Include \"/home/a b/work.conf\"\nHost mine\n    Include \"/home/a c\"\n";
-    assert_eq!(insert(own.as_bytes(), line, Part::Line), Edit::Replace(format!("{COMMENT}\n{line}\n{own}").into_bytes()));
+    assert_eq!(
+        insert(own.as_bytes(), line, Part::Line),
+        Edit::Replace(format!("{COMMENT}\n{line}\n{own}").into_bytes())
+    );
     assert_eq!(remove(own.as_bytes(), line).unwrap(), own.as_bytes());
     let edited = format!("User u\n{LINE} /home/u/.ssh/more\n");
     let trouble = Trouble::EditedLine { line: 2 };
