@@ -40,6 +40,7 @@ pub fn run(context: &Context, args: &cli::Remove) -> Result<Exit> {
     remove_generated(paths, &removed);
     let mut own = vec![
         paths.index(),
+        paths.unread_changes(),
         paths.refresh_stamp(),
         paths.push_rate(),
         paths.push_rate().with_extension("lock"),

@@ -24,7 +24,7 @@ use crate::store::index::{self, Content, Header, Index, SourceRecord, UntoldMove
 use crate::store::paths::Paths;
 use crate::store::reach::Reach;
 use crate::store::ssh_config::{self, Planned};
-use crate::store::{credentials, files, keys, known_hosts, writers};
+use crate::store::{credentials, files, keys, known_hosts, unread_changes, writers};
 use crate::sys::{clock, ssh_client};
 use crate::ui;
 
@@ -39,6 +39,8 @@ pub struct Report {
     pub failures: Vec<Error>,
     /// Nothing was done, and why not.
     pub skipped: Option<&'static str>,
+    /// Whether ssh reads the config that was written.
+    pub is_read: bool,
 }
 
 /// Runs it.
@@ -47,6 +49,20 @@ pub struct Report {
 ///
 /// If nothing could be read from any source, or the result could not be proven or written; the old files are whole.
 pub fn run(run: &Run<'_>) -> Result<Report> {
+    run_with(run, None)
+}
+
+/// The first sync with a config: as [`run`], but `write_config` is called before anything else is written, and not at all
+/// if no host was found and a source failed.
+///
+/// # Errors
+///
+/// As [`run`]; the first failure of a source if no host was found; those of `write_config`.
+pub fn first_run(run: &Run<'_>, write_config: &dyn Fn() -> Result<()>) -> Result<Report> {
+    run_with(run, Some(write_config))
+}
+
+fn run_with(run: &Run<'_>, write_config: Option<&dyn Fn() -> Result<()>>) -> Result<Report> {
     let Run { paths, config, .. } = run;
     ssh_config::check_owner(paths, rustix::process::geteuid().as_raw())?;
     if run.occasion.is_unasked() && !paths.index().exists() {
@@ -72,6 +88,13 @@ pub fn run(run: &Run<'_>) -> Result<Report> {
     ssh_config::check_own_folder(paths)?;
     ssh_config::note_absent(paths)?;
     let mut work = Work::look(run, old.as_ref(), true)?;
+    if let Some(write_config) = write_config {
+        let Discovery { fleet, not_seen, failed, .. } = &work.found;
+        if !failed.is_empty() && fleet.hosts.iter().all(|host| not_seen.contains(&host.id)) {
+            return Err(only_failures(work.found.failed));
+        }
+        write_config()?;
+    }
     work.plan()?;
     ui::trace(|| "rendered".to_owned());
     if writers::is_exclusive(&lock) {
@@ -89,14 +112,28 @@ pub fn run(run: &Run<'_>) -> Result<Report> {
     report::fleet(&work.found, &work.reach, shift);
     report::ssh_config(&work.reach, &work.found.fleet.hosts, &remarks, shift);
     report::local_user(&work.settings.local_user);
-    report::which_config(paths);
+    let is_read = report::which_config(paths);
     report::summary(&work.found);
+    if run.occasion != Occasion::Person
+        && let Err(error) = record_changes(paths, &work.found)
+    {
+        ui::verbose(|| error.message);
+    }
     let report = Report {
         hosts: work.found.fleet.hosts.len(),
         failures: failures::by_cause(std::mem::take(&mut work.found.failed)),
         skipped: None,
+        is_read,
     };
     Ok(report)
+}
+
+/// Records what changed, for the next command of a user.
+fn record_changes(paths: &Paths, found: &Discovery) -> Result<()> {
+    let mut changes = unread_changes::read(paths)?;
+    let before = changes.clone();
+    changes.add(&found.old, &found.fleet.hosts, &found.fleet.names.moves, clock::now());
+    if changes == before { Ok(()) } else { unread_changes::write(paths, &changes) }
 }
 
 /// Why a sync that no user started does nothing.
@@ -122,7 +159,7 @@ pub fn diff(run: &Run<'_>) -> Result<(Vec<u8>, Report)> {
     report::ssh_config(&work.reach, &work.found.fleet.hosts, &remarks, 0);
     report::summary(&work.found);
     let failures = failures::by_cause(std::mem::take(&mut work.found.failed));
-    Ok((text, Report { hosts: work.found.fleet.hosts.len(), failures, skipped: None }))
+    Ok((text, Report { hosts: work.found.fleet.hosts.len(), failures, ..Report::default() }))
 }
 
 /// One self-contained config for `ssh -F`; nothing else is touched.
@@ -144,7 +181,7 @@ pub fn standalone(run: &Run<'_>) -> Result<(String, Report)> {
     report::fleet(found, &work.reach, 0);
     report::summary(found);
     let failures = failures::by_cause(std::mem::take(&mut work.found.failed));
-    Ok((text, Report { hosts: work.found.fleet.hosts.len(), failures, skipped: None }))
+    Ok((text, Report { hosts: work.found.fleet.hosts.len(), failures, ..Report::default() }))
 }
 
 /// A file as it is and as it would be; none: absent.

@@ -5,6 +5,7 @@
 mod messages;
 mod world;
 
+mod background;
 mod burst;
 mod ci;
 mod clients;
