@@ -125,6 +125,7 @@ fn run_subcommand(command: Command, context: &Context) -> Result<Exit> {
         Command::Proxy(args) => command::proxy::run(context, &args),
         Command::Push(args) => command::push::run(context, &args),
         Command::Remove(args) => command::remove::run(context, &args),
+        Command::Values(args) => command::values::run(context, &args),
         Command::Worker(args) => command::worker::run(context, &args),
     }
 }

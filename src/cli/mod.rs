@@ -80,9 +80,14 @@ pub enum Command {
     /// Print man pages or shell completions
     Generate(Generate),
     /// Look after a host's key; the Match exec hook, which ssh calls before each connection
+    #[command(hide = true)]
     Match(Match),
     /// Carry a connection; the ProxyCommand, which ssh calls to reach an instance
+    #[command(hide = true)]
     Proxy(Box<Proxy>),
+    /// Print the values that an option can have, one a line, without a request; for the shell completions
+    #[command(hide = true)]
+    Values(Values),
     /// Ask AWS for another process of ours; for ssh-eic itself
     #[command(hide = true)]
     Worker(Worker),
@@ -99,8 +104,58 @@ pub struct Worker {
     pub refresh_sso_token: Option<Vec<String>>,
 }
 
+/// Arguments of `values`.
+#[derive(Debug, Args)]
+pub struct Values {
+    /// Of which kind
+    #[arg(value_enum)]
+    pub of: ValueSet,
+}
+
+/// Values that completions offer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ValueSet {
+    /// Profiles of ~/.aws/config
+    Profiles,
+    /// SSO sessions of ~/.aws/config
+    SsoSessions,
+    /// AWS Regions
+    Regions,
+    /// Sources of config.toml, and those that they became at the last sync
+    Sources,
+    /// Accounts of the last sync
+    Accounts,
+}
+
+impl ValueSet {
+    /// The values of an option, by its name without hyphens in front.
+    #[must_use]
+    pub fn of_option(name: &str) -> Option<Self> {
+        match name {
+            "profile" => Some(Self::Profiles),
+            "sso-session" => Some(Self::SsoSessions),
+            "region" => Some(Self::Regions),
+            "source" => Some(Self::Sources),
+            "account" => Some(Self::Accounts),
+            _ => None,
+        }
+    }
+
+    /// As it is typed.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Profiles => "profiles",
+            Self::SsoSessions => "sso-sessions",
+            Self::Regions => "regions",
+            Self::Sources => "sources",
+            Self::Accounts => "accounts",
+        }
+    }
+}
+
 /// Arguments of `init`.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct Init {
     /// AWS profile to find instances with
     #[arg(long, value_name = "NAME")]
