@@ -20,10 +20,8 @@ pub(super) fn home(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
     let same = |a: &Path, b: &Path| a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b);
     Ok(vec![match ssh_client::defaults()?.config {
         Some(read) if !same(&read, &context.paths.ssh_config) => {
-            let message = format!(
-                "$HOME differs from your home in the user database: ssh reads {}, not {own}",
-                read.display()
-            );
+            let message =
+                format!("$HOME differs from your home in the user database: ssh reads {}, not {own}", read.display());
             let fix = format!("ssh -F {own} NAME, or set HOME to your home");
             Finding::problem("home", Cause::HomeDiffers, message).fix(fix)
         }
