@@ -280,7 +280,7 @@ fn zsh(text: &str) -> String {
         helpers += &zsh_function(name, &about, &format!("values {name}"));
     }
     let with_values = |line: &str| {
-        let option = line.split_once("--").and_then(|(_, rest)| rest.split_once('=')).map(|(name, _)| name);
+        let option = line.split_once("=[").and_then(|(spec, _)| spec.rsplit_once("--")).map(|(_, name)| name);
         match option.and_then(ValueSet::of_option) {
             Some(values) => line.replace(":_default'", &format!(":_ssh-eic_{}'", values.name())),
             None => line.to_owned(),
