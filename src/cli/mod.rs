@@ -9,11 +9,13 @@ use crate::domain::source::{AddressKind, HostKeys, KeyType, Route};
 mod column;
 mod hook;
 mod usage;
+mod value_set;
 mod values;
 
 pub use column::Column;
 pub use hook::hook_arguments;
 pub use usage::{explain, unknown_subcommand};
+pub use value_set::ValueSet;
 use values::{account, age, endpoint, key_and_value, key_type, network, route, state, tunnel_duration, word};
 
 /// The version, and which cryptographic module the build uses if it is not the default one.
@@ -110,48 +112,6 @@ pub struct Values {
     /// Of which kind
     #[arg(value_enum)]
     pub of: ValueSet,
-}
-
-/// Values that completions offer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ValueSet {
-    /// Profiles of ~/.aws/config
-    Profiles,
-    /// SSO sessions of ~/.aws/config
-    SsoSessions,
-    /// AWS Regions
-    Regions,
-    /// Sources of config.toml, and those that they became at the last sync
-    Sources,
-    /// Accounts of the last sync
-    Accounts,
-}
-
-impl ValueSet {
-    /// The values of an option, by its name without hyphens in front.
-    #[must_use]
-    pub fn of_option(name: &str) -> Option<Self> {
-        match name {
-            "profile" => Some(Self::Profiles),
-            "sso-session" => Some(Self::SsoSessions),
-            "region" => Some(Self::Regions),
-            "source" => Some(Self::Sources),
-            "account" => Some(Self::Accounts),
-            _ => None,
-        }
-    }
-
-    /// As it is typed.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Profiles => "profiles",
-            Self::SsoSessions => "sso-sessions",
-            Self::Regions => "regions",
-            Self::Sources => "sources",
-            Self::Accounts => "accounts",
-        }
-    }
 }
 
 /// Arguments of `init`.

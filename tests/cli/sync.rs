@@ -96,6 +96,7 @@ fn only_the_named_source_is_asked() {
     assert!(world.sandbox.calls().unwrap().iter().all(|call| call.account == sandbox::STAGING_ACCOUNT));
     assert_eq!(world.eic(&["list", "--names"]).ok(), "prod-web-1\nprod-web-2\n");
     world.eic(&["sync", "--source", "nope"]).fails_with(2).says("there is no source \"nope\"").says("staging, prod");
+    world.eic(&["sync", "--source", "prdo"]).fails_with(2).says("there is no source \"prdo\"; did you mean prod?\n");
 }
 
 #[test]

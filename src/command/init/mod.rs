@@ -13,6 +13,7 @@ use crate::aws::profiles::Profiles;
 use crate::cli;
 use crate::command::{Context, Exit};
 use crate::discover::sync;
+use crate::domain::diagnosis::Cause;
 use crate::domain::source::{Source, Who};
 use crate::domain::suggestion::nearest_region;
 use crate::domain::text::shell_word;
@@ -151,14 +152,15 @@ fn check_identity(source: &Source) -> Result<()> {
 
 /// The error of a first sync, for a config file that does not exist yet.
 fn explained(error: Error, options: Option<&cli::Init>) -> Error {
-    let lacks_region = error.cause == Some(crate::domain::diagnosis::Cause::NoRegion);
-    match options {
-        Some(options) if options.regions.is_empty() && lacks_region => Error {
-            hints: vec!["name one, such as --region eu-west-1, or all of them with --region all".to_owned()],
-            ..error
-        },
-        _ => error,
+    let has_region = options.is_none_or(|options| !options.regions.is_empty());
+    if has_region || error.cause != Some(Cause::NoRegion) {
+        return error;
     }
+    let mut hints = vec!["name one, such as --region eu-west-1, or all of them with --region all".to_owned()];
+    if client::run(Profiles::load()).is_ok_and(|profiles| profiles.names().is_empty()) {
+        hints.insert(0, "aws configure, or aws configure sso, for a first profile".to_owned());
+    }
+    Error { hints, ..error }
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

@@ -159,6 +159,38 @@ fn a_profile_without_a_region_is_refused_with_the_option() {
         "source \"prod\": no region is set for profile \"prod\"",
         "name one, such as --region eu-west-1, or all of them with --region all",
     );
+    for file in ["config", "credentials"] {
+        fs::remove_file(world.home().join(".aws").join(file)).unwrap();
+    }
+    is_refused(
+        &world,
+        &[],
+        3,
+        "source \"default\": no region is set for the environment or the default profile",
+        "aws configure, or aws configure sso, for a first profile\n\
+         ssh-eic: hint: name one, such as --region eu-west-1, or all of them with --region all",
+    );
+}
+
+#[test]
+fn a_profile_of_the_environment_that_does_not_exist_is_named() {
+    let world = World::bare();
+    let output = world.sh("AWS_PROFILE=prdo ssh-eic init");
+    let expected = "ssh-eic: error: source \"default\": there is no AWS profile \"prdo\"; did you mean prod? \
+        (profiles: default, prod, staging)\n\
+        ssh-eic: hint: correct AWS_PROFILE, or aws configure --profile prdo\n";
+    assert_eq!(output.fails_with(5).stderr, expected, "{output}");
+    let output = world.sh("AWS_PROFILE=prdo AWS_REGION=eu-west-1 ssh-eic init");
+    assert_eq!(output.fails_with(5).stderr, expected, "{output}");
+}
+
+#[test]
+fn a_mistyped_region_of_the_environment_is_named() {
+    let world = World::bare();
+    let output = world.sh("AWS_REGION=eu-wst-1 ssh-eic init");
+    output.says("default: there is no instance in eu-wst-1, which is not an AWS region; did you mean eu-west-1?\n");
+    output.says("hint: run init again with other options, or change regions and tags in ~/.config/ssh-eic/config.toml");
+    world.eic(&["init", "--region", "eu-west-1"]).says("rewrote").says("2 hosts from default").ok();
 }
 
 #[test]
