@@ -9,7 +9,7 @@ use clap::Parser;
 
 use crate::cli::{self, Cli, Command};
 use crate::command::{self, Context, Exit};
-use crate::discover::report;
+use crate::discover::background;
 use crate::error::{Error, Kind, Result};
 use crate::store::paths::{self, Environment};
 use crate::sys::environment;
@@ -76,11 +76,11 @@ fn run_parsed(cli: Cli) -> Result<Exit> {
     }
     let reporting = Reporting::of(&cli.command);
     if reporting == Reporting::Before {
-        report::background_changes(&context.paths);
+        background::report(&context.paths);
     }
     let result = run_subcommand(cli.command, &context);
     if reporting == Reporting::After {
-        report::background_changes(&context.paths);
+        background::report(&context.paths);
     }
     result
 }

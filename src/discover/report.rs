@@ -19,7 +19,6 @@ use crate::domain::ssh_options;
 use crate::domain::text::first_names;
 use crate::store::paths::Paths;
 use crate::store::reach::{Block, BlockKind, Reach};
-use crate::store::unread_changes;
 use crate::sys::{clock, ssh_client};
 use crate::ui;
 
@@ -88,14 +87,6 @@ pub fn summary(discovery: &Discovery) {
         let count = if failed.is_empty() { hosts.len() } else { hosts.iter().filter(of_succeeded).count() };
         let (count, from) = (counted(count, "host"), first_names(&succeeded, SHOWN));
         ui::note(&format!("{count}{} from {from}", changes.counts()));
-    }
-}
-
-/// Reports once what background syncs changed since the last command of a user.
-pub fn background_changes(paths: &Paths) {
-    match unread_changes::take(paths) {
-        Ok(changes) => changes.lines(&|time| clock::local(time, clock::now())).iter().for_each(|line| ui::note(line)),
-        Err(error) => ui::verbose(|| error.message),
     }
 }
 

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::discover::background;
 use crate::discover::consoles;
 use crate::discover::discovery::{self, Discovery, DiscoveryRequest};
 use crate::discover::failures::{self, Failed};
@@ -24,7 +25,7 @@ use crate::store::index::{self, Content, Header, Index, SourceRecord, UntoldMove
 use crate::store::paths::Paths;
 use crate::store::reach::Reach;
 use crate::store::ssh_config::{self, Planned};
-use crate::store::{credentials, files, keys, known_hosts, unread_changes, writers};
+use crate::store::{credentials, files, keys, known_hosts, writers};
 use crate::sys::{clock, ssh_client};
 use crate::ui;
 
@@ -115,7 +116,7 @@ fn run_with(run: &Run<'_>, write_config: Option<&dyn Fn() -> Result<()>>) -> Res
     let is_read = report::which_config(paths);
     report::summary(&work.found);
     if run.occasion != Occasion::Person
-        && let Err(error) = record_changes(paths, &work.found)
+        && let Err(error) = background::record(paths, &work.found)
     {
         ui::verbose(|| error.message);
     }
@@ -126,14 +127,6 @@ fn run_with(run: &Run<'_>, write_config: Option<&dyn Fn() -> Result<()>>) -> Res
         is_read,
     };
     Ok(report)
-}
-
-/// Records what changed, for the next command of a user.
-fn record_changes(paths: &Paths, found: &Discovery) -> Result<()> {
-    let mut changes = unread_changes::read(paths)?;
-    let before = changes.clone();
-    changes.add(&found.old, &found.fleet.hosts, &found.fleet.names.moves, clock::now());
-    if changes == before { Ok(()) } else { unread_changes::write(paths, &changes) }
 }
 
 /// Why a sync that no user started does nothing.
