@@ -9,6 +9,7 @@ use clap::Parser;
 
 use crate::cli::{self, Cli, Command};
 use crate::command::{self, Context, Exit};
+use crate::discover::background;
 use crate::error::{Error, Kind, Result};
 use crate::store::paths::{self, Environment};
 use crate::sys::environment;
@@ -73,20 +74,59 @@ fn run_parsed(cli: Cli) -> Result<Exit> {
         return Err(Error::new(Kind::Config, format!("there is no config file {path}"))
             .hint("check the path, or write a first one with ssh-eic init"));
     }
-    match cli.command {
-        Command::Doctor(args) => command::doctor::run(&context, &args),
+    let reporting = Reporting::of(&cli.command);
+    if reporting == Reporting::Before {
+        background::report(&context.paths);
+    }
+    let result = run_subcommand(cli.command, &context);
+    if reporting == Reporting::After {
+        background::report(&context.paths);
+    }
+    result
+}
+
+/// When a command reports what background syncs changed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reporting {
+    /// Before its own messages, which are about changes, too.
+    Before,
+    /// After its output, which may be long.
+    After,
+    /// Never: its output is for a program, or it is not started by a user.
+    Never,
+}
+
+impl Reporting {
+    fn of(command: &Command) -> Self {
+        match command {
+            _ if ui::is_quiet() => Self::Never,
+            Command::Init(_) => Self::Before,
+            Command::Sync(sync) if !sync.detached => Self::Before,
+            Command::List(list) if !list.json && !list.names => Self::After,
+            Command::Doctor(doctor) if !doctor.json => Self::After,
+            Command::Push(push) if !push.json => Self::After,
+            Command::Policy(_) | Command::Logout => Self::After,
+            _ => Self::Never,
+        }
+    }
+}
+
+fn run_subcommand(command: Command, context: &Context) -> Result<Exit> {
+    match command {
+        Command::Doctor(args) => command::doctor::run(context, &args),
         Command::Generate(args) => command::generate::run(&args),
-        Command::Init(args) => command::init::run(&context, &args),
-        Command::Inventory(args) => command::inventory::run(&context, &args),
-        Command::Sync(args) => command::sync::run(&context, &args),
-        Command::List(args) => command::list::run(&context, &args),
-        Command::Logout => command::logout::run(&context),
-        Command::Match(args) => command::match_hook::run(&context, &args.alias, args.user.as_deref(), args.make_key),
-        Command::Policy(args) => command::policy::run(&context, &args),
-        Command::Proxy(args) => command::proxy::run(&context, &args),
-        Command::Push(args) => command::push::run(&context, &args),
-        Command::Remove(args) => command::remove::run(&context, &args),
-        Command::Worker(args) => command::worker::run(&context, &args),
+        Command::Init(args) => command::init::run(context, &args),
+        Command::Inventory(args) => command::inventory::run(context, &args),
+        Command::Sync(args) => command::sync::run(context, &args),
+        Command::List(args) => command::list::run(context, &args),
+        Command::Logout => command::logout::run(context),
+        Command::Match(args) => command::match_hook::run(context, &args.alias, args.user.as_deref(), args.make_key),
+        Command::Policy(args) => command::policy::run(context, &args),
+        Command::Proxy(args) => command::proxy::run(context, &args),
+        Command::Push(args) => command::push::run(context, &args),
+        Command::Remove(args) => command::remove::run(context, &args),
+        Command::Values(args) => command::values::run(context, &args),
+        Command::Worker(args) => command::worker::run(context, &args),
     }
 }
 

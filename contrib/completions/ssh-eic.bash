@@ -1,11 +1,13 @@
-_ssh__eic_hosts() {
-    local name
+_ssh__eic_offer() {
+    local name quoted current=$1
+    shift
     COMPREPLY=()
     while IFS= read -r name; do
-        if [[ -n "${name}" && "${name}" == "$1"* ]]; then
-            COMPREPLY+=("${name}")
+        if [[ -n "${name}" && "${name}" == "${current}"* ]]; then
+            printf -v quoted %q "${name}"
+            COMPREPLY+=("${quoted}")
         fi
-    done <<<"$(ssh-eic list --names 2>/dev/null)"
+    done <<<"$(ssh-eic "$@" 2>/dev/null)"
 }
 
 _ssh__eic() {
@@ -47,14 +49,8 @@ _ssh__eic() {
             ssh__eic,logout)
                 cmd="ssh__eic__subcmd__logout"
                 ;;
-            ssh__eic,match)
-                cmd="ssh__eic__subcmd__match"
-                ;;
             ssh__eic,policy)
                 cmd="ssh__eic__subcmd__policy"
-                ;;
-            ssh__eic,proxy)
-                cmd="ssh__eic__subcmd__proxy"
                 ;;
             ssh__eic,push)
                 cmd="ssh__eic__subcmd__push"
@@ -104,14 +100,8 @@ _ssh__eic() {
             ssh__eic__subcmd__help,logout)
                 cmd="ssh__eic__subcmd__help__subcmd__logout"
                 ;;
-            ssh__eic__subcmd__help,match)
-                cmd="ssh__eic__subcmd__help__subcmd__match"
-                ;;
             ssh__eic__subcmd__help,policy)
                 cmd="ssh__eic__subcmd__help__subcmd__policy"
-                ;;
-            ssh__eic__subcmd__help,proxy)
-                cmd="ssh__eic__subcmd__help__subcmd__proxy"
                 ;;
             ssh__eic__subcmd__help,push)
                 cmd="ssh__eic__subcmd__help__subcmd__push"
@@ -135,7 +125,7 @@ _ssh__eic() {
 
     case "${cmd}" in
         ssh__eic)
-            opts="-v -q -h -V --config --verbose --quiet --help --version init sync list doctor push inventory policy logout remove generate match proxy help"
+            opts="-v -q -h -V --config --verbose --quiet --help --version init sync list doctor push inventory policy logout remove generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -171,7 +161,7 @@ _ssh__eic() {
                     COMPREPLY=()
                     ;;
             esac
-            _ssh__eic_hosts "${cur}"
+            _ssh__eic_offer "${cur}" list --names
             return 0
             ;;
         ssh__eic__subcmd__generate)
@@ -285,7 +275,7 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__help)
-            opts="init sync list doctor push inventory policy logout remove generate match proxy help"
+            opts="init sync list doctor push inventory policy logout remove generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -424,35 +414,7 @@ _ssh__eic() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        ssh__eic__subcmd__help__subcmd__match)
-            opts=""
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
         ssh__eic__subcmd__help__subcmd__policy)
-            opts=""
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        ssh__eic__subcmd__help__subcmd__proxy)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -516,11 +478,11 @@ _ssh__eic() {
             fi
             case "${prev}" in
                 --profile)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    _ssh__eic_offer "${cur}" values profiles
                     return 0
                     ;;
                 --region)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    _ssh__eic_offer "${cur}" values regions
                     return 0
                     ;;
                 --tag)
@@ -528,7 +490,7 @@ _ssh__eic() {
                     return 0
                     ;;
                 --sso-session)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    _ssh__eic_offer "${cur}" values sso-sessions
                     return 0
                     ;;
                 --role)
@@ -554,7 +516,7 @@ _ssh__eic() {
             fi
             case "${prev}" in
                 --host)
-                    _ssh__eic_hosts "${cur}"
+                    _ssh__eic_offer "${cur}" list --names
                     return 0
                     ;;
                 --config)
@@ -584,7 +546,7 @@ _ssh__eic() {
                     return 0
                     ;;
                 --source)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    _ssh__eic_offer "${cur}" values sources
                     return 0
                     ;;
                 --columns)
@@ -599,28 +561,10 @@ _ssh__eic() {
                     COMPREPLY=()
                     ;;
             esac
-            _ssh__eic_hosts "${cur}"
+            _ssh__eic_offer "${cur}" list --names
             return 0
             ;;
         ssh__eic__subcmd__logout)
-            opts="-v -q -h --config --verbose --quiet --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --config)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        ssh__eic__subcmd__match)
             opts="-v -q -h --config --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -646,7 +590,7 @@ _ssh__eic() {
             fi
             case "${prev}" in
                 --account)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    _ssh__eic_offer "${cur}" values accounts
                     return 0
                     ;;
                 --source-ip)
@@ -654,84 +598,6 @@ _ssh__eic() {
                     return 0
                     ;;
                 --source-vpce)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --config)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        ssh__eic__subcmd__proxy)
-            opts="-v -q -h --region --source --profile --role-arn --external-id --role-session-name --sso-session --sso-account --sso-role --account --address --route --max-tunnel-duration --host-keys --key-type --config --verbose --quiet --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --region)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --source)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --profile)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --role-arn)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --external-id)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --role-session-name)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --sso-session)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --sso-account)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --sso-role)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --account)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --address)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --route)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --max-tunnel-duration)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --host-keys)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --key-type)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -769,7 +635,7 @@ _ssh__eic() {
                     COMPREPLY=()
                     ;;
             esac
-            _ssh__eic_hosts "${cur}"
+            _ssh__eic_offer "${cur}" list --names
             return 0
             ;;
         ssh__eic__subcmd__remove)
@@ -798,7 +664,7 @@ _ssh__eic() {
             fi
             case "${prev}" in
                 --source)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    _ssh__eic_offer "${cur}" values sources
                     return 0
                     ;;
                 --if-older-than)

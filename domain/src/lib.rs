@@ -47,6 +47,7 @@ pub mod standalone;
 pub mod suggestion;
 pub mod tag_filter;
 pub mod text;
+pub mod unread_changes;
 pub mod upgrade;
 pub mod websocket;
 mod wire;

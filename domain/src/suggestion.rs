@@ -11,9 +11,9 @@ pub fn nearest<'c>(typed: &str, candidates: impl IntoIterator<Item = &'c str>) -
         .map(|(_, candidate)| candidate)
 }
 
-/// AWS Regions in November 2026, for suggestions only: a Region that is missing here works as every other.
+/// AWS Regions in November 2026, for suggestions and completions only: a Region that is missing here works as every other.
 /// Source: the table "Regional endpoints" of the AWS General Reference.
-const REGIONS: [&str; 38] = [
+pub const REGIONS: [&str; 38] = [
     "af-south-1",
     "ap-east-1",
     "ap-east-2",

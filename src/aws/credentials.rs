@@ -28,6 +28,7 @@ use crate::aws::{default_region, http, timeout};
 use crate::domain::diagnosis::Cause;
 use crate::domain::identity::{Identity, SsoRole};
 use crate::domain::ids::{is_account, is_region};
+use crate::domain::text::shell_word;
 use crate::error::{Error, Kind, Result};
 use crate::sys::limits::no_core_dumps;
 
@@ -79,14 +80,26 @@ pub async fn open(
 }
 
 async fn no_region(identity: &Identity) -> Error {
-    if let (Some(profile), Ok(profiles)) = (&identity.profile, Profiles::load().await)
-        && !profiles.names().contains(profile)
+    if let Ok(profiles) = Profiles::load().await
+        && let Some(error) = missing_profile(identity, &profiles)
     {
-        return profiles.no_such_profile(profile);
+        return error;
     }
     Error::new(Kind::Config, format!("no region is set for {}", described(identity)))
         .hint("set regions = [\"…\"] for the source in config.toml, or region in ~/.aws/config")
         .cause(Cause::NoRegion)
+}
+
+/// The error for a profile of the source or of `AWS_PROFILE` that does not exist.
+fn missing_profile(identity: &Identity, profiles: &Profiles) -> Option<Error> {
+    if let Some(profile) = &identity.profile {
+        return profiles.check_exists(profile).err();
+    }
+    let selects = || crate::sys::environment::variable("AWS_PROFILE").and_then(|name| name.into_string().ok());
+    let selected = if identity.sso.is_none() { selects()? } else { return None };
+    let error = profiles.check_exists(&selected).err()?;
+    let fix = format!("correct AWS_PROFILE, or aws configure --profile {}", shell_word(&selected));
+    Some(Error { hints: vec![fix], ..error })
 }
 
 /// Refuses credentials of another account than the one of the source or of the first sync.
@@ -206,10 +219,8 @@ async fn explain(identity: &Identity, error: &CredentialsError) -> Error {
     let whole = details;
     let details = failure::causes(error);
     let failed = |message: String| Error::new(Kind::Credentials, message).because(&details);
-    if let (Some(profile), Some(profiles)) = (&identity.profile, &profiles)
-        && !settings.exists
-    {
-        return profiles.no_such_profile(profile).because(&details);
+    if let Some(error) = profiles.as_ref().and_then(|profiles| missing_profile(identity, profiles)) {
+        return error.because(&details);
     }
     if settings.mfa {
         return failed(format!("{who} needs an MFA code, which ssh-eic cannot ask for"))

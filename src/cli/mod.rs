@@ -9,11 +9,13 @@ use crate::domain::source::{AddressKind, HostKeys, KeyType, Route};
 mod column;
 mod hook;
 mod usage;
+mod value_set;
 mod values;
 
 pub use column::Column;
 pub use hook::hook_arguments;
 pub use usage::{explain, unknown_subcommand};
+pub use value_set::ValueSet;
 use values::{account, age, endpoint, key_and_value, key_type, network, route, state, tunnel_duration, word};
 
 /// The version, and which cryptographic module the build uses if it is not the default one.
@@ -80,9 +82,14 @@ pub enum Command {
     /// Print man pages or shell completions
     Generate(Generate),
     /// Look after a host's key; the Match exec hook, which ssh calls before each connection
+    #[command(hide = true)]
     Match(Match),
     /// Carry a connection; the ProxyCommand, which ssh calls to reach an instance
+    #[command(hide = true)]
     Proxy(Box<Proxy>),
+    /// Print the values that an option can have, one a line, without a request; for the shell completions
+    #[command(hide = true)]
+    Values(Values),
     /// Ask AWS for another process of ours; for ssh-eic itself
     #[command(hide = true)]
     Worker(Worker),
@@ -99,8 +106,16 @@ pub struct Worker {
     pub refresh_sso_token: Option<Vec<String>>,
 }
 
+/// Arguments of `values`.
+#[derive(Debug, Args)]
+pub struct Values {
+    /// Of which kind
+    #[arg(value_enum)]
+    pub of: ValueSet,
+}
+
 /// Arguments of `init`.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct Init {
     /// AWS profile to find instances with
     #[arg(long, value_name = "NAME")]

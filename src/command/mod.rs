@@ -21,6 +21,7 @@ pub mod proxy;
 pub mod push;
 pub mod remove;
 pub mod sync;
+pub mod values;
 pub mod worker;
 
 pub use context::Context;

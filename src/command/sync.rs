@@ -12,6 +12,7 @@ use crate::command::{Context, Exit, print_bytes};
 use crate::discover::sync::{self, Occasion, Report, Run};
 use crate::domain::config::Config;
 use crate::domain::render;
+use crate::domain::suggestion::nearest;
 use crate::error::{Error, Kind, Result};
 use crate::store::config;
 use crate::store::index::Index;
@@ -75,7 +76,9 @@ fn check_names(context: &Context, config: &Config, names: &[String]) -> Result<(
         let index = Index::open(&context.paths.index())?;
         if index.map(|index| index.source(name)).transpose()?.flatten().is_none() {
             let known: Vec<&str> = config.sources.iter().map(|source| source.name.as_str()).collect();
-            return Err(Error::new(Kind::Usage, format!("there is no source {name:?}")).hint(format!(
+            let near = nearest(name, known.iter().copied());
+            let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+            return Err(Error::new(Kind::Usage, format!("there is no source {name:?}{near}")).hint(format!(
                 "{} has: {}",
                 context.paths.config.display(),
                 known.join(", ")

@@ -202,13 +202,10 @@ pub fn find(paths: &Paths, name: &str) -> Result<InstanceId> {
                 .cause(Cause::NameShared))
         }
         (None, _) => {
-            let error = Error::new(Kind::NoHost, format!("there is no managed host {name:?}"))
+            let near = nearest(&hosts, name).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+            Err(Error::new(Kind::NoHost, format!("there is no managed host {name:?}{near}"))
                 .hint("ssh-eic list shows them all; ssh-eic sync, if it is new")
-                .cause(Cause::NoSuchHost);
-            Err(match nearest(&hosts, name) {
-                Some(nearest) => error.hint(format!("did you mean {nearest}?")),
-                None => error,
-            })
+                .cause(Cause::NoSuchHost))
         }
     }
 }

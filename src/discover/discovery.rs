@@ -12,6 +12,7 @@ use crate::domain::identity::Identity;
 use crate::domain::ids::InstanceId;
 use crate::domain::names::{Holder, NameHistory};
 use crate::domain::source::Source;
+use crate::domain::suggestion::nearest_region;
 use crate::domain::tag_filter;
 use crate::error::{Error, Result};
 use crate::store::config;
@@ -166,10 +167,15 @@ fn empty_sources(responses: &Responses) -> Vec<String> {
     regions.retain(|source, _| !others.contains(source));
     let warning = |(name, regions): (&str, BTreeSet<&str>)| {
         let source = responses.sources.iter().find(|source| source.of == name)?;
+        let unknown = regions.iter().find_map(|region| {
+            let near = nearest_region(region)?;
+            Some(format!("there is no instance in {region}, which is not an AWS region; did you mean {near}?"))
+        });
         let regions = regions.into_iter().collect::<Vec<_>>().join(", ");
         let reasons = responses.other_tags.get(name).map(|tags| tag_filter::unmatched(&source.tags, tags));
         Some(match reasons.unwrap_or_default() {
             reasons if !reasons.is_empty() => format!("{name}: no instance matches: {}", reasons.join("; ")),
+            _ if unknown.is_some() => format!("{name}: {}", unknown.unwrap_or_default()),
             _ if source.tags.is_empty() => format!("{name}: there is no instance in {regions}"),
             _ => format!("{name}: no instance matches all tags in {regions}"),
         })

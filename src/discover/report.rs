@@ -135,11 +135,6 @@ impl<'a> Changes<'a> {
 
 fn names(discovery: &Discovery, reach: &Reach, shift: i64) {
     let names = &discovery.fleet.names;
-    for (id, moves) in &discovery.untold {
-        for one in moves {
-            ui::note(&format!("{} now means {id} (was {}, changed by a background sync)", one.name, one.was.id));
-        }
-    }
     for one in &names.moves {
         let (from, to) = (&one.from, &one.to);
         if from.account == one.account {
@@ -280,8 +275,9 @@ pub fn local_user(name: &str) {
     }
 }
 
-/// Reports that ssh reads another config than the one that was written.
-pub fn which_config(paths: &Paths) {
+/// Reports that ssh reads another config than the one that was written, if so. Returns whether it reads this one.
+#[must_use]
+pub fn which_config(paths: &Paths) -> bool {
     let same = |a: &Path, b: &Path| a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b);
     if let Some(read) =
         ssh_client::defaults().ok().and_then(|defaults| defaults.config).filter(|read| !same(read, &paths.ssh_config))
@@ -289,7 +285,9 @@ pub fn which_config(paths: &Paths) {
         let (read, own) = (read.display(), paths.ssh_config.display());
         ui::warning(&format!("$HOME differs from your home in the user database: ssh reads {read}, not {own}"));
         ui::hint(&format!("ssh -F {own} NAME"));
+        return false;
     }
+    true
 }
 
 /// A unified diff of one file; empty where nothing changes. Absence reads as /dev/null, as diff(1) writes it.

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::discover::background;
 use crate::discover::client;
 use crate::discover::consoles;
 use crate::discover::discovery::{self, Discovery, DiscoveryRequest};
@@ -40,6 +41,8 @@ pub struct Report {
     pub failures: Vec<Error>,
     /// Nothing was done, and why not.
     pub skipped: Option<&'static str>,
+    /// Whether ssh reads the config that was written.
+    pub is_read: bool,
 }
 
 /// Runs it.
@@ -48,6 +51,20 @@ pub struct Report {
 ///
 /// If nothing could be read from any source, or the result could not be proven or written; the old files are whole.
 pub fn run(run: &Run<'_>) -> Result<Report> {
+    run_with(run, None)
+}
+
+/// The first sync with a config: as [`run`], but `write_config` is called before anything else is written, and not at all
+/// if no host was found and a source failed.
+///
+/// # Errors
+///
+/// As [`run`]; the first failure of a source if no host was found; those of `write_config`.
+pub fn first_run(run: &Run<'_>, write_config: &dyn Fn() -> Result<()>) -> Result<Report> {
+    run_with(run, Some(write_config))
+}
+
+fn run_with(run: &Run<'_>, write_config: Option<&dyn Fn() -> Result<()>>) -> Result<Report> {
     let Run { paths, config, .. } = run;
     ssh_config::check_owner(paths, rustix::process::geteuid().as_raw())?;
     if run.occasion.is_unasked() && !paths.index().exists() {
@@ -73,6 +90,13 @@ pub fn run(run: &Run<'_>) -> Result<Report> {
     ssh_config::check_own_folder(paths)?;
     ssh_config::note_absent(paths)?;
     let mut work = Work::look(run, old.as_ref(), true)?;
+    if let Some(write_config) = write_config {
+        let Discovery { fleet, not_seen, failed, .. } = &work.found;
+        if !failed.is_empty() && fleet.hosts.iter().all(|host| not_seen.contains(&host.id)) {
+            return Err(only_failures(work.found.failed));
+        }
+        write_config()?;
+    }
     work.plan()?;
     ui::trace(|| "rendered".to_owned());
     if writers::is_exclusive(&lock) {
@@ -92,12 +116,18 @@ pub fn run(run: &Run<'_>) -> Result<Report> {
     if !work.settings.caller_is_readable {
         report::local_user(&work.settings.local_user);
     }
-    report::which_config(paths);
+    let is_read = report::which_config(paths);
     report::summary(&work.found);
+    if run.occasion != Occasion::Person
+        && let Err(error) = background::record(paths, &work.found)
+    {
+        ui::verbose(|| error.message);
+    }
     let report = Report {
         hosts: work.found.fleet.hosts.len(),
         failures: failures::by_cause(std::mem::take(&mut work.found.failed)),
         skipped: None,
+        is_read,
     };
     Ok(report)
 }
@@ -125,7 +155,7 @@ pub fn diff(run: &Run<'_>) -> Result<(Vec<u8>, Report)> {
     report::ssh_config(&work.reach, &work.found.fleet.hosts, &remarks, 0);
     report::summary(&work.found);
     let failures = failures::by_cause(std::mem::take(&mut work.found.failed));
-    Ok((text, Report { hosts: work.found.fleet.hosts.len(), failures, skipped: None }))
+    Ok((text, Report { hosts: work.found.fleet.hosts.len(), failures, ..Report::default() }))
 }
 
 /// One self-contained config for `ssh -F`; nothing else is touched.
@@ -147,7 +177,7 @@ pub fn standalone(run: &Run<'_>) -> Result<(String, Report)> {
     report::fleet(found, &work.reach, 0);
     report::summary(found);
     let failures = failures::by_cause(std::mem::take(&mut work.found.failed));
-    Ok((text, Report { hosts: work.found.fleet.hosts.len(), failures, skipped: None }))
+    Ok((text, Report { hosts: work.found.fleet.hosts.len(), failures, ..Report::default() }))
 }
 
 /// A file as it is and as it would be; none: absent.

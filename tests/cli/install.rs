@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::generate::has;
 use crate::layouts::snapshot::Snapshot;
 use crate::layouts::{INLINE, configure};
+use crate::sources::append_aws_config;
 use crate::world::{CommandOutput, World, binary};
 
 fn install(world: &World, args: &[&str]) -> CommandOutput {
@@ -90,7 +91,7 @@ fn a_prefix_of_one_s_own_and_flags_that_do_not_go_together() {
 }
 
 /// A line with the cursor at its end, and what is offered there.
-const OFFERED: [(&str, &[&str]); 8] = [
+const OFFERED: [(&str, &[&str]); 17] = [
     ("ssh-eic pus", &["push"]),
     ("ssh-eic sync --acc", &["--accept-moves"]),
     ("ssh-eic push ", &["prod-web-1", "prod-web-2"]),
@@ -99,12 +100,28 @@ const OFFERED: [(&str, &[&str]); 8] = [
     ("ssh-eic list nothing-like-this", &[]),
     ("ssh-eic doctor prod-web-", &["prod-web-1", "prod-web-2"]),
     ("ssh-eic inventory --host prod-web-", &["prod-web-1", "prod-web-2"]),
+    ("ssh-eic init --profile st", &["staging"]),
+    ("ssh-eic init --sso-session ", &["corp"]),
+    ("ssh-eic init --region us-gov-e", &["us-gov-east-1"]),
+    ("ssh-eic sync --source ", &["prod"]),
+    ("ssh-eic list --source p", &["prod"]),
+    ("ssh-eic policy --account 1", &["111122223333"]),
+    ("ssh-eic matc", &[]),
+    ("ssh-eic prox", &[]),
+    ("ssh-eic value", &[]),
 ];
+
+/// A fleet, an SSO session, and the completions.
+fn completing() -> World {
+    let world = World::new();
+    append_aws_config(&world, "[sso-session corp]\nsso_region = eu-west-1\n");
+    install_ours(&world);
+    world
+}
 
 #[test]
 fn bash_completes_commands_flags_and_hosts() {
-    let world = World::new();
-    install_ours(&world);
+    let world = completing();
     for (line, offered) in OFFERED {
         let script = format!(
             ". ~/.local/share/bash-completion/completions/ssh-eic; line='{line}'; COMP_WORDS=($line); \
@@ -123,8 +140,7 @@ fn fish_completes_commands_flags_and_hosts() {
     if !has("fish") {
         return;
     }
-    let world = World::new();
-    install_ours(&world);
+    let world = completing();
     for (line, offered) in OFFERED {
         let output = world.run("fish", &["-c", &format!("complete -C '{line}'")]);
         let words: Vec<&str> = output.ok().lines().filter_map(|line| line.split('\t').next()).collect();
@@ -163,8 +179,7 @@ fn zsh_completes_commands_flags_and_hosts() {
     if !has("zsh") {
         return;
     }
-    let world = World::new();
-    install_ours(&world);
+    let world = completing();
     world.write("typist", TYPIST);
     let lines: Vec<&str> = OFFERED.iter().map(|(line, _)| *line).collect();
     let output = world.run("zsh", &[&["-f", "typist", "noted"], &lines[..]].concat());
@@ -178,6 +193,15 @@ fn zsh_completes_commands_flags_and_hosts() {
         "[ssh-eic list nothing-like-this]",
         "[ssh-eic doctor prod-web-]",
         "[ssh-eic inventory --host prod-web-]",
+        "[ssh-eic init --profile staging ]",
+        "[ssh-eic init --sso-session corp ]",
+        "[ssh-eic init --region us-gov-east-1 ]",
+        "[ssh-eic sync --source prod ]",
+        "[ssh-eic list --source prod ]",
+        "[ssh-eic policy --account 111122223333 ]",
+        "[ssh-eic matc]",
+        "[ssh-eic prox]",
+        "[ssh-eic value]",
     ];
     assert_eq!(output.ok().lines().collect::<Vec<_>>(), wanted, "{output}");
 }

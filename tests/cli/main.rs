@@ -6,6 +6,7 @@ mod messages;
 mod world;
 
 mod attacks;
+mod background;
 mod burst;
 mod ci;
 mod clients;

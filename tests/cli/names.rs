@@ -162,7 +162,7 @@ fn what_the_user_reaches_already_is_not_taken() {
         names(&world).lines().find(is_it).unwrap_or_else(|| panic!("no {name}-\n{output}")).to_owned()
     };
     for (name, conflict) in [
-        ("own", "is your own Host (~/.ssh/config:3)"),
+        ("own", "is your own Host (~/.ssh/config:4)"),
         ("lab-7", "matches your own Host lab-* !lab-9 (~/.ssh/conf.d/lab:1)"),
         ("known", "is in ~/.ssh/known_hosts:1"),
     ] {

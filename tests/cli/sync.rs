@@ -96,6 +96,7 @@ fn only_the_named_source_is_asked() {
     assert!(world.sandbox.calls().unwrap().iter().all(|call| call.account == sandbox::STAGING_ACCOUNT));
     assert_eq!(world.eic(&["list", "--names"]).ok(), "prod-web-1\nprod-web-2\n");
     world.eic(&["sync", "--source", "nope"]).fails_with(2).says("there is no source \"nope\"").says("staging, prod");
+    world.eic(&["sync", "--source", "prdo"]).fails_with(2).says("there is no source \"prdo\"; did you mean prod?\n");
 }
 
 #[test]
@@ -130,7 +131,7 @@ fn an_include_inside_a_block_is_told_with_its_line() {
     let world = World::new();
     let config = format!("Host x\n{}", world.read(".ssh/config"));
     world.write(".ssh/config", &config);
-    world.eic(&["sync"]).fails_with(3).says("config:2: what ssh-eic wrote stands inside the block of line 1");
+    world.eic(&["sync"]).fails_with(3).says("config:3: what ssh-eic wrote stands inside the block of line 1");
     assert_eq!(world.read(".ssh/config"), config);
 }
 
@@ -149,7 +150,7 @@ fn syncs_at_once_do_not_interleave() {
         finish(child, "ssh-eic sync".to_owned(), start).ok();
     }
     assert_eq!(world.eic(&["list", "--names"]).ok().lines().count(), 10, "the last to finish has seen all");
-    assert_eq!(world.read(".ssh/config").lines().count(), 1);
+    assert_eq!(world.read(".ssh/config").lines().count(), 2);
     assert!(world.ssh(&["-G", "prod-web-2"]).ok().contains("hostname 10.0.3.8\n"));
 }
 

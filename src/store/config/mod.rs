@@ -28,12 +28,20 @@ use table::File;
 /// [`Kind::Config`] with file, line and what to write instead; [`Kind::File`] if one cannot be read, or others could
 /// have written it: it decides about the user's credentials and command lines.
 pub fn load(path: &Path, machine: &Path) -> Result<Config> {
+    with_text(&read(path)?.unwrap_or_default(), path, machine)
+}
+
+/// As [`load`], with `own` in place of the content of the user's file.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn with_text(own: &str, path: &Path, machine: &Path) -> Result<Config> {
     let of_machine = read(machine)?;
-    let own = read(path)?.unwrap_or_default();
     let digest = digest::of([of_machine.as_deref().unwrap_or("").as_bytes(), own.as_bytes()]);
     let config = match of_machine {
-        None => parse(&own, path)?,
-        Some(text) => check::config(raw(&own, path)?.over(raw(&text, machine)?))?,
+        None => parse(own, path)?,
+        Some(text) => check::config(raw(own, path)?.over(raw(&text, machine)?))?,
     };
     Ok(Config { digest, ..config })
 }

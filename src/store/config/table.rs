@@ -90,7 +90,8 @@ fn correction(line: &str) -> Option<String> {
         let name = name.trim_matches(['[', ']', ' ']);
         return raw::header(name).map(|header| format!("write {header}"));
     }
-    let (key, value) = line.split_once('=').or_else(|| line.split_once(':')).or_else(|| line.split_once(' '))?;
+    let (key, value) =
+        line.split_once('=').or_else(|| line.split_once(':')).or_else(|| line.split_once(' ')).unwrap_or((line, ""));
     let (key, value) = (key.trim(), value.trim().trim_matches(['"', '\'', ',']));
     let plain =
         |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "_-.*:/@".contains(c));

@@ -68,6 +68,7 @@ fn errors_of_form_name_line_and_correction() {
         ),
         ("[[source]]\nprofile = prod", "config.toml:2: this line is not TOML | write profile = \"prod\""),
         ("[[source]]\nprofile: prod", "config.toml:2: this line is not TOML | write profile = \"prod\""),
+        ("[[source]]\nprofile", "config.toml:2: this line is not TOML | write profile = \"prod\""),
         ("[[source]]\nprofile prod", "config.toml:2: this line is not TOML | write profile = \"prod\""),
         ("[[source]\nprofile = \"prod\"", "config.toml:1: this line is not TOML | write [[source]]"),
         ("[[source]]\nport = 1\nport = 2", "config.toml:3: port is set twice"),

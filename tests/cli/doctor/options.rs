@@ -121,8 +121,8 @@ fn options_that_leak_into_our_hosts_are_named() {
     let good = world.read(".ssh/config");
     world.write(".ssh/config", &format!("{good}Host *\n  RemoteCommand tmux new\n"));
     let found = doctor(&world, &["prod-web-1"]);
-    found.healthy().note("option-leaks", &["ssh takes RemoteCommand tmux new", "config line 3", "scp"]);
+    found.healthy().note("option-leaks", &["ssh takes RemoteCommand tmux new", "config line 4", "scp"]);
     world.write(".ssh/config", &format!("{good}Host *\n  PubkeyAcceptedAlgorithms rsa-sha2-512\n"));
     let found = doctor(&world, &["prod-web-1"]);
-    found.problem("key-type-refused", &["config line 3", "leaves out the type of our key", "add ssh-ed25519"]);
+    found.problem("key-type-refused", &["config line 4", "leaves out the type of our key", "add ssh-ed25519"]);
 }

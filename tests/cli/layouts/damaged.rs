@@ -78,7 +78,7 @@ fn an_include_line_with_other_files_added_is_left_alone() {
     let (world, config) = synced("");
     let damaged = config.replacen("/eic/main\n", "/eic/main ~/.ssh/more\n", 1);
     assert_ne!(damaged, config);
-    is_left_alone(&world, &damaged, "3", "other files have been added to our Include");
+    is_left_alone(&world, &damaged, "4", "other files have been added to our Include");
 }
 
 #[test]
@@ -102,14 +102,14 @@ fn after_the_advice_was_followed_the_next_sync_is_clean() {
 
 #[test]
 fn our_part_inside_somebody_s_block_is_told_with_both_lines() {
-    for more in ["", INLINE] {
+    for (more, line) in [("", 5), (INLINE, 4)] {
         let (world, config) = synced(more);
         let config = format!("Host y\n{config}");
         world.write(".ssh/config", &config);
         let before = Snapshot::of(&world.home().join(".ssh"));
         for args in [&["sync"][..], &["sync", "--diff"]] {
             let output = world.eic(args);
-            output.fails_with(3).says("config:4: what ssh-eic wrote stands inside the block of line 1");
+            output.fails_with(3).says(&format!("config:{line}: what ssh-eic wrote stands inside the block of line 1"));
             before.assert_same(&Snapshot::of(&world.home().join(".ssh")), &output);
         }
         // Taking it out needs no understanding of where it stands.
