@@ -2,6 +2,7 @@
 //!
 //! `sync`, `init`, `list --live` and the refresh of a connection share it.
 
+pub mod config_check;
 mod consoles;
 pub mod discovery;
 pub mod expand;
