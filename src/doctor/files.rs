@@ -94,8 +94,10 @@ pub(super) fn editor(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
         let there = fs::read(&file).unwrap_or_default();
         let knows_us = crate::domain::splice::present(&there, &line).is_ok_and(|parts| !parts.is_empty());
         if file != context.paths.ssh_config && !knows_us {
-            let message =
-                format!("{} sets remote.SSH.configFile to {read}, which has no Include of ours", path.display());
+            let message = format!(
+                "{} sets remote.SSH.configFile to {read}, which has no Include line of ssh-eic",
+                path.display()
+            );
             let fix = format!("put this at the top of {read}: {line}");
             let note = Finding::note("editor", Cause::EditorConfig, message).fix(fix);
             notes.extend((!notes.contains(&note)).then_some(note));

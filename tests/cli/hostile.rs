@@ -227,7 +227,10 @@ fn what_eic_would_refuse_as_a_user_is_told_without_asking() {
     let world = World::new();
     let output = world.ssh(&["-l", "a b", "prod-web-1", "true"]);
     output.fails_with(255);
-    world.eic(&["proxy", &world.web1, "10.0.3.7", "22", "a b"]).fails_with(2).says("takes no user such as \"a b\"");
+    world
+        .eic(&["proxy", &world.web1, "10.0.3.7", "22", "a b"])
+        .fails_with(2)
+        .says("does not accept the user name \"a b\"");
     world.eic(&["proxy", "i-../../x", "10.0.3.7", "22", "u"]).fails_with(2).says("is not an instance id");
     assert!(world.pushes().is_empty());
 }
@@ -245,6 +248,6 @@ fn a_folder_of_somebody_else_pushes_nothing() {
         assert_eq!(crate::world::run(command).stdout, "");
     }
     let output = world.eic(&["match", "--", "prod-web-1", &format!("--home={}", evil.display())]);
-    output.says("takes no user such as \"--home=");
+    output.says("does not accept the user name \"--home=");
     assert!(world.pushes().is_empty(), "{:#?}", world.pushes());
 }
