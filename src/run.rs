@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex};
 
 use clap::Parser;
 
-use crate::cli::{self, Cli, Command};
+use crate::cli::{self, Cli, Command, ConfigAction};
 use crate::command::{self, Context, Exit};
 use crate::discover::background;
+use crate::domain::text::shell_word;
 use crate::error::{Error, Kind, Result};
 use crate::store::paths::{self, Environment};
 use crate::sys::environment;
@@ -68,7 +69,12 @@ fn run_parsed(cli: Cli) -> Result<Exit> {
     let values =
         Environment::read(absolute(cli.global.home)?, absolute(cli.global.config)?, absolute(cli.global.state)?);
     let context = Context::new(&values)?;
-    if config_named && matches!(&cli.command, Command::Sync(sync) if !sync.detached) && !context.paths.config.exists() {
+    let needs_config = match &cli.command {
+        Command::Sync(sync) => !sync.detached,
+        Command::Config(config) => matches!(config.action, ConfigAction::Check),
+        _ => false,
+    };
+    if config_named && needs_config && !context.paths.config.exists() {
         // Without a file the defaults apply: every instance of the ambient account. A typo must not mean that.
         let path = context.paths.config.display();
         return Err(Error::new(Kind::Config, format!("there is no config file {path}"))
@@ -113,6 +119,7 @@ impl Reporting {
 
 fn run_subcommand(command: Command, context: &Context) -> Result<Exit> {
     match command {
+        Command::Config(args) => command::config::run(context, &args),
         Command::Doctor(args) => command::doctor::run(context, &args),
         Command::Generate(args) => command::generate::run(&args),
         Command::Init(args) => command::init::run(context, &args),
@@ -147,20 +154,26 @@ fn usage(error: &clap::Error, args: &[OsString]) -> Exit {
     host_instead_of_command(args).unwrap_or_else(|| cli::explain(error, args)).into()
 }
 
-/// `ssh-eic NAME` and `ssh-eic ssh NAME`: the answer is plain ssh, if NAME is managed.
+/// The answer to `ssh-eic NAME` and `ssh-eic ssh NAME …`: plain ssh, if NAME is managed.
 fn host_instead_of_command(args: &[OsString]) -> Option<Error> {
+    const CLIENTS: [&str; 4] = ["ssh", "scp", "sftp", "rsync"];
     let words: Vec<&str> = args.iter().skip(1).map(|arg| arg.to_str()).collect::<Option<_>>()?;
-    let (typed, host) = match words.as_slice() {
-        [client @ ("ssh" | "scp" | "sftp" | "rsync"), .., host] => (*client, *host),
-        [host] => (*host, *host),
-        _ => return None,
+    let (typed, client, rest) = match words.as_slice() {
+        [client, rest @ ..] if CLIENTS.contains(client) && !rest.is_empty() => (*client, *client, rest),
+        [host, ..] => (*host, "ssh", words.as_slice()),
+        [] => return None,
     };
     let context = Context::new(&Environment::read(None, None, None)).ok()?;
-    let name = host.split_once('@').map_or(host, |(_, name)| name);
-    let name = name.split_once(':').map_or(name, |(name, _)| name);
-    command::is_managed(&context, name).then(|| {
-        let client = if typed == host { "ssh" } else { typed };
+    let is_managed = |word: &&&str| {
+        let name = word.rsplit_once('@').map_or(**word, |(_, name)| name);
+        command::is_managed(&context, name.split_once(':').map_or(name, |(name, _)| name))
+    };
+    // The host of a client can come behind options and files; instead of a command it comes first.
+    let candidates = if typed == client { rest } else { &rest[..1] };
+    candidates.iter().find(is_managed)?;
+    let rest: Vec<String> = rest.iter().map(|word| shell_word(word)).collect();
+    Some(
         Error::new(Kind::Usage, format!("there is no command {typed:?}; {client} itself connects"))
-            .hint(format!("just run: {client} {}", words[usize::from(typed != host)..].join(" ")))
-    })
+            .hint(format!("just run: {client} {}", rest.join(" "))),
+    )
 }

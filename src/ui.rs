@@ -44,6 +44,12 @@ pub fn is_silent() -> bool {
     SILENT.load(Ordering::Relaxed)
 }
 
+/// Whether messages are printed on a terminal.
+#[must_use]
+pub fn is_on_terminal() -> bool {
+    !is_silent() && io::stderr().is_terminal()
+}
+
 /// Whether only errors are printed.
 #[must_use]
 pub fn is_quiet() -> bool {

@@ -28,6 +28,9 @@ _ssh__eic() {
             ",$1")
                 cmd="ssh__eic"
                 ;;
+            ssh__eic,config)
+                cmd="ssh__eic__subcmd__config"
+                ;;
             ssh__eic,doctor)
                 cmd="ssh__eic__subcmd__doctor"
                 ;;
@@ -61,6 +64,24 @@ _ssh__eic() {
             ssh__eic,sync)
                 cmd="ssh__eic__subcmd__sync"
                 ;;
+            ssh__eic__subcmd__config,check)
+                cmd="ssh__eic__subcmd__config__subcmd__check"
+                ;;
+            ssh__eic__subcmd__config,help)
+                cmd="ssh__eic__subcmd__config__subcmd__help"
+                ;;
+            ssh__eic__subcmd__config,path)
+                cmd="ssh__eic__subcmd__config__subcmd__path"
+                ;;
+            ssh__eic__subcmd__config__subcmd__help,check)
+                cmd="ssh__eic__subcmd__config__subcmd__help__subcmd__check"
+                ;;
+            ssh__eic__subcmd__config__subcmd__help,help)
+                cmd="ssh__eic__subcmd__config__subcmd__help__subcmd__help"
+                ;;
+            ssh__eic__subcmd__config__subcmd__help,path)
+                cmd="ssh__eic__subcmd__config__subcmd__help__subcmd__path"
+                ;;
             ssh__eic__subcmd__generate,completions)
                 cmd="ssh__eic__subcmd__generate__subcmd__completions"
                 ;;
@@ -78,6 +99,9 @@ _ssh__eic() {
                 ;;
             ssh__eic__subcmd__generate__subcmd__help,man)
                 cmd="ssh__eic__subcmd__generate__subcmd__help__subcmd__man"
+                ;;
+            ssh__eic__subcmd__help,config)
+                cmd="ssh__eic__subcmd__help__subcmd__config"
                 ;;
             ssh__eic__subcmd__help,doctor)
                 cmd="ssh__eic__subcmd__help__subcmd__doctor"
@@ -112,6 +136,12 @@ _ssh__eic() {
             ssh__eic__subcmd__help,sync)
                 cmd="ssh__eic__subcmd__help__subcmd__sync"
                 ;;
+            ssh__eic__subcmd__help__subcmd__config,check)
+                cmd="ssh__eic__subcmd__help__subcmd__config__subcmd__check"
+                ;;
+            ssh__eic__subcmd__help__subcmd__config,path)
+                cmd="ssh__eic__subcmd__help__subcmd__config__subcmd__path"
+                ;;
             ssh__eic__subcmd__help__subcmd__generate,completions)
                 cmd="ssh__eic__subcmd__help__subcmd__generate__subcmd__completions"
                 ;;
@@ -127,6 +157,116 @@ _ssh__eic() {
         ssh__eic)
             opts="-v -q -h -V --config --verbose --quiet --help --version init sync list doctor push inventory policy logout remove generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ssh__eic__subcmd__config)
+            opts="-v -q -h --config --verbose --quiet --help check path help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ssh__eic__subcmd__config__subcmd__check)
+            opts="-v -q -h --config --verbose --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ssh__eic__subcmd__config__subcmd__help)
+            opts="check path help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ssh__eic__subcmd__config__subcmd__help__subcmd__check)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ssh__eic__subcmd__config__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ssh__eic__subcmd__config__subcmd__help__subcmd__path)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ssh__eic__subcmd__config__subcmd__path)
+            opts="-v -q -h --config --verbose --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -277,6 +417,48 @@ _ssh__eic() {
         ssh__eic__subcmd__help)
             opts="init sync list doctor push inventory policy logout remove generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ssh__eic__subcmd__help__subcmd__config)
+            opts="check path"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ssh__eic__subcmd__help__subcmd__config__subcmd__check)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ssh__eic__subcmd__help__subcmd__config__subcmd__path)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -531,13 +713,13 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__list)
-            opts="-v -q -h --instance-state --tag --source --columns --live --json --names --config --verbose --quiet --help"
+            opts="-v -q -h --state --tag --source --columns --live --json --names --config --verbose --quiet --help"
             if [[ ${cur} == -* ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
-                --instance-state)
+                --state)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -669,6 +851,10 @@ _ssh__eic() {
                     ;;
                 --if-older-than)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --diff)
+                    COMPREPLY=($(compgen -W "hosts text" -- "${cur}"))
                     return 0
                     ;;
                 --output)

@@ -20,6 +20,7 @@ pub mod freshness;
 pub mod handshake;
 pub mod hashed_name;
 pub mod host_certificate;
+pub mod host_diff;
 pub mod host_key;
 pub mod host_trust;
 pub mod http_response;

@@ -134,7 +134,7 @@ where
                 .cause(Cause::SsoExpired)
         }
         Some(403) => Error::new(Kind::Denied, format!("Identity Center denies {action} to the session {session:?}"))
-            .hint("ask whoever assigns accounts in Identity Center")
+            .hint("ask the administrator of Identity Center")
             .cause(Cause::RoleRefused),
         Some(status) => {
             Error::new(Kind::Unavailable, format!("{action}: Identity Center failed ({status})")).hint("try again")

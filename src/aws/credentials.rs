@@ -111,9 +111,12 @@ pub fn check_account(identity: &Identity, wanted: &str, found: &str) -> Result<(
     if wanted == found {
         return Ok(());
     }
-    Err(Error::new(Kind::Credentials, format!("{} signs for account {found}, not for {wanted}", described(identity)))
-        .hint("sign in to the right account, or correct account and profile of the source in config.toml")
-        .cause(Cause::WrongAccount))
+    Err(Error::new(
+        Kind::Credentials,
+        format!("{} has credentials for account {found}, not for {wanted}", described(identity)),
+    )
+    .hint("sign in to the right account, or correct account and profile of the source in config.toml")
+    .cause(Cause::WrongAccount))
 }
 
 /// The account of a session, from STS if the credentials do not contain it.
@@ -174,7 +177,7 @@ async fn resolve(identity: &Identity, config: &SdkConfig) -> Result<Credentials>
         Some(Err(error)) => Err(explain(identity, &error).await),
         None => Err(Error::new(
             Kind::Credentials,
-            format!("{} gave no credentials within {} s", described(identity), PROVIDER_TIMEOUT.as_secs()),
+            format!("{} returned no credentials within {} s", described(identity), PROVIDER_TIMEOUT.as_secs()),
         )
         .hint("check its credential_process or sign-in service")),
     }
@@ -223,7 +226,7 @@ async fn explain(identity: &Identity, error: &CredentialsError) -> Error {
         return error.because(&details);
     }
     if settings.mfa {
-        return failed(format!("{who} needs an MFA code, which ssh-eic cannot ask for"))
+        return failed(format!("{who} needs an MFA code, for which ssh-eic cannot prompt"))
             .hint("use a credential_process in ~/.aws/config that asks for it and caches the session")
             .cause(Cause::NeedsMfa);
     }
@@ -231,7 +234,7 @@ async fn explain(identity: &Identity, error: &CredentialsError) -> Error {
     if lower.contains("dispatch failure") || lower.contains("dispatchfailure") || lower.contains("timed out") {
         let error = Error::new(
             Kind::Unavailable,
-            format!("the service that gives the credentials of {who} could not be reached"),
+            format!("the service that issues the credentials of {who} could not be reached"),
         )
         .cause(Cause::AwsUnreachable);
         if identity.profile.is_some() {
@@ -246,8 +249,8 @@ async fn explain(identity: &Identity, error: &CredentialsError) -> Error {
         return error.because(&details);
     }
     if has(&["expiredtoken", "expired token"]) {
-        return failed(format!("the keys that {who} is derived from have expired"))
-            .hint(format!("aws sso login{0}, or renew them where they come from", identity.flag()))
+        return failed(format!("the source credentials of {who} have expired"))
+            .hint(format!("aws sso login{0}, or replace the access key of the profile", identity.flag()))
             .cause(Cause::CredentialsExpired);
     }
     if has(&["assumerole", "assume role", "accessdenied"]) {
@@ -256,7 +259,7 @@ async fn explain(identity: &Identity, error: &CredentialsError) -> Error {
             .cause(Cause::RoleRefused);
     }
     if login.is_some() {
-        return Error::new(Kind::Unavailable, format!("Identity Center gives no credentials for {who} at the moment"))
+        return Error::new(Kind::Unavailable, format!("Identity Center returned no credentials for {who}"))
             .hint("try again in a moment; -v shows its response")
             .because(&details);
     }
@@ -266,7 +269,7 @@ async fn explain(identity: &Identity, error: &CredentialsError) -> Error {
         return failed(format!("there are no AWS credentials in {who}"))
             .hint(format!("aws configure{0} or aws sso login{0}", identity.flag()));
     }
-    failed(format!("{who} gives no AWS credentials: {}", first_cause(error)))
+    failed(format!("{who} has no AWS credentials: {}", first_cause(error)))
         .hint(format!("aws sts get-caller-identity{} shows whether the AWS CLI can use it", identity.flag()))
 }
 
@@ -288,7 +291,7 @@ fn refused_by_sso(
             settings.sso_role.as_ref().map(|(role, account)| format!("role {role:?} in account {account} for {who}"));
         let held = held.unwrap_or_else(|| who.to_owned());
         return Some(
-            Error::new(Kind::Denied, format!("Identity Center does not give {held} (any more)"))
+            Error::new(Kind::Denied, format!("{held} is not assigned to you in Identity Center"))
                 .hint("ssh-eic sync, or ask the administrator of Identity Center")
                 .cause(Cause::RoleRefused),
         );

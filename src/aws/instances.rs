@@ -105,6 +105,15 @@ fn filters(source: &Source) -> Vec<Filter> {
     std::iter::once(states).chain(tags).collect()
 }
 
+/// The filters of a source, as `tag:Role = web|db`, for the details under `-v`.
+#[must_use]
+pub fn filter_text(source: &Source) -> String {
+    let filters = filters(source);
+    let text =
+        filters.iter().map(|filter| format!("{} = {}", filter.name().unwrap_or_default(), filter.values().join("|")));
+    text.collect::<Vec<_>>().join(", ")
+}
+
 /// A state as EC2 documents it; whatever else comes is not for a terminal.
 fn known_state(name: &str) -> String {
     let known = ["pending", "running", "shutting-down", "terminated", "stopping", "stopped"];

@@ -93,7 +93,8 @@ impl Profiles {
     }
 
     /// The error for a profile that does not exist.
-    fn no_such_profile(&self, profile: &str) -> Error {
+    #[must_use]
+    pub fn no_such_profile(&self, profile: &str) -> Error {
         let names = self.names();
         let near = nearest(profile, names.iter().map(String::as_str));
         let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
@@ -114,7 +115,8 @@ impl Profiles {
     }
 
     /// A value of a profile.
-    pub(super) fn value(&self, profile: &str, key: &str) -> Option<&str> {
+    #[must_use]
+    pub fn value(&self, profile: &str, key: &str) -> Option<&str> {
         self.0.get_profile(profile)?.get(key)
     }
 

@@ -315,7 +315,7 @@ fn expired(session: &str) -> Error {
 }
 
 fn unavailable(session: &str, why: &str) -> Error {
-    let words = format!("Identity Center does not refresh the SSO session {session:?} ({why})");
+    let words = format!("Identity Center did not refresh the SSO session {session:?} ({why})");
     Error::new(Kind::Unavailable, words).hint("try again in a moment; -v shows the details")
 }
 

@@ -63,7 +63,7 @@ fn man() -> io::Result<Vec<u8>> {
             writeln!(page, ".TP\n\\fB{}\\fR{}\n{}.", below.get_name(), positionals(below), about(below))?;
         }
     }
-    writeln!(page, ".SH EXIT STATUS\n.TP\n0\nDone.")?;
+    writeln!(page, ".SH EXIT STATUS\n.TP\n0\nSuccess.")?;
     for kind in Kind::ALL {
         writeln!(page, ".TP\n{}\n{}.", kind.exit_code(), kind.meaning().replace('-', "\\-"))?;
     }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::error::{Error, Kind, Result, reason};
 use crate::store::index::Index;
 
+pub mod config;
 mod context;
 pub mod doctor;
 mod exit;

@@ -105,7 +105,7 @@ pub fn refuse(error: Error) -> Exit {
 
 fn report(failure: &OpeningFailure) -> Exit {
     ui::error(&failure.error);
-    disconnect::send(failure);
+    disconnect::send(failure, ui::is_on_terminal());
     Exit::code(failure.error.kind.exit_code())
 }
 
@@ -124,7 +124,7 @@ fn prepare(context: &Context, args: &cli::Proxy, program: &Program, start: Insta
         // Sync writes a block for a bare name that several share, so that it leads here and nowhere else.
         return Err(target::shared_name(&context.paths, &args.instance)?.unwrap_or_else(|| {
             Error::new(Kind::Usage, format!("{:?} is not an instance id", args.instance))
-                .hint("ssh_config hands it over as %k; ssh-eic sync, if the name was shared")
+                .hint("ssh-eic sync, which writes the instance id into the ssh config")
         }));
     };
     let known = Known::read(&context.paths, &id)?;
@@ -178,7 +178,7 @@ fn tell_moves(known: &Known, id: &InstanceId) {
     let told = known.index.as_ref().and_then(|index| index.untold(id).ok()).unwrap_or_default();
     for UntoldMove { name, was, at } in told {
         if freshness::is_younger(at, clock::now(), A_DAY) {
-            ui::warning(&format!("{name} was {} ({}) and is {id} since the last refresh", was.id, was.account));
+            ui::warning(&format!("{name} now means {id} (was {}, changed by a background sync)", was.id));
         }
     }
 }
@@ -293,8 +293,8 @@ fn with_successor(context: &Context, program: &Program, known: &Known, error: Er
         Index::open(&context.paths.index()).ok().flatten().and_then(|index| index.host(alias).ok().flatten());
     match successor {
         Some(now) if now.id != host.id => {
-            let what = error.gone.as_deref().unwrap_or("gone");
-            Error::new(error.kind, format!("{alias}: {} is {what}; the name now belongs to {}", host.id, now.id))
+            let what = error.gone.as_deref().unwrap_or("no longer exists");
+            Error::new(error.kind, format!("{alias}: {} {what}; the name now belongs to {}", host.id, now.id))
                 .hint("the ssh config was updated; run the command again")
         }
         _ => error,

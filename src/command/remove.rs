@@ -73,7 +73,7 @@ pub fn run(context: &Context, args: &cli::Remove) -> Result<Exit> {
         .map(|path| path.display().to_string())
         .collect();
     if !kept.is_empty() {
-        ui::note(&format!("kept: {} (ssh-eic remove --all takes these, too)", kept.join(", ")));
+        ui::note(&format!("kept: {} (ssh-eic remove --all also removes these)", kept.join(", ")));
     }
     Ok(Exit::default())
 }

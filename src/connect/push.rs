@@ -161,7 +161,7 @@ pub fn send_now(paths: &Paths, job: &Job, key: &PublicKey, deadline: Instant) ->
 #[must_use]
 pub fn too_late(job: &Job) -> Error {
     Error::new(Kind::Unavailable, format!("the key for {} could not be pushed in time", job.name()))
-        .hint("try again in a moment; -v shows what AWS says")
+        .hint("try again in a moment; -v shows the response of AWS")
 }
 
 /// The push lock. On a file system without locks it does not keep other processes out.
@@ -280,20 +280,24 @@ pub fn not_there(job: &Job, region: &str) -> Error {
     let name = job.name();
     let account = job.identity.account.as_deref().map(|account| format!(" of account {account}")).unwrap_or_default();
     let is_named = job.identity.profile.is_some() || job.identity.sso.is_some();
-    let who = if is_named { format!(", asked with {}", described(&job.identity)) } else { String::new() };
+    let who = if is_named { format!(", queried with {}", described(&job.identity)) } else { String::new() };
     Error::new(Kind::NoHost, format!("{name} is not in {region}{account}{who}"))
-        .hint("ssh-eic sync, if it was replaced")
-        .gone("gone")
+        .hint("if it was replaced, run ssh-eic sync")
+        .gone("no longer exists")
         .cause(Cause::InstanceGone)
 }
 
-/// What to say of an instance that is there and not running.
+/// The error for an instance that exists and is not running.
 #[must_use]
 pub fn not_running(instance: &Instance, label: &str, region: &str, identity: &Identity) -> Error {
     let name = named(label, &instance.id);
-    let since = since(&instance.state_reason).map(|when| format!(" since {when}")).unwrap_or_default();
-    let what = format!("{}{since}", instance.state);
-    let error = Error::new(Kind::Unreachable, format!("{name} is {what}")).cause(Cause::InstanceStopped);
+    let state = &instance.state;
+    let what = match (since(&instance.state_reason), state.as_str()) {
+        (Some(when), "terminated") => format!("was terminated at {when}"),
+        (Some(when), _) => format!("has been {state} since {when}"),
+        (None, _) => format!("is {state}"),
+    };
+    let error = Error::new(Kind::Unreachable, format!("{name} {what}")).cause(Cause::InstanceStopped);
     match instance.state.as_str() {
         "stopped" | "stopping" => error.hint(format!(
             "aws ec2 start-instances --instance-ids {} --region {region}{}",
@@ -301,7 +305,7 @@ pub fn not_running(instance: &Instance, label: &str, region: &str, identity: &Id
             identity.flag()
         )),
         "pending" => error.hint("wait until it has started"),
-        _ => error.hint("ssh-eic sync, if another instance has taken its place").gone(what).cause(Cause::InstanceGone),
+        _ => error.hint("if another instance has replaced it, run ssh-eic sync").gone(what).cause(Cause::InstanceGone),
     }
 }
 

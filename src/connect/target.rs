@@ -132,11 +132,8 @@ pub fn job(
         return Ok((with_settings(job, ConnectionOptions::default()), place.address.unwrap_or(AddressKind::Private)));
     };
     let Signer { identity, key_type, address, connection } = signer(known, &name)?.ok_or_else(|| {
-        Error::new(
-            Kind::Config,
-            format!("{} has no source {name:?} any more, which {label} came from", paths.config.display()),
-        )
-        .hint("ssh-eic sync")
+        Error::new(Kind::Config, format!("{} no longer has the source {name:?} of {label}", paths.config.display()))
+            .hint("ssh-eic sync")
     })?;
     let job = Job { key_type, ..Job::new(id.clone(), &label, user, region, identity) };
     let connection = match &known.host {
@@ -198,13 +195,13 @@ pub fn find(paths: &Paths, name: &str) -> Result<InstanceId> {
             let all = [first, second].into_iter().chain(meant);
             let labels: Vec<String> = all.map(|host| format!("{} ({})", host.label(), host.source)).collect();
             Err(Error::new(Kind::NoHost, format!("{name} is the address of several instances: {}", labels.join(", ")))
-                .hint("name one of them")
+                .hint("use one of these names")
                 .cause(Cause::NameShared))
         }
         (None, _) => {
             let near = nearest(&hosts, name).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
             Err(Error::new(Kind::NoHost, format!("there is no managed host {name:?}{near}"))
-                .hint("ssh-eic list shows them all; ssh-eic sync, if it is new")
+                .hint("ssh-eic list shows all hosts; if the instance is new, run ssh-eic sync")
                 .cause(Cause::NoSuchHost))
         }
     }
@@ -239,19 +236,19 @@ pub fn shared_name(paths: &Paths, name: &str) -> Result<Option<Error>> {
         }
         Some(Shared::Waits { was, wants, account }) => {
             let words = format!(
-                "{name} was {} in account {}, and {wants} in account {account} now has that name",
+                "{name} was {} in account {} and is now the name of {wants} in account {account}",
                 was.id, was.account
             );
-            Some(Error::new(Kind::NoHost, words).hint("ssh-eic sync --accept-moves, if that is right"))
+            Some(Error::new(Kind::NoHost, words).hint("if this is expected, run ssh-eic sync --accept-moves"))
         }
     })
 }
 
-/// That a name has not been given to who wants it now.
+/// The error for a name that a sync has not moved to an instance of another account.
 #[must_use]
 pub fn waits(name: &str, was: &str, wants: &str) -> Error {
-    Error::new(Kind::NoHost, format!("{name} was {was}, and {wants} in another account now has that name"))
-        .hint("ssh-eic sync --accept-moves, if that is right")
+    Error::new(Kind::NoHost, format!("{name} was {was} and is now the name of {wants} in another account"))
+        .hint("if this is expected, run ssh-eic sync --accept-moves")
 }
 
 /// That a name is several instances'.
@@ -260,7 +257,7 @@ pub fn shared_by<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Error 
     let names: Vec<&str> = names.collect();
     let whose = if names.len() == 1 { "the name of a group" } else { "the name of several instances" };
     Error::new(Kind::NoHost, format!("{name} is {whose}: {}", text::first_names(names, CANDIDATES)))
-        .hint("name one of them, or set duplicates = \"newest\" in config.toml")
+        .hint("use one of these names, or set duplicates = \"newest\" in config.toml")
 }
 
 /// As many as 400 bytes, all that ssh prints of our words, have room for.

@@ -120,7 +120,7 @@ impl Waiting {
         let mut line = serde_json::to_vec(request).unwrap_or_default();
         line.push(b'\n');
         let asked = self.0.stdin.write_all(&line);
-        asked.map_err(|error| Error::new(Kind::Bug, "the process that asks AWS has ended").because(error))?;
+        asked.map_err(|error| Error::new(Kind::Bug, "the process that queries AWS has ended").because(error))?;
         Ok(self.0)
     }
 }
@@ -217,7 +217,7 @@ impl Worker {
                 }
                 let answer = serde_json::from_slice(&self.answer);
                 Some(answer.unwrap_or_else(|_| {
-                    Err(Error::new(Kind::Bug, "the process that asks AWS ended without an answer"))
+                    Err(Error::new(Kind::Bug, "the process that queries AWS ended without a response"))
                 }))
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => None,

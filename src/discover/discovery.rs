@@ -92,7 +92,7 @@ pub fn discover(request: &DiscoveryRequest<'_>) -> Result<Discovery> {
         kept.retain(|host| is_kept(&responses, &unseen, host));
     }
     if old.damaged > 0 {
-        notes.push(format!("{} lines of the instance index could not be read; it is made anew", old.damaged));
+        notes.push(format!("{} lines of the instance index could not be read; the index is rebuilt", old.damaged));
     }
     let is_whole = index.is_some() && old.damaged == 0;
     // Other spellings follow the name in lower case, which has been compared with the hashes.
@@ -214,7 +214,10 @@ fn sorted(responses: &mut Responses, notes: &mut Vec<String>) -> Sorted {
         }
     }
     for (source, regions) in denied {
-        notes.push(format!("source {source:?} may not use {}: what it has there stays as it was", regions.join(", ")));
+        notes.push(format!(
+            "source {source:?} is denied access to {}; its hosts there are unchanged",
+            regions.join(", ")
+        ));
     }
     Sorted { discovered, unseen, failed }
 }
@@ -256,7 +259,7 @@ fn learn(
     }
     let told = |error: &Error| {
         let words =
-            "OS users of images without a tag ssh-eic:user are those of before, or ec2-user; set user in config.toml";
+            "OS users that depend on the image stay unchanged, or are ec2-user; to set them, use user in config.toml";
         format!("{} ({words})", error.message)
     };
     responses.images_failed.iter().map(told).collect()

@@ -31,10 +31,7 @@ pub async fn expand(source: &Source, all: &[Source]) -> Result<Expanded> {
     let whole = |sources| Expanded { sources, failed: Vec::new() };
     match &source.who {
         Who::Ambient | Who::Profile(_) | Who::Sso(_) => Ok(whole(vec![source.clone()])),
-        Who::Profiles(wanted) => {
-            let own: BTreeSet<&str> = all.iter().flat_map(names_and_profile).collect();
-            of_profiles(source, wanted, &Profiles::load().await?.names(), &own).map(whole)
-        }
+        Who::Profiles(wanted) => of_profiles(source, wanted, &Profiles::load().await?.names(), all).map(whole),
         Who::Accounts(wanted) => {
             let Offer { held, failed, roles } = accounts::offer(wanted).await?;
             if held.is_empty() && failed.is_empty() {
@@ -73,8 +70,13 @@ pub fn is_in_account(source: &Source, account: &str) -> bool {
     matches!(&source.who, Who::Sso(role) if role.account == account)
 }
 
-/// One for each profile that no other source names.
-fn of_profiles(source: &Source, wanted: &str, profiles: &[String], own: &BTreeSet<&str>) -> Result<Vec<Source>> {
+/// A source for each profile that matches and that no other source of `all` names.
+///
+/// # Errors
+///
+/// [`Kind::Config`] if no profile matches.
+pub fn of_profiles(source: &Source, wanted: &str, profiles: &[String], all: &[Source]) -> Result<Vec<Source>> {
+    let own: BTreeSet<&str> = all.iter().flat_map(names_and_profile).collect();
     let matching: Vec<&String> = profiles.iter().filter(|profile| pattern::matches(wanted, profile)).collect();
     if matching.is_empty() {
         return Err(Error::new(Kind::Config, format!("no AWS profile matches {wanted:?}"))
@@ -171,13 +173,14 @@ mod tests {
         let profiles = ["corp-a", "corp-b", "corp-c", "other", "corp-'x"].map(str::to_owned);
         let names = |text: &str| {
             let source = source(text);
-            let expanded = of_profiles(&source, "corp-*", &profiles, &BTreeSet::from(["corp-b"])).unwrap();
+            let own = self::source("[[source]]\nname = \"corp-b\"");
+            let expanded = of_profiles(&source, "corp-*", &profiles, &[own]).unwrap();
             assert!(expanded.iter().all(|one| one.of == source.name && matches!(one.who, Who::Profile(_))));
             expanded.into_iter().map(|one| one.name).collect::<Vec<_>>()
         };
         assert_eq!(names("[[source]]\nprofile = \"corp-*\""), ["corp-a", "corp-c"]);
         assert_eq!(names("[[source]]\nname = \"x\"\nprofile = \"corp-*\""), ["x/corp-a", "x/corp-c"]);
-        assert!(of_profiles(&source("[[source]]\nprofile = \"z*\""), "z*", &profiles, &BTreeSet::new()).is_err());
+        assert!(of_profiles(&source("[[source]]\nprofile = \"z*\""), "z*", &profiles, &[]).is_err());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 pub mod background;
 mod client;
+pub mod config_check;
 mod consoles;
 pub mod discovery;
 pub mod expand;

@@ -18,6 +18,7 @@ use crate::domain::config::{Config, Layout};
 use crate::domain::discovery::Fleet;
 use crate::domain::fleet::Host;
 use crate::domain::freshness;
+use crate::domain::host_diff::HostDiff;
 use crate::domain::ids::{InstanceId, OsUser};
 use crate::domain::render::{self, Files, Settings};
 use crate::domain::standalone;
@@ -135,27 +136,47 @@ fn run_with(run: &Run<'_>, write_config: Option<&dyn Fn() -> Result<()>>) -> Res
 /// Why a sync that no user started does nothing.
 const REMOVED: &str = "there is no index to refresh";
 
-/// What a sync would change, as a unified diff; nothing is written.
+/// What a sync would change.
+#[derive(Debug)]
+pub struct Difference {
+    /// The changed hosts.
+    pub hosts: HostDiff,
+    /// The changed files.
+    pub files: Vec<PathBuf>,
+    /// A unified diff of the changed files.
+    pub text: Vec<u8>,
+    /// The result of the queries.
+    pub report: Report,
+}
+
+/// Compares what a sync would write with what exists; nothing is written.
 ///
 /// # Errors
 ///
 /// As [`run`].
-pub fn diff(run: &Run<'_>) -> Result<(Vec<u8>, Report)> {
+pub fn diff(run: &Run<'_>) -> Result<Difference> {
     ssh_config::check_owner(run.paths, rustix::process::geteuid().as_raw())?;
     let old = Index::open(&run.paths.index())?;
+    let before = old.as_ref().map(Index::hosts).transpose()?.unwrap_or_default();
     let mut work = Work::look(run, old.as_ref(), false)?;
     work.plan()?;
     let trial = files::trial_folder(&std::env::temp_dir())?;
     let remarks = work.prove(trial.path())?;
-    let mut text = Vec::new();
+    let (mut text, mut changed) = (Vec::new(), Vec::new());
     for Change { path, before, after } in work.changes()? {
-        text.extend(report::unified(&path, before.as_deref(), after.as_deref()));
+        let of_file = report::unified(&path, before.as_deref(), after.as_deref());
+        if !of_file.is_empty() {
+            text.extend(of_file);
+            changed.push(path);
+        }
     }
     report::fleet(&work.found, &work.reach, 0);
     report::ssh_config(&work.reach, &work.found.fleet.hosts, &remarks, 0);
-    report::summary(&work.found);
+    report::failed_sources(&work.found);
+    let hosts = HostDiff::between(&before, &work.found.fleet.hosts);
     let failures = failures::by_cause(std::mem::take(&mut work.found.failed));
-    Ok((text, Report { hosts: work.found.fleet.hosts.len(), failures, ..Report::default() }))
+    let report = Report { hosts: work.found.fleet.hosts.len(), failures, ..Report::default() };
+    Ok(Difference { hosts, files: changed, text, report })
 }
 
 /// One self-contained config for `ssh -F`; nothing else is touched.
@@ -170,7 +191,7 @@ pub fn standalone(run: &Run<'_>) -> Result<(String, Report)> {
     let flags = |host: &Host| record(&found.records, &host.source).map(SourceRecord::proxy_flags).unwrap_or_default();
     let text = standalone::render(&found.fleet.hosts, &found.fleet.shared, &work.settings, &flags);
     let trial = files::trial_folder(&std::env::temp_dir())?;
-    proof::check_options(run.paths, &work.settings, trial.path(), &found.fleet.hosts)?;
+    proof::check_options(run.paths, &proof::options(&work.settings, &found.fleet.hosts), trial.path())?;
     let path = trial.path().join("config");
     files::replace(&path, text.as_bytes(), 0o600)?;
     ssh_client::effective(Some(&path), found.fleet.hosts.first().map_or("localhost", Host::label))?;

@@ -38,7 +38,7 @@ pub(super) fn trusted(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
         match fs::metadata(path) {
             Ok(metadata) => trusted::check_trusted(path, &metadata)?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(Error::file("look at", path, &error)),
+            Err(error) => return Err(Error::file("access", path, &error)),
         }
     }
     Ok(vec![Finding::ok("files", "yours, and nobody else can change them")])
@@ -94,8 +94,10 @@ pub(super) fn editor(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
         let there = fs::read(&file).unwrap_or_default();
         let knows_us = crate::domain::splice::present(&there, &line).is_ok_and(|parts| !parts.is_empty());
         if file != context.paths.ssh_config && !knows_us {
-            let message =
-                format!("{} sets remote.SSH.configFile to {read}, which has no Include of ours", path.display());
+            let message = format!(
+                "{} sets remote.SSH.configFile to {read}, which has no Include line of ssh-eic",
+                path.display()
+            );
             let fix = format!("put this at the top of {read}: {line}");
             let note = Finding::note("editor", Cause::EditorConfig, message).fix(fix);
             notes.extend((!notes.contains(&note)).then_some(note));

@@ -36,7 +36,7 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
 ///
 /// Names the folder, also if it exists and can be changed by others.
 pub fn make_private_folder(path: &Path) -> Result<()> {
-    let look = || fs::metadata(path).map_err(|error| Error::file("look at", path, &error));
+    let look = || fs::metadata(path).map_err(|error| Error::file("access", path, &error));
     let metadata = match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => metadata,
         _ => make_folder(path).and_then(|()| look())?,
@@ -130,7 +130,7 @@ fn target_of(path: &Path) -> Result<PathBuf> {
     let mut target = path.to_owned();
     for _ in 0..40 {
         let Ok(link) = fs::read_link(&target) else { return Ok(target) };
-        let owner = fs::symlink_metadata(&target).map_err(|error| Error::file("look at", &target, &error))?.uid();
+        let owner = fs::symlink_metadata(&target).map_err(|error| Error::file("access", &target, &error))?.uid();
         if owner != own && owner != 0 {
             let what = format!("{} is a symbolic link of another user (user id {owner})", target.display());
             return Err(Error::new(Kind::File, what)

@@ -120,7 +120,7 @@ fn open_in_folder(path: &Path, flags: OFlags) -> std::result::Result<File, Failu
     };
     let opened = rustix::fs::open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
     let opened = File::from(opened.map_err(Failure::Io)?);
-    let metadata = opened.metadata().map_err(|error| Failure::Refused(Error::file("look at", folder, &error)))?;
+    let metadata = opened.metadata().map_err(|error| Failure::Refused(Error::file("access", folder, &error)))?;
     check_trusted(folder, &metadata).map_err(Failure::Refused)?;
     // NONBLOCK: opening a pipe would wait for its other end. It means nothing for a regular file.
     let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
@@ -128,7 +128,7 @@ fn open_in_folder(path: &Path, flags: OFlags) -> std::result::Result<File, Failu
 }
 
 fn check(path: &Path, file: &File) -> Result<Metadata> {
-    let metadata = file.metadata().map_err(|error| Error::file("look at", path, &error))?;
+    let metadata = file.metadata().map_err(|error| Error::file("access", path, &error))?;
     if !metadata.is_file() {
         return Err(Error::new(Kind::File, format!("{} is not a regular file", path.display()))
             .hint(format!("remove it: rm -r {}", path.display())));

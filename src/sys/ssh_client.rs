@@ -160,7 +160,7 @@ pub fn resolve(config: Option<&Path>, host: &str) -> std::result::Result<Options
     }
     let mut lines = outcome.stderr.lines().filter(|line| !line.trim().is_empty());
     let line = lines.next().unwrap_or("no reason given").trim_end_matches('.');
-    let error = Error::new(Kind::Config, format!("ssh does not take the config: {line}")).cause(Cause::SshConfigBroken);
+    let error = Error::new(Kind::Config, format!("ssh rejects the config: {line}")).cause(Cause::SshConfigBroken);
     Err(ConfigFailure { error: Box::new(error), complaint: config.and_then(|config| parse_complaint(line, config)) })
 }
 
@@ -190,7 +190,7 @@ fn run(command: &mut Command, what: &str, timeout: Duration) -> Result<ProgramRe
             .cause(Cause::NoSsh)
     })?;
     if outcome.timed_out {
-        let words = format!("{what} does not end within {} s", timeout.as_secs());
+        let words = format!("{what} did not finish within {} s", timeout.as_secs());
         return Err(Error::new(Kind::Config, words)
             .hint("look for a Match exec in your ssh config that hangs")
             .cause(Cause::SshConfigBroken));

@@ -69,7 +69,7 @@ impl Opening<'_> {
             (Via::Jump(name), _) => {
                 let message = format!("{name}: {}", jump::reason(closed));
                 self.connection_failed(&host, &message);
-                let hint = "ssh to the jump host by hand; it has to reach the instance and to allow forwarding";
+                let hint = "test the jump host with ssh: it must reach the instance and allow TCP forwarding";
                 self.address_failure = Some(AddressFailure { message, hint: Some(hint) });
             }
             (Via::Direct, Stream::Tcp(tcp)) => {

@@ -202,7 +202,7 @@ impl Opening<'_> {
         }
         if is_outdated && tunnel.cached && !self.refreshed {
             self.refreshed = true;
-            ui::verbose(|| format!("{}: {closed}; asking AWS for the endpoint again", tunnel.endpoint.id));
+            ui::verbose(|| format!("{}: {closed}; querying AWS for the endpoint again", tunnel.endpoint.id));
             return self.prepare_tunnel(Some(slot));
         }
         if matches!(closed, Closed::Refused(_)) && !tunnel.is_usable(clock::now()) {

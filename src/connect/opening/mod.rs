@@ -328,7 +328,7 @@ impl Opening<'_> {
 
     fn handshake_failed(&self, what: impl std::fmt::Display) -> Error {
         Error::new(Kind::Unreachable, format!("the SSH handshake with {} {what}", self.target.job.name()))
-            .hint("try again; ssh -v shows how far it comes")
+            .hint("try again; ssh -v shows how far it gets")
     }
 
     /// Reads from the client. True: it has closed.

@@ -65,7 +65,7 @@ pub fn credentials_folder(config: &Config, paths: &Paths) -> Option<PathBuf> {
 /// The text of a config file that no other user could have written; `None` if it does not exist.
 fn read(path: &Path) -> Result<Option<String>> {
     let Some(bytes) = files::read(path)? else { return Ok(None) };
-    let metadata = fs::metadata(path).map_err(|error| Error::file("look at", path, &error))?;
+    let metadata = fs::metadata(path).map_err(|error| Error::file("access", path, &error))?;
     trusted::check_trusted(path, &metadata)?;
     let text = String::from_utf8(bytes)
         .map_err(|_| Error::new(Kind::Config, format!("{}: not UTF-8 text", path.display())))?;

@@ -14,6 +14,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::raw::{self, Form, Key};
+use crate::domain::ssh_options;
 use crate::error::{Error, Kind};
 
 type Result<T> = std::result::Result<T, Error>;
@@ -133,6 +134,13 @@ impl<'d, 't> Table<'d, 't> {
             if let Some((table, _)) = home {
                 let header = raw::header(table).unwrap_or_default();
                 return Err(place.error(format!("{written} belongs under {header}")));
+            }
+            if known.iter().any(|key| key.name == "options")
+                && let Some(keyword) = ssh_options::keyword(written)
+            {
+                return Err(place
+                    .error(format!("{keyword} belongs in options"))
+                    .hint(format!("options = {{ {keyword} = \"…\" }}")));
             }
             let distance = |key: &&Key| strsim::damerau_levenshtein(key.name, written);
             let error = place.error(format!("unknown key {written:?}"));

@@ -241,7 +241,7 @@ fn lock(path: &Path) -> Result<Lock> {
 /// How long the key of that lock stays in use after each use, in milliseconds.
 fn window(lock: &Lock, now: u64) -> Result<u64> {
     let made = lock.file.metadata().and_then(|metadata| metadata.modified());
-    let made = made.map_err(|error| Error::new(Kind::File, "cannot look at the lock of a key").because(error))?;
+    let made = made.map_err(|error| Error::new(Kind::File, "cannot access the lock of a key").because(error))?;
     Ok(freshness::key_window(milliseconds(made), now))
 }
 
@@ -260,14 +260,14 @@ fn last_use(path: &Path) -> Result<Option<u64>> {
 }
 
 fn used(path: &Path, metadata: &Metadata) -> Result<u64> {
-    metadata.modified().map(milliseconds).map_err(|error| Error::file("look at", path, &error))
+    metadata.modified().map(milliseconds).map_err(|error| Error::file("access", path, &error))
 }
 
 fn metadata(path: &Path) -> Result<Option<Metadata>> {
     match fs::metadata(path) {
         Ok(metadata) => Ok(Some(metadata)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::file("look at", path, &error)),
+        Err(error) => Err(Error::file("access", path, &error)),
     }
 }
 

@@ -116,7 +116,7 @@ fn an_include_that_is_absent_misplaced_or_changed_is_named() {
     };
     written("Host github.com\n").problem("include-missing", &[".ssh/config has no Include", "ssh-eic sync"]);
     written(&format!("Host x\n  User y\n{good}"))
-        .problem("include-misplaced", &["config:4: ", "block of line 1", "delete it"]);
+        .problem("include-misplaced", &["config:4: ", "block of line 1", "delete line 4 and run ssh-eic sync"]);
     written(&good.replace("eic/main", "eic/main /tmp/other"))
         .problem("include-edited", &["config:2: other files", "Include line of their own"]);
     let ahead = format!("# mine\nServerAliveInterval 9\nUser bob\n{good}");
@@ -136,7 +136,7 @@ fn an_inline_block_that_is_changed_or_misplaced_is_named() {
     let good = world.read(".ssh/config");
     doctor(&world, &["prod-web-1"]).all_ok();
     world.write(".ssh/config", &good.replacen("User ec2-user", "User bob", 1));
-    doctor(&world, &["prod-web-1"]).problem("include-edited", &["has been changed by hand", "[[host]]"]);
+    doctor(&world, &["prod-web-1"]).problem("include-edited", &["was edited by hand", "[[host]]"]);
     world.write(".ssh/config", &format!("Host x\n{good}"));
     doctor(&world, &["prod-web-1"]).problem("include-misplaced", &["config:2: "]);
 }

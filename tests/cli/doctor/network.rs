@@ -88,7 +88,7 @@ fn an_address_that_has_changed_is_a_problem_only_if_somebody_else_has_it() {
     moved(&world.web2, "10.0.3.78");
     world.sandbox.add(Instance::new("stranger").address("10.0.3.8")).unwrap();
     let found = doctor(&world, &["prod-web-2"]);
-    found.problem("address-changed", &["somebody else answers at 10.0.3.8", "ssh-eic sync"]);
+    found.problem("address-changed", &["another machine responds at 10.0.3.8", "ssh-eic sync"]);
 }
 
 #[needs_namespaces]

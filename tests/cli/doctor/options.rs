@@ -15,7 +15,8 @@ fn a_name_that_is_nobody_s_or_several_ones_is_named() {
         world.sandbox.add(Instance::new("twin")).unwrap();
     }
     world.eic(&["sync"]).ok();
-    doctor(&world, &["twin"]).problem("name-shared", &["twin is the name of several instances", "name one of them"]);
+    doctor(&world, &["twin"])
+        .problem("name-shared", &["twin is the name of several instances", "use one of these names"]);
 }
 
 #[needs_namespaces]
@@ -62,7 +63,7 @@ fn an_option_that_wins_over_ours_is_named_with_its_line() {
             &format!("Host other\n  Port 9\n# mine\nHost prod-*\n  Compression yes\n  {option}\n"),
         );
         let found = doctor(&world, &["prod-web-1"]);
-        found.problem("option-shadowed", &[told, "/.ssh/first line 6", "move it behind our Include"]);
+        found.problem("option-shadowed", &[told, "/.ssh/first line 6", "move it below the Include line of ssh-eic"]);
     }
     world.write(".ssh/first", "Host prod-*\n  IdentitiesOnly no\n");
     doctor(&world, &["prod-web-1"])
@@ -78,10 +79,7 @@ fn another_way_than_our_proxy_is_named_until_the_hook_pushes_for_it() {
     world.write(".ssh/first", "Host prod-*\n  ProxyJump prod-web-2.example\n");
     world.write(".ssh/config", &format!("Include first\n{good}"));
     let found = doctor(&world, &["prod-web-1"]);
-    found.problem(
-        "proxy-shadowed",
-        &["ssh takes ProxyJump prod-web-2.example", "first line 2", "nobody pushes the key"],
-    );
+    found.problem("proxy-shadowed", &["ssh takes ProxyJump prod-web-2.example", "first line 2", "no key is pushed"]);
     world.write(".ssh/first", &format!("Host prod-*\n  ProxyCommand {}\n", crate::world::OTHER_PROXY));
     doctor(&world, &["prod-web-1"]).problem("proxy-shadowed", &["ssh takes ProxyCommand perl"]);
     world.eic(&["sync"]).ok();
@@ -124,5 +122,5 @@ fn options_that_leak_into_our_hosts_are_named() {
     found.healthy().note("option-leaks", &["ssh takes RemoteCommand tmux new", "config line 4", "scp"]);
     world.write(".ssh/config", &format!("{good}Host *\n  PubkeyAcceptedAlgorithms rsa-sha2-512\n"));
     let found = doctor(&world, &["prod-web-1"]);
-    found.problem("key-type-refused", &["config line 4", "leaves out the type of our key", "add ssh-ed25519"]);
+    found.problem("key-type-refused", &["config line 4", "excludes the type of the key of ssh-eic", "add ssh-ed25519"]);
 }

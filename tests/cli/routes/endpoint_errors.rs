@@ -27,7 +27,7 @@ fn a_stopped_instance_is_reported_as_that() {
     let Some(world) = world("endpoint") else { return };
     let change = sandbox::Change { state: Some(sandbox::State::Stopped), ..sandbox::Change::default() };
     world.sandbox.update(&world.web1, change).unwrap();
-    world.ssh(&["prod-web-1", "true"]).fails_with(255).says("is stopped");
+    world.ssh(&["prod-web-1", "true"]).fails_with(255).says("has been stopped since 20");
 }
 
 #[test]

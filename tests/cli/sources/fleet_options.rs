@@ -86,7 +86,7 @@ fn the_user_of_a_host_is_told_by_its_image_and_a_tag_wins() {
         world.sandbox.add(instance).unwrap();
     }
     configure(&world, PROD);
-    world.eic(&["sync"]).says("left out 1 Windows instance").ok();
+    world.eic(&["sync"]).says("skipped 1 Windows instance").ok();
     for (host, user) in [
         ("amazon", "ec2-user"),
         ("ubuntu", "ubuntu"),
@@ -148,7 +148,7 @@ fn images_that_may_not_be_described_leave_the_users_of_before() {
     world.sandbox.add(away("new", UBUNTU)).unwrap();
     world.deny("DescribeImages");
     let output = world.eic(&["sync"]);
-    output.says("warning: AWS denies ec2:DescribeImages").says("set user in config.toml").ok();
+    output.says("warning: AWS denies ec2:DescribeImages").says("to set them, use user in config.toml").ok();
     assert_eq!(output.stderr.matches("DescribeImages").count(), 1, "{output}");
     assert_eq!((option(&world, "old", "user"), option(&world, "new", "user")), ("ubuntu".into(), "ec2-user".into()));
     world.sandbox.reset_switches().unwrap();
