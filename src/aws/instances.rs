@@ -6,7 +6,7 @@ use aws_sdk_ec2::Client;
 use aws_sdk_ec2::operation::describe_instances::builders::DescribeInstancesFluentBuilder;
 use aws_sdk_ec2::types::Filter;
 use aws_smithy_types::DateTime;
-use aws_smithy_types::date_time::Format;
+use aws_smithy_types::date_time::{DateTimeParseError, Format};
 
 use crate::aws::credentials::Session;
 use crate::aws::failure::{self, Failure, Retry};
@@ -43,7 +43,8 @@ pub async fn of_source(
         for described in page.instances {
             // An account goes into command lines.
             let owner = described.owner_id.clone().filter(|id| is_account(id)).unwrap_or_default();
-            found.extend(instance(session, described)?.map(|instance| discovered(owner, instance)));
+            let instance = instance(described).map_err(|error| failure::unreadable(ACTION, session, error))?;
+            found.extend(instance.map(|instance| discovered(owner, instance)));
         }
         on_page(found.len() - before);
         next = pages.next(page.next_token).map_err(|error| Failure { error, retry: Retry::Never, code: None })?;
@@ -77,10 +78,9 @@ pub async fn by_id(session: &Session, id: &InstanceId) -> std::result::Result<Op
     let request = Client::new(&session.config).describe_instances().instance_ids(id.as_str());
     let page = send(session, id.as_str(), request).await?;
     for described in page.instances {
-        if let Some(instance) = instance(session, described)?
-            && &instance.id == id
-        {
-            return Ok(Some(instance));
+        let instance = instance(described).map_err(|error| failure::unreadable(ACTION, session, error))?;
+        if instance.as_ref().is_some_and(|instance| &instance.id == id) {
+            return Ok(instance);
         }
     }
     Ok(None)
@@ -125,11 +125,11 @@ fn is_dns_name(name: &str) -> bool {
 ///
 /// # Errors
 ///
-/// [`Failure`] for a launch time that cannot be read.
-fn instance(session: &Session, described: InstanceDescription) -> std::result::Result<Option<Instance>, Failure> {
+/// A launch time that cannot be read.
+fn instance(described: InstanceDescription) -> std::result::Result<Option<Instance>, DateTimeParseError> {
     let Some(id) = described.instance_id.as_deref().and_then(InstanceId::parse) else { return Ok(None) };
-    let launched = described.launch_time.map(|time| DateTime::from_str(&time, Format::DateTimeWithOffset)).transpose();
-    let launched = launched.map_err(|error| failure::unreadable(ACTION, session, error))?.map_or(0, |time| time.secs());
+    let launched =
+        described.launch_time.map(|time| DateTime::from_str(&time, Format::DateTimeWithOffset)).transpose()?;
     let tags: BTreeMap<String, String> =
         described.tags.into_iter().map(|tag| (tag.key.unwrap_or_default(), tag.value.unwrap_or_default())).collect();
     Ok(Some(Instance {
@@ -144,7 +144,7 @@ fn instance(session: &Session, described: InstanceDescription) -> std::result::R
         subnet: described.subnet_id.unwrap_or_default(),
         image: described.image_id.unwrap_or_default(),
         windows: described.platform.is_some_and(|platform| platform.eq_ignore_ascii_case("windows")),
-        launched,
+        launched: launched.map_or(0, |time| time.secs()),
         dns: described.private_dns_name.filter(|name| is_dns_name(name)).unwrap_or_default(),
         tags,
     }))

@@ -1,6 +1,8 @@
 //! A limit for response bodies. Bodies are collected here, below the SDK, which would collect them whole without a limit
 //! and request a body that is too large again. Pages of instances are not collected, but read while they arrive.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
@@ -11,7 +13,6 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
-use crate::aws::instances_page::PageSlot;
 use crate::domain::described_instances::{Page, ReadError, Reader};
 
 /// For a page of 1000 instances with 50 long tags each, and then some.
@@ -21,6 +22,20 @@ const LIMIT: usize = 1024 * 1024;
 
 /// What http-body-util says of a body over its limit.
 pub(super) const TOO_LARGE: &str = "length limit exceeded";
+
+/// Where the connector puts the page of a response. It is an extension of the request: without one, the body is collected.
+#[derive(Debug, Clone, Default)]
+pub(super) struct PageSlot(Arc<Mutex<Option<Result<Page, ReadError>>>>);
+
+impl PageSlot {
+    pub(super) fn put(&self, page: Result<Page, ReadError>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(page);
+    }
+
+    pub(super) fn take(&self) -> Option<Result<Page, ReadError>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
 
 /// A client whose responses are limited.
 #[derive(Debug)]

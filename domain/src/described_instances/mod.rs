@@ -69,11 +69,7 @@ pub struct Tag {
 
 /// Why a response could not be read. Contains nothing of the response.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReadError {
-    problem: Problem,
-    /// Bytes of the response before the piece with the problem.
-    offset: u64,
-}
+pub struct ReadError(Problem);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Problem {
@@ -88,7 +84,7 @@ enum Problem {
 
 impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let problem = match self.problem {
+        f.write_str(match self.0 {
             Problem::NotWellFormed => "the XML is not well-formed, or a tag in it is too long",
             Problem::UnexpectedRoot => "the root element is not DescribeInstancesResponse",
             Problem::MismatchedEndTag => "an end tag does not match its start tag",
@@ -96,14 +92,13 @@ impl fmt::Display for ReadError {
             Problem::UnknownReference => "an entity or character reference is not valid",
             Problem::TooDeep => "elements are nested too deeply",
             Problem::Incomplete => "the XML ends before its root element does",
-        };
-        write!(f, "{problem} (at byte {})", self.offset)
+        })
     }
 }
 
 impl std::error::Error for ReadError {}
 
-/// Reads one response. Each piece of the body goes to [`Reader::read`]; how the body is cut does not matter.
+/// Reads one response. Each piece of the body goes to [`Reader::read`]; where the body is cut does not change the page.
 #[derive(Debug, Default)]
 pub struct Reader {
     page: Page,
@@ -118,8 +113,6 @@ pub struct Reader {
     first_of_reservation: usize,
     /// The beginning of a token whose end has not arrived.
     incomplete: Vec<u8>,
-    /// Bytes that were read, without those in `incomplete`.
-    offset: u64,
 }
 
 #[derive(Debug)]
@@ -144,9 +137,8 @@ impl Reader {
             &joined
         };
         let used = self.tokens(input)?;
-        self.offset += used as u64;
         if input.len() - used > MARKUP_LIMIT {
-            return Err(self.error(Problem::NotWellFormed, 0));
+            return Err(ReadError(Problem::NotWellFormed));
         }
         self.incomplete = input[used..].to_vec();
         Ok(())
@@ -159,8 +151,8 @@ impl Reader {
     /// [`ReadError`] if the XML document is not complete.
     pub fn finish(self) -> Result<Page, ReadError> {
         match (self.incomplete.is_empty(), self.root_ended) {
-            (false, _) => Err(self.error(Problem::NotWellFormed, 0)),
-            (true, false) => Err(self.error(Problem::Incomplete, 0)),
+            (false, _) => Err(ReadError(Problem::NotWellFormed)),
+            (true, false) => Err(ReadError(Problem::Incomplete)),
             (true, true) => Ok(self.page),
         }
     }
@@ -183,12 +175,12 @@ impl Reader {
             let after = position(&xml);
             let is_markup = !matches!(event, Event::Text(_));
             if is_markup && after - before > MARKUP_LIMIT {
-                return Err(self.error(Problem::NotWellFormed, before));
+                return Err(ReadError(Problem::NotWellFormed));
             }
             if matches!(event, Event::Eof) {
                 return Ok(after);
             }
-            self.event(&event).map_err(|problem| self.error(problem, before))?;
+            self.event(&event).map_err(ReadError)?;
         }
     }
 
@@ -205,10 +197,6 @@ impl Reader {
             used += BYTE_ORDER_MARK.len();
         }
         used
-    }
-
-    fn error(&self, problem: Problem, after: usize) -> ReadError {
-        ReadError { problem, offset: self.offset + after as u64 }
     }
 
     fn event(&mut self, event: &Event<'_>) -> Result<(), Problem> {

@@ -131,29 +131,26 @@ fn a_document_that_is_not_whole_or_not_xml_is_an_error() {
         assert!(read(&whole[..end]).is_err(), "{}", &whole[..end]);
     }
     for (document, expected) in [
-        ("", "the XML ends before its root element does (at byte 0)"),
-        ("<Response><Errors/></Response>", "the root element is not DescribeInstancesResponse (at byte 0)"),
-        ("gateway timeout", "there is text outside of the root element (at byte 0)"),
-        ("{\"a\":\"<b>\"}", "there is text outside of the root element (at byte 0)"),
-        ("<DescribeInstancesResponse><a></b>", "an end tag does not match its start tag (at byte 30)"),
-        ("</a>", "an end tag does not match its start tag (at byte 0)"),
-        ("<DescribeInstancesResponse/><a/>", "the XML is not well-formed, or a tag in it is too long (at byte 28)"),
-        ("<DescribeInstancesResponse/>&amp;", "there is text outside of the root element (at byte 28)"),
-        ("<DescribeInstancesResponse><a", "the XML is not well-formed, or a tag in it is too long (at byte 27)"),
-        ("<DescribeInstancesResponse><nextToken>&nbsp;", "an entity or character reference is not valid (at byte 38)"),
-        (
-            "<DescribeInstancesResponse><nextToken>&#xD800;",
-            "an entity or character reference is not valid (at byte 38)",
-        ),
+        ("", "the XML ends before its root element does"),
+        ("<Response><Errors/></Response>", "the root element is not DescribeInstancesResponse"),
+        ("gateway timeout", "there is text outside of the root element"),
+        ("{\"a\":\"<b>\"}", "there is text outside of the root element"),
+        ("<DescribeInstancesResponse><a></b>", "an end tag does not match its start tag"),
+        ("</a>", "an end tag does not match its start tag"),
+        ("<DescribeInstancesResponse/><a/>", "the XML is not well-formed, or a tag in it is too long"),
+        ("<DescribeInstancesResponse/>&amp;", "there is text outside of the root element"),
+        ("<DescribeInstancesResponse><a", "the XML is not well-formed, or a tag in it is too long"),
+        ("<DescribeInstancesResponse><nextToken>&nbsp;", "an entity or character reference is not valid"),
+        ("<DescribeInstancesResponse><nextToken>&#xD800;", "an entity or character reference is not valid"),
         (
             "<DescribeInstancesResponse><nextToken>a & b</nextToken>",
-            "the XML is not well-formed, or a tag in it is too long (at byte 40)",
+            "the XML is not well-formed, or a tag in it is too long",
         ),
     ] {
         assert_eq!(problem(document), expected, "{document}");
     }
     let deep = "<DescribeInstancesResponse>".to_owned() + &"<a>".repeat(100);
-    assert_eq!(problem(&deep), "elements are nested too deeply (at byte 216)");
+    assert_eq!(problem(&deep), "elements are nested too deeply");
 }
 
 #[test]
@@ -213,7 +210,7 @@ fn element() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    /// How the body is cut does not change the result, be it a page or an error.
+    /// Where the body is cut does not change the page, nor whether there is an error.
     #[test]
     fn cuts_do_not_matter(
         inner in prop::collection::vec(element(), 0..4),
@@ -230,7 +227,7 @@ proptest! {
             document[at] = byte;
         }
         let whole = read_in_pieces(&document, &[usize::MAX]);
-        prop_assert_eq!(read_in_pieces(&document, &lengths), whole.clone());
+        prop_assert_eq!(read_in_pieces(&document, &lengths).ok(), whole.clone().ok());
         prop_assert!(damage.is_some() || whole.is_ok(), "{:?}", whole);
     }
 }

@@ -6,8 +6,6 @@
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex, PoisonError};
-
 use aws_sdk_ec2::operation::describe_instances::builders::DescribeInstancesFluentBuilder;
 use aws_sdk_ec2::operation::describe_instances::{DescribeInstancesError, DescribeInstancesOutput};
 use aws_smithy_runtime_api::box_error::BoxError;
@@ -21,7 +19,8 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_runtime_api::client::ser_de::{DeserializeResponse, SharedResponseDeserializer};
 use aws_smithy_types::config_bag::ConfigBag;
 
-use crate::domain::described_instances::{Page, ReadError};
+use crate::aws::limit::PageSlot;
+use crate::domain::described_instances::Page;
 
 /// Sends the request and reads its page. An error in the XML is a service error without a code, as with the SDK's parser.
 pub(super) async fn send(
@@ -31,20 +30,6 @@ pub(super) async fn send(
     request.customize().interceptor(ReadPage(slot.clone())).send().await?;
     // Without a page, the deserializer has returned an error.
     Ok(slot.take().and_then(Result::ok).unwrap_or_default())
-}
-
-/// Where the connector puts what it reads for one request.
-#[derive(Debug, Clone, Default)]
-pub(super) struct PageSlot(Arc<Mutex<Option<Result<Page, ReadError>>>>);
-
-impl PageSlot {
-    pub(super) fn put(&self, page: Result<Page, ReadError>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(page);
-    }
-
-    fn take(&self) -> Option<Result<Page, ReadError>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
 }
 
 #[derive(Debug)]

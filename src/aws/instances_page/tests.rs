@@ -12,7 +12,6 @@ use aws_smithy_types::date_time::Format;
 use proptest::prelude::*;
 
 use super::*;
-use crate::aws::client::run;
 use crate::aws::limit::LimitedClient;
 use crate::domain::described_instances::{InstanceDescription, Tag};
 
@@ -42,15 +41,16 @@ fn client(response: Response) -> Client {
     Client::from_conf(config.build())
 }
 
-/// A response of one body, read by our reader and by the SDK's parser.
-type Both<T, U> = (
-    Result<T, SdkError<DescribeInstancesError, HttpResponse>>,
-    Result<U, SdkError<DescribeInstancesError, HttpResponse>>,
-);
+type SdkResult<T> = Result<T, SdkError<DescribeInstancesError, HttpResponse>>;
 
-fn read_by_both(status: u16, body: &str) -> Both<Page, DescribeInstancesOutput> {
+/// A response with this body, read by our reader and by the SDK's parser.
+fn read_by_both(status: u16, body: &str) -> (SdkResult<Page>, SdkResult<DescribeInstancesOutput>) {
     let client = client(Response(status, body.to_owned()));
-    run(async { Ok((send(client.describe_instances()).await, client.describe_instances().send().await)) }).unwrap()
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("an event loop");
+    runtime.block_on(async {
+        let by_sdk = client.describe_instances().send().await;
+        (send(client.describe_instances()).await, by_sdk)
+    })
 }
 
 fn described(owner_id: Option<String>, instance: types::Instance) -> InstanceDescription {

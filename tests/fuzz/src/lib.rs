@@ -91,12 +91,12 @@ pub fn console_output(data: &[u8]) {
     }
 }
 
-/// A response is read without a panic, and how its body is cut does not change the result.
+/// A response is read without a panic. Where its body is cut does not change the page, nor whether there is an error.
 pub fn described_instances(data: &[u8]) {
     let body = pieces(data).1;
     let whole = read_page(|read| read(body));
     let cut = read_page(|read| in_pieces(data, read));
-    assert_eq!(cut, whole);
+    assert_eq!(cut.ok(), whole.ok());
 }
 
 fn read_page(body: impl FnOnce(&mut dyn FnMut(&[u8]))) -> Result<Page, ReadError> {
