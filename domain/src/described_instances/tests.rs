@@ -36,6 +36,7 @@ fn one_instance(elements: &str) -> InstanceDescription {
     page.instances.pop().unwrap()
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as the fields")]
 fn some(text: &str) -> Option<String> {
     Some(text.to_owned())
 }
