@@ -61,6 +61,20 @@ need_rust() {
         die "this needs Rust $wanted or newer, and rustc is $have" "rustup update stable"
 }
 
+# Lets cargo call rustc through contrib/rustc-wrapper, unless the user has a wrapper of their own, such as sccache.
+use_rustc_wrapper() {
+    [ -z "${RUSTC_WRAPPER+set}${CARGO_BUILD_RUSTC_WRAPPER+set}" ] || return 0
+    local folder=$PWD
+    local configs=("${CARGO_HOME:-$HOME/.cargo}/config" "${CARGO_HOME:-$HOME/.cargo}/config.toml")
+    while :; do
+        configs+=("${folder%/}/.cargo/config" "${folder%/}/.cargo/config.toml")
+        [ "$folder" != / ] || break
+        folder=$(dirname "$folder")
+    done
+    ! grep -qs 'rustc-wrapper' "${configs[@]}" || return 0
+    export RUSTC_WRAPPER=$PWD/contrib/rustc-wrapper
+}
+
 # Runs cargo and reports progress: on a terminal cargo's own bar, elsewhere every 20 s the crate that is being compiled.
 cargo_with_progress() {
     if [ -t 2 ]; then

@@ -9,6 +9,7 @@ pub mod candidate;
 pub mod config;
 pub mod connection_options;
 pub mod console;
+pub mod described_instances;
 pub mod diagnosis;
 pub mod digest;
 pub mod discovery;

@@ -143,6 +143,16 @@ where
     }
 }
 
+/// A successful response with a value that cannot be read. `details` must not contain the response.
+pub(super) fn unreadable(action: &str, session: &Session, details: impl std::fmt::Display) -> Failure {
+    let error = unreadable_response(action, &session.region).because(details);
+    Failure { error, retry: Retry::Never, code: None }
+}
+
+fn unreadable_response(action: &str, region: &str) -> Error {
+    Error::new(Kind::Unavailable, format!("{action}: the response of AWS in {region} could not be read"))
+}
+
 /// An error of this program as the cause of an error of the SDK.
 #[derive(Debug)]
 pub(super) struct Explained(pub(super) Error);
@@ -275,10 +285,7 @@ impl ResponseError<'_> {
                     .cause(Cause::Throttled),
                 Retry::Throttled,
             ),
-            "" if *status == 200 => (
-                Error::new(Kind::Unavailable, format!("{action}: the response of AWS in {region} could not be read")),
-                Retry::Never,
-            ),
+            "" if *status == 200 => (unreadable_response(action, region), Retry::Never),
             code if *status >= 500 => (
                 Error::new(Kind::Unavailable, format!("{action}: AWS failed in {region} ({status} {code})")),
                 Retry::Fault,

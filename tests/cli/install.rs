@@ -90,6 +90,55 @@ fn a_prefix_of_one_s_own_and_flags_that_do_not_go_together() {
     }
 }
 
+/// A compiler that prints whether it may use unstable flags, and its arguments; it refuses the flags in `REFUSED`.
+const COMPILER: &str = "#!/bin/sh
+case \" $* \" in *\" ${REFUSED:-none} \"*) exit 1 ;; esac
+case \" $* \" in *\" --print \"*) exit 0 ;; esac
+echo \"${RUSTC_BOOTSTRAP:-stable} $*\"
+";
+
+#[test]
+fn the_rustc_wrapper_changes_the_call_for_one_crate_and_only_if_the_compiler_accepts_it() {
+    let world = World::bare();
+    world.write("rustc", COMPILER);
+    let wrapper = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/rustc-wrapper");
+    let compile = |environment: &str, arguments: &str| {
+        let script = format!("chmod +x ~/rustc; {environment} {} ~/rustc {arguments}", wrapper.display());
+        world.sh(&script).ok().to_owned()
+    };
+    let sdk = "--crate-name aws_sdk_ec2 --edition=2021 'a b'";
+    let plain = "stable --crate-name aws_sdk_ec2 --edition=2021 a b\n";
+    assert_eq!(compile("", sdk), "1 --crate-name aws_sdk_ec2 --edition=2021 a b -Zhint-mostly-unused\n");
+    assert_eq!(compile("REFUSED=-Zhint-mostly-unused", sdk), plain);
+    for other in ["--crate-name aws_sdk_ec2instanceconnect", "--crate-name ssh_eic --extern aws_sdk_ec2=x", "-vV"] {
+        assert_eq!(compile("", other), format!("stable {other}\n"));
+    }
+}
+
+#[test]
+fn a_rustc_wrapper_of_the_user_is_kept() {
+    let world = World::bare();
+    let project = Path::new(env!("CARGO_MANIFEST_DIR")).display();
+    let wrapper = |environment: &str| {
+        let script = "use_rustc_wrapper; echo \"${RUSTC_WRAPPER-none}\"";
+        let output = world.sh(&format!(
+            "unset RUSTC_WRAPPER CARGO_BUILD_RUSTC_WRAPPER CARGO_HOME; {environment} bash -c '. {project}/contrib/tools.sh; \
+             mkdir -p ~/project; cd ~/project; {script}'"
+        ));
+        output.ok().trim().to_owned()
+    };
+    let home = world.home().display().to_string();
+    assert_eq!(wrapper(""), format!("{home}/project/contrib/rustc-wrapper"));
+    assert_eq!(wrapper("RUSTC_WRAPPER=sccache"), "sccache");
+    assert_eq!(wrapper("RUSTC_WRAPPER="), "");
+    assert_eq!(wrapper("CARGO_BUILD_RUSTC_WRAPPER=sccache"), "none");
+    for config in [".cargo/config.toml", "cargo/config.toml", "project/.cargo/config"] {
+        world.write(config, "[build]\nrustc-wrapper = \"sccache\"\n");
+        assert_eq!(wrapper("CARGO_HOME=~/cargo"), "none", "{config}");
+        fs::remove_file(world.home().join(config)).unwrap();
+    }
+}
+
 /// A line with the cursor at its end, and what is offered there.
 const OFFERED: [(&str, &[&str]); 17] = [
     ("ssh-eic pus", &["push"]),

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use domain::alias::{self, Template};
 use domain::console;
+use domain::described_instances::{Page, ReadError, Reader};
 use domain::duration;
 use domain::handshake::{Direction, disconnect};
 use domain::hashed_name::HashedName;
@@ -38,6 +39,7 @@ pub const TARGETS: &[Target] = &[
     ("handshake", handshake),
     ("key_exchange", key_exchange),
     ("console", console_output),
+    ("described_instances", described_instances),
     ("known_hosts", known_hosts_file),
     ("websocket", websocket_frames),
     ("http_response", upgrade_response),
@@ -101,6 +103,25 @@ pub fn console_output(data: &[u8]) {
             assert_eq!(HostKey::from_blob(key.blob()).as_ref(), Some(&key));
         }
     }
+}
+
+/// A response is read without a panic. Where its body is cut does not change the page, nor whether there is an error.
+pub fn described_instances(data: &[u8]) {
+    let body = pieces(data).1;
+    let whole = read_page(|read| read(body));
+    let cut = read_page(|read| in_pieces(data, read));
+    assert_eq!(cut.ok(), whole.ok());
+}
+
+fn read_page(body: impl FnOnce(&mut dyn FnMut(&[u8]))) -> Result<Page, ReadError> {
+    let mut reader = Reader::default();
+    let mut read = Ok(());
+    body(&mut |piece| {
+        if read.is_ok() {
+            read = reader.read(piece);
+        }
+    });
+    read.and_then(|()| reader.finish())
 }
 
 /// Lines of `known_hosts` are read without a panic; a written line is read again.
