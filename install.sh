@@ -91,7 +91,8 @@ if [ -z "$binary" ]; then
     target=$(cargo metadata --format-version 1 --no-deps --locked --offline 2>/dev/null |
         sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
     target=${target:-${CARGO_TARGET_DIR:-target}}
-    say "building ssh-eic (five to ten minutes the first time on two cores: the AWS SDK is large)"
+    use_rustc_wrapper
+    say "building ssh-eic (four to eight minutes the first time on two cores: the AWS SDK is large)"
     if [ "$demo" = yes ]; then
         cargo_with_progress build --release --locked --package ssh-eic --package sandbox
         say "starting the sandbox"

@@ -27,6 +27,12 @@ need_module() {
     missing_packages+=("$2")
 }
 
+# need_library LIBRARY PACKAGE: the same for a shared library.
+need_library() {
+    PATH="$PATH:/usr/sbin:/sbin" ldconfig -p 2>/dev/null | grep -qF "$1" ||
+        { missing_programs+=("$1") && missing_packages+=("$2"); }
+}
+
 # Installs what these recorded; without root or apt-get, prints the command instead.
 install_missing() {
     [ ${#missing_programs[@]} -gt 0 ] || return 0
@@ -53,6 +59,20 @@ need_rust() {
     have=$(rustc --version | cut -d' ' -f2)
     [ "$(printf '%s\n%s\n' "$wanted" "${have%%-*}" | sort -V | head -n 1)" = "$wanted" ] ||
         die "this needs Rust $wanted or newer, and rustc is $have" "rustup update stable"
+}
+
+# Lets cargo call rustc through contrib/rustc-wrapper, unless the user has a wrapper of their own, such as sccache.
+use_rustc_wrapper() {
+    [ -z "${RUSTC_WRAPPER+set}${CARGO_BUILD_RUSTC_WRAPPER+set}" ] || return 0
+    local folder=$PWD
+    local configs=("${CARGO_HOME:-$HOME/.cargo}/config" "${CARGO_HOME:-$HOME/.cargo}/config.toml")
+    while :; do
+        configs+=("${folder%/}/.cargo/config" "${folder%/}/.cargo/config.toml")
+        [ "$folder" != / ] || break
+        folder=$(dirname "$folder")
+    done
+    ! grep -qs 'rustc-wrapper' "${configs[@]}" || return 0
+    export RUSTC_WRAPPER=$PWD/contrib/rustc-wrapper
 }
 
 # Runs cargo and reports progress: on a terminal cargo's own bar, elsewhere every 20 s the crate that is being compiled.

@@ -56,13 +56,13 @@ impl Kind {
     pub fn meaning(self) -> &'static str {
         match self {
             Self::No => {
-                "A check says no: there is a difference (sync --diff), a connection would fail (doctor), or the host is not managed (match)"
+                "There is a difference (sync --diff), a connection would fail (doctor), or the host is not managed (match)"
             }
-            Self::Usage => "Bad usage",
-            Self::Config => "Bad config file",
+            Self::Usage => "Usage error",
+            Self::Config => "Invalid config file",
             Self::NoHost => "No such host, or ambiguous",
-            Self::Credentials => "No, expired or wrong credentials",
-            Self::Denied => "AWS said no: a permission is missing",
+            Self::Credentials => "Missing, expired or wrong credentials",
+            Self::Denied => "AWS denied the request: a permission is missing",
             Self::Unavailable => "AWS throttled, failed or could not be reached",
             Self::Unreachable => "The instance is unreachable or not running",
             Self::File => "A problem with a local file",
@@ -101,8 +101,8 @@ pub struct Error {
     /// The error of a library, shown under `-v` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// Set if the instance does not exist any more, so that another one may have its name: its state, such as
-    /// `terminated since 2026-11-23 03:12:00 GMT`.
+    /// Set if the instance does not exist any more, so that another one may have its name: what happened to it, such as
+    /// `was terminated at 2026-11-23 03:12:00 GMT`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gone: Option<String>,
     /// The cause, for `doctor`.

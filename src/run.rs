@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex};
 
 use clap::Parser;
 
-use crate::cli::{self, Cli, Command};
+use crate::cli::{self, Cli, Command, ConfigAction};
 use crate::command::{self, Context, Exit};
+use crate::discover::background;
+use crate::domain::text::shell_word;
 use crate::error::{Error, Kind, Result};
 use crate::store::paths::{self, Environment};
 use crate::sys::environment;
@@ -67,26 +69,71 @@ fn run_parsed(cli: Cli) -> Result<Exit> {
     let values =
         Environment::read(absolute(cli.global.home)?, absolute(cli.global.config)?, absolute(cli.global.state)?);
     let context = Context::new(&values)?;
-    if config_named && matches!(&cli.command, Command::Sync(sync) if !sync.detached) && !context.paths.config.exists() {
+    let needs_config = match &cli.command {
+        Command::Sync(sync) => !sync.detached,
+        Command::Config(config) => matches!(config.action, ConfigAction::Check),
+        _ => false,
+    };
+    if config_named && needs_config && !context.paths.config.exists() {
         // Without a file the defaults apply: every instance of the ambient account. A typo must not mean that.
         let path = context.paths.config.display();
         return Err(Error::new(Kind::Config, format!("there is no config file {path}"))
             .hint("check the path, or write a first one with ssh-eic init"));
     }
-    match cli.command {
-        Command::Doctor(args) => command::doctor::run(&context, &args),
+    let reporting = Reporting::of(&cli.command);
+    if reporting == Reporting::Before {
+        background::report(&context.paths);
+    }
+    let result = run_subcommand(cli.command, &context);
+    if reporting == Reporting::After {
+        background::report(&context.paths);
+    }
+    result
+}
+
+/// When a command reports what background syncs changed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reporting {
+    /// Before its own messages, which are about changes, too.
+    Before,
+    /// After its output, which may be long.
+    After,
+    /// Never: its output is for a program, or it is not started by a user.
+    Never,
+}
+
+impl Reporting {
+    fn of(command: &Command) -> Self {
+        match command {
+            _ if ui::is_quiet() => Self::Never,
+            Command::Init(_) => Self::Before,
+            Command::Sync(sync) if !sync.detached => Self::Before,
+            Command::List(list) if !list.json && !list.names => Self::After,
+            Command::Doctor(doctor) if !doctor.json => Self::After,
+            Command::Push(push) if !push.json => Self::After,
+            Command::Policy(_) | Command::Logout => Self::After,
+            _ => Self::Never,
+        }
+    }
+}
+
+fn run_subcommand(command: Command, context: &Context) -> Result<Exit> {
+    match command {
+        Command::Config(args) => command::config::run(context, &args),
+        Command::Doctor(args) => command::doctor::run(context, &args),
         Command::Generate(args) => command::generate::run(&args),
-        Command::Init(args) => command::init::run(&context, &args),
-        Command::Inventory(args) => command::inventory::run(&context, &args),
-        Command::Sync(args) => command::sync::run(&context, &args),
-        Command::List(args) => command::list::run(&context, &args),
-        Command::Logout => command::logout::run(&context),
-        Command::Match(args) => command::match_hook::run(&context, &args.alias, args.user.as_deref(), args.make_key),
-        Command::Policy(args) => command::policy::run(&context, &args),
-        Command::Proxy(args) => command::proxy::run(&context, &args),
-        Command::Push(args) => command::push::run(&context, &args),
-        Command::Remove(args) => command::remove::run(&context, &args),
-        Command::Worker(args) => command::worker::run(&context, &args),
+        Command::Init(args) => command::init::run(context, &args),
+        Command::Inventory(args) => command::inventory::run(context, &args),
+        Command::Sync(args) => command::sync::run(context, &args),
+        Command::List(args) => command::list::run(context, &args),
+        Command::Logout => command::logout::run(context),
+        Command::Match(args) => command::match_hook::run(context, &args.alias, args.user.as_deref(), args.make_key),
+        Command::Policy(args) => command::policy::run(context, &args),
+        Command::Proxy(args) => command::proxy::run(context, &args),
+        Command::Push(args) => command::push::run(context, &args),
+        Command::Remove(args) => command::remove::run(context, &args),
+        Command::Values(args) => command::values::run(context, &args),
+        Command::Worker(args) => command::worker::run(context, &args),
     }
 }
 
@@ -107,20 +154,26 @@ fn usage(error: &clap::Error, args: &[OsString]) -> Exit {
     host_instead_of_command(args).unwrap_or_else(|| cli::explain(error, args)).into()
 }
 
-/// `ssh-eic NAME` and `ssh-eic ssh NAME`: the answer is plain ssh, if NAME is managed.
+/// The answer to `ssh-eic NAME` and `ssh-eic ssh NAME …`: plain ssh, if NAME is managed.
 fn host_instead_of_command(args: &[OsString]) -> Option<Error> {
+    const CLIENTS: [&str; 4] = ["ssh", "scp", "sftp", "rsync"];
     let words: Vec<&str> = args.iter().skip(1).map(|arg| arg.to_str()).collect::<Option<_>>()?;
-    let (typed, host) = match words.as_slice() {
-        [client @ ("ssh" | "scp" | "sftp" | "rsync"), .., host] => (*client, *host),
-        [host] => (*host, *host),
-        _ => return None,
+    let (typed, client, rest) = match words.as_slice() {
+        [client, rest @ ..] if CLIENTS.contains(client) && !rest.is_empty() => (*client, *client, rest),
+        [host, ..] => (*host, "ssh", words.as_slice()),
+        [] => return None,
     };
     let context = Context::new(&Environment::read(None, None, None)).ok()?;
-    let name = host.split_once('@').map_or(host, |(_, name)| name);
-    let name = name.split_once(':').map_or(name, |(name, _)| name);
-    command::is_managed(&context, name).then(|| {
-        let client = if typed == host { "ssh" } else { typed };
+    let is_managed = |word: &&&str| {
+        let name = word.rsplit_once('@').map_or(**word, |(_, name)| name);
+        command::is_managed(&context, name.split_once(':').map_or(name, |(name, _)| name))
+    };
+    // The host of a client can come behind options and files; instead of a command it comes first.
+    let candidates = if typed == client { rest } else { &rest[..1] };
+    candidates.iter().find(is_managed)?;
+    let rest: Vec<String> = rest.iter().map(|word| shell_word(word)).collect();
+    Some(
         Error::new(Kind::Usage, format!("there is no command {typed:?}; {client} itself connects"))
-            .hint(format!("just run: {client} {}", words[usize::from(typed != host)..].join(" ")))
-    })
+            .hint(format!("just run: {client} {}", rest.join(" "))),
+    )
 }

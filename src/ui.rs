@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
-use crate::error::Error;
+use crate::error::{Error, Kind, Result, reason};
 
 /// 0: errors only (`-q`); 1: also what was done; 2: `-v`; 3: `-vv`.
 static LEVEL: AtomicU8 = AtomicU8::new(1);
@@ -42,6 +42,12 @@ pub fn silence() {
 #[must_use]
 pub fn is_silent() -> bool {
     SILENT.load(Ordering::Relaxed)
+}
+
+/// Whether messages are printed on a terminal.
+#[must_use]
+pub fn is_on_terminal() -> bool {
+    !is_silent() && io::stderr().is_terminal()
 }
 
 /// Whether only errors are printed.
@@ -147,6 +153,31 @@ pub fn verbose(message: impl FnOnce() -> String) {
     if LEVEL.load(Ordering::Relaxed) >= 2 {
         print_line(&format!("ssh-eic: debug: {}", shown(&message())));
     }
+}
+
+/// Whether a user can be asked: stdin and stderr are terminals, and it is not `-q`.
+#[must_use]
+pub fn can_ask() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal() && !is_quiet()
+}
+
+/// A plain line on stderr, for lists to choose from.
+pub fn print_on_terminal(line: &str) {
+    print_line(&shown(line));
+}
+
+/// Asks a question on stderr and reads a line from stdin; `None` at its end.
+///
+/// # Errors
+///
+/// [`Kind::File`] if stdin cannot be read.
+pub fn ask(question: &str) -> Result<Option<String>> {
+    let _ = write!(io::stderr().lock(), "{} ", painted(&format!("{}:", shown(question)), "36"));
+    let mut line = String::new();
+    let length = io::stdin()
+        .read_line(&mut line)
+        .map_err(|error| Error::new(Kind::File, format!("cannot read from the terminal: {}", reason(&error))))?;
+    Ok((length > 0).then_some(line))
 }
 
 fn painted(text: &str, colour: &str) -> String {

@@ -1,11 +1,13 @@
-_ssh__eic_hosts() {
-    local name
+_ssh__eic_offer() {
+    local name quoted current=$1
+    shift
     COMPREPLY=()
     while IFS= read -r name; do
-        if [[ -n "${name}" && "${name}" == "$1"* ]]; then
-            COMPREPLY+=("${name}")
+        if [[ -n "${name}" && "${name}" == "${current}"* ]]; then
+            printf -v quoted %q "${name}"
+            COMPREPLY+=("${quoted}")
         fi
-    done <<<"$(ssh-eic list --names 2>/dev/null)"
+    done <<<"$(ssh-eic "$@" 2>/dev/null)"
 }
 
 _ssh__eic() {
@@ -25,6 +27,9 @@ _ssh__eic() {
         case "${cmd},${i}" in
             ",$1")
                 cmd="ssh__eic"
+                ;;
+            ssh__eic,config)
+                cmd="ssh__eic__subcmd__config"
                 ;;
             ssh__eic,doctor)
                 cmd="ssh__eic__subcmd__doctor"
@@ -47,14 +52,8 @@ _ssh__eic() {
             ssh__eic,logout)
                 cmd="ssh__eic__subcmd__logout"
                 ;;
-            ssh__eic,match)
-                cmd="ssh__eic__subcmd__match"
-                ;;
             ssh__eic,policy)
                 cmd="ssh__eic__subcmd__policy"
-                ;;
-            ssh__eic,proxy)
-                cmd="ssh__eic__subcmd__proxy"
                 ;;
             ssh__eic,push)
                 cmd="ssh__eic__subcmd__push"
@@ -64,6 +63,24 @@ _ssh__eic() {
                 ;;
             ssh__eic,sync)
                 cmd="ssh__eic__subcmd__sync"
+                ;;
+            ssh__eic__subcmd__config,check)
+                cmd="ssh__eic__subcmd__config__subcmd__check"
+                ;;
+            ssh__eic__subcmd__config,help)
+                cmd="ssh__eic__subcmd__config__subcmd__help"
+                ;;
+            ssh__eic__subcmd__config,path)
+                cmd="ssh__eic__subcmd__config__subcmd__path"
+                ;;
+            ssh__eic__subcmd__config__subcmd__help,check)
+                cmd="ssh__eic__subcmd__config__subcmd__help__subcmd__check"
+                ;;
+            ssh__eic__subcmd__config__subcmd__help,help)
+                cmd="ssh__eic__subcmd__config__subcmd__help__subcmd__help"
+                ;;
+            ssh__eic__subcmd__config__subcmd__help,path)
+                cmd="ssh__eic__subcmd__config__subcmd__help__subcmd__path"
                 ;;
             ssh__eic__subcmd__generate,completions)
                 cmd="ssh__eic__subcmd__generate__subcmd__completions"
@@ -82,6 +99,9 @@ _ssh__eic() {
                 ;;
             ssh__eic__subcmd__generate__subcmd__help,man)
                 cmd="ssh__eic__subcmd__generate__subcmd__help__subcmd__man"
+                ;;
+            ssh__eic__subcmd__help,config)
+                cmd="ssh__eic__subcmd__help__subcmd__config"
                 ;;
             ssh__eic__subcmd__help,doctor)
                 cmd="ssh__eic__subcmd__help__subcmd__doctor"
@@ -104,14 +124,8 @@ _ssh__eic() {
             ssh__eic__subcmd__help,logout)
                 cmd="ssh__eic__subcmd__help__subcmd__logout"
                 ;;
-            ssh__eic__subcmd__help,match)
-                cmd="ssh__eic__subcmd__help__subcmd__match"
-                ;;
             ssh__eic__subcmd__help,policy)
                 cmd="ssh__eic__subcmd__help__subcmd__policy"
-                ;;
-            ssh__eic__subcmd__help,proxy)
-                cmd="ssh__eic__subcmd__help__subcmd__proxy"
                 ;;
             ssh__eic__subcmd__help,push)
                 cmd="ssh__eic__subcmd__help__subcmd__push"
@@ -121,6 +135,12 @@ _ssh__eic() {
                 ;;
             ssh__eic__subcmd__help,sync)
                 cmd="ssh__eic__subcmd__help__subcmd__sync"
+                ;;
+            ssh__eic__subcmd__help__subcmd__config,check)
+                cmd="ssh__eic__subcmd__help__subcmd__config__subcmd__check"
+                ;;
+            ssh__eic__subcmd__help__subcmd__config,path)
+                cmd="ssh__eic__subcmd__help__subcmd__config__subcmd__path"
                 ;;
             ssh__eic__subcmd__help__subcmd__generate,completions)
                 cmd="ssh__eic__subcmd__help__subcmd__generate__subcmd__completions"
@@ -135,8 +155,118 @@ _ssh__eic() {
 
     case "${cmd}" in
         ssh__eic)
-            opts="-v -q -h -V --config --verbose --quiet --help --version init sync list doctor push inventory policy logout remove generate match proxy help"
+            opts="-v -q -h -V --config --verbose --quiet --help --version init sync list doctor push inventory policy logout remove generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ssh__eic__subcmd__config)
+            opts="-v -q -h --config --verbose --quiet --help check path help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ssh__eic__subcmd__config__subcmd__check)
+            opts="-v -q -h --config --verbose --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ssh__eic__subcmd__config__subcmd__help)
+            opts="check path help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ssh__eic__subcmd__config__subcmd__help__subcmd__check)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ssh__eic__subcmd__config__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ssh__eic__subcmd__config__subcmd__help__subcmd__path)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ssh__eic__subcmd__config__subcmd__path)
+            opts="-v -q -h --config --verbose --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -171,7 +301,7 @@ _ssh__eic() {
                     COMPREPLY=()
                     ;;
             esac
-            _ssh__eic_hosts "${cur}"
+            _ssh__eic_offer "${cur}" list --names
             return 0
             ;;
         ssh__eic__subcmd__generate)
@@ -285,8 +415,50 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__help)
-            opts="init sync list doctor push inventory policy logout remove generate match proxy help"
+            opts="init sync list doctor push inventory policy logout remove generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ssh__eic__subcmd__help__subcmd__config)
+            opts="check path"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ssh__eic__subcmd__help__subcmd__config__subcmd__check)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ssh__eic__subcmd__help__subcmd__config__subcmd__path)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -424,35 +596,7 @@ _ssh__eic() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        ssh__eic__subcmd__help__subcmd__match)
-            opts=""
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
         ssh__eic__subcmd__help__subcmd__policy)
-            opts=""
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        ssh__eic__subcmd__help__subcmd__proxy)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -516,11 +660,11 @@ _ssh__eic() {
             fi
             case "${prev}" in
                 --profile)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    _ssh__eic_offer "${cur}" values profiles
                     return 0
                     ;;
                 --region)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    _ssh__eic_offer "${cur}" values regions
                     return 0
                     ;;
                 --tag)
@@ -528,7 +672,7 @@ _ssh__eic() {
                     return 0
                     ;;
                 --sso-session)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    _ssh__eic_offer "${cur}" values sso-sessions
                     return 0
                     ;;
                 --role)
@@ -554,7 +698,7 @@ _ssh__eic() {
             fi
             case "${prev}" in
                 --host)
-                    _ssh__eic_hosts "${cur}"
+                    _ssh__eic_offer "${cur}" list --names
                     return 0
                     ;;
                 --config)
@@ -569,13 +713,13 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__list)
-            opts="-v -q -h --instance-state --tag --source --columns --live --json --names --config --verbose --quiet --help"
+            opts="-v -q -h --state --tag --source --columns --live --json --names --config --verbose --quiet --help"
             if [[ ${cur} == -* ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
-                --instance-state)
+                --state)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -584,7 +728,7 @@ _ssh__eic() {
                     return 0
                     ;;
                 --source)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    _ssh__eic_offer "${cur}" values sources
                     return 0
                     ;;
                 --columns)
@@ -599,28 +743,10 @@ _ssh__eic() {
                     COMPREPLY=()
                     ;;
             esac
-            _ssh__eic_hosts "${cur}"
+            _ssh__eic_offer "${cur}" list --names
             return 0
             ;;
         ssh__eic__subcmd__logout)
-            opts="-v -q -h --config --verbose --quiet --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --config)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        ssh__eic__subcmd__match)
             opts="-v -q -h --config --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -646,7 +772,7 @@ _ssh__eic() {
             fi
             case "${prev}" in
                 --account)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    _ssh__eic_offer "${cur}" values accounts
                     return 0
                     ;;
                 --source-ip)
@@ -654,84 +780,6 @@ _ssh__eic() {
                     return 0
                     ;;
                 --source-vpce)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --config)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        ssh__eic__subcmd__proxy)
-            opts="-v -q -h --region --source --profile --role-arn --external-id --role-session-name --sso-session --sso-account --sso-role --account --address --route --max-tunnel-duration --host-keys --key-type --config --verbose --quiet --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --region)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --source)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --profile)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --role-arn)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --external-id)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --role-session-name)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --sso-session)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --sso-account)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --sso-role)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --account)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --address)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --route)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --max-tunnel-duration)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --host-keys)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --key-type)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -769,7 +817,7 @@ _ssh__eic() {
                     COMPREPLY=()
                     ;;
             esac
-            _ssh__eic_hosts "${cur}"
+            _ssh__eic_offer "${cur}" list --names
             return 0
             ;;
         ssh__eic__subcmd__remove)
@@ -798,11 +846,15 @@ _ssh__eic() {
             fi
             case "${prev}" in
                 --source)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    _ssh__eic_offer "${cur}" values sources
                     return 0
                     ;;
                 --if-older-than)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --diff)
+                    COMPREPLY=($(compgen -W "hosts text" -- "${cur}"))
                     return 0
                     ;;
                 --output)

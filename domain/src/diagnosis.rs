@@ -153,7 +153,7 @@ causes! {
     ServerRefuses "server-refuses": "the instance's sshd refuses the client: a penalty, or too many connections";
         "wait some minutes; see PerSourcePenalties and MaxStartups of its sshd_config"
     NotSsh "not-ssh": "what answers at the address does not speak SSH"; "check the port (tag ssh-eic:port)"
-    UserRefused "user-refused": "EC2 Instance Connect refuses the OS user or the key";
+    UserRefused "user-refused": "EC2 Instance Connect rejects the OS user or the key";
         "check user in config.toml and the tag ssh-eic:user"
     Throttled "throttled": "AWS throttles the requests"; "try again in a moment, or lower [limits] push_rate"
     InstanceUnavailable "instance-unavailable": "EC2 Instance Connect cannot reach the instance at the moment";

@@ -154,6 +154,7 @@ fn certificate_type(name: &str) -> Option<HostKeyType> {
     match name {
         "sk-ssh-ed25519-cert-v01@openssh.com" => Some(HostKeyType::SkEd25519),
         "sk-ecdsa-sha2-nistp256-cert-v01@openssh.com" => Some(HostKeyType::SkEcdsaP256),
+        "ssh-mldsa44-ed25519-cert-v01@openssh.com" => Some(HostKeyType::Mldsa44Ed25519),
         name => HostKeyType::parse(name.strip_suffix(SUFFIX)?),
     }
 }

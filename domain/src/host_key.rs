@@ -2,7 +2,8 @@
 //!
 //! Invariant: the blob has exactly the structure of its type and no byte more, so a truncated or extended key cannot
 //! become a value. Certificates are in `host_certificate`, files of keys in `known_hosts`.
-//! Sources: RFC 4253 section 6.6, RFC 5656 section 3.1, RFC 8709 section 4, OpenSSH's PROTOCOL.u2f.
+//! Sources: RFC 4253 section 6.6, RFC 5656 section 3.1, RFC 8709 section 4, OpenSSH's PROTOCOL.u2f,
+//! draft-miller-sshm-mldsa44-ed25519-composite-sigs.
 
 use std::fmt;
 
@@ -30,11 +31,16 @@ pub enum HostKeyType {
     SkEd25519,
     /// `sk-ecdsa-sha2-nistp256@openssh.com`, for a certificate authority.
     SkEcdsaP256,
+    /// `ssh-mldsa44-ed25519@openssh.com`, post-quantum, since OpenSSH 10.4.
+    Mldsa44Ed25519,
 }
+
+/// Bytes of an ML-DSA-44 public key and of the Ed25519 key behind it (`MLDSA44_ED25519_PK_SZ`).
+const MLDSA44_ED25519_LENGTH: usize = 1312 + 32;
 
 impl HostKeyType {
     /// Every type.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Ed25519,
         Self::EcdsaP256,
         Self::EcdsaP384,
@@ -43,6 +49,7 @@ impl HostKeyType {
         Self::Dsa,
         Self::SkEd25519,
         Self::SkEcdsaP256,
+        Self::Mldsa44Ed25519,
     ];
 
     /// The type with this name in a blob or a key line.
@@ -63,6 +70,7 @@ impl HostKeyType {
             Self::Dsa => "ssh-dss",
             Self::SkEd25519 => "sk-ssh-ed25519@openssh.com",
             Self::SkEcdsaP256 => "sk-ecdsa-sha2-nistp256@openssh.com",
+            Self::Mldsa44Ed25519 => "ssh-mldsa44-ed25519@openssh.com",
         }
     }
 
@@ -76,6 +84,7 @@ impl HostKeyType {
             Self::Dsa => "DSA",
             Self::SkEd25519 => "ED25519-SK",
             Self::SkEcdsaP256 => "ECDSA-SK",
+            Self::Mldsa44Ed25519 => "MLDSA44-ED25519",
         }
     }
 
@@ -112,6 +121,7 @@ impl HostKeyType {
                 point(reader, "nistp256", 32)?;
                 reader.text().map(drop)
             }
+            Self::Mldsa44Ed25519 => (reader.string()?.len() == MLDSA44_ED25519_LENGTH).then_some(()),
         }
     }
 }
@@ -225,12 +235,16 @@ mod tests {
     const ED25519: &str = include_str!("testdata/kex/ed25519.pub");
     const ECDSA: &str = include_str!("testdata/kex/ecdsa.pub");
     const RSA: &str = include_str!("testdata/kex/rsa.pub");
+    const MLDSA44_ED25519: &str = include_str!("testdata/kex/mldsa44-ed25519.pub");
 
     #[test]
     fn keys_of_ssh_keygen_are_read_and_written_unchanged() {
-        for (line, key_type) in
-            [(ED25519, HostKeyType::Ed25519), (ECDSA, HostKeyType::EcdsaP256), (RSA, HostKeyType::Rsa)]
-        {
+        for (line, key_type) in [
+            (ED25519, HostKeyType::Ed25519),
+            (ECDSA, HostKeyType::EcdsaP256),
+            (RSA, HostKeyType::Rsa),
+            (MLDSA44_ED25519, HostKeyType::Mldsa44Ed25519),
+        ] {
             let key = HostKey::parse(line).unwrap();
             assert_eq!(key.key_type(), key_type);
             assert!(line.starts_with(&format!("{key} ")), "{key}");
@@ -243,7 +257,7 @@ mod tests {
     fn fingerprints_are_those_of_ssh_keygen() {
         // `ssh-keygen -l -f ed25519.pub`, kept in a file next to the key.
         let printed = include_str!("testdata/kex/fingerprints");
-        for (line, printed) in [ED25519, ECDSA, RSA].into_iter().zip(printed.lines()) {
+        for (line, printed) in [ED25519, ECDSA, RSA, MLDSA44_ED25519].into_iter().zip(printed.lines()) {
             let expected = printed.split(' ').nth(1).unwrap();
             let fingerprint = HostKey::parse(line).unwrap().fingerprint();
             assert_eq!(fingerprint.to_string(), expected);
@@ -253,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_key_of_another_length_or_type_is_no_key() {
-        for line in [ED25519, ECDSA, RSA] {
+        for line in [ED25519, ECDSA, RSA, MLDSA44_ED25519] {
             let key = HostKey::parse(line).unwrap();
             for length in 0..key.blob().len() {
                 assert_eq!(HostKey::from_blob(&key.blob()[..length]), None, "{length} bytes of {key}");

@@ -1,6 +1,7 @@
 //! What the real client says at a login, and what a server says first: the words of `OpenSSH`, read in one place.
 
 use crate::handshake::one_line;
+use crate::host_trust;
 
 /// How a login with a command that does nothing ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub enum Login {
     KeyRefused,
     /// Another host key is known; the file and the line, if they are named. See [`known_place`].
     HostKeyChanged(Option<String>),
+    /// The proxy refused a host key other than the trusted ones: its message.
+    HostKeyRefused(String),
     /// No host key is known, and none may be learnt.
     HostKeyUnknown,
     /// The server hung up on too many keys.
@@ -49,6 +52,9 @@ pub fn login(code: Option<i32>, said: &str) -> Login {
         return Login::KeyRefused;
     }
     let ours = own.iter().find_map(|line| line.strip_prefix("ssh-eic: error: "));
+    if let Some(message) = ours.filter(|message| message.starts_with(host_trust::CHANGED)) {
+        return Login::HostKeyRefused(one_line(message));
+    }
     let last = lines.iter().rfind(|line| !line.starts_with("Warning: Permanently added"));
     Login::Failed(one_line(ours.or(last.copied()).unwrap_or("ssh says nothing")))
 }
@@ -167,6 +173,11 @@ mod tests {
                 Login::TooManyKeys,
             ),
             (Some(255), "ssh-eic: error: x is gone\nssh-eic: hint: y\nlast", Login::Failed("x is gone".to_owned())),
+            (
+                Some(255),
+                "ssh-eic: error: host identification has changed: i-1 presents it\nssh-eic: hint: y\nlast",
+                Login::HostKeyRefused("host identification has changed: i-1 presents it".to_owned()),
+            ),
             (None, "", Login::Failed("ssh says nothing".to_owned())),
             (
                 Some(255),

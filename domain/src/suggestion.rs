@@ -1,19 +1,21 @@
 //! The value that was probably meant by one that does not exist.
 
-/// The nearest candidate, ignoring case: at most two edits away, and fewer than it has characters.
+/// The nearest candidate, ignoring case: at most two edits away from the typed text, one if that has up to four characters,
+/// and fewer than the candidate has characters.
 pub fn nearest<'c>(typed: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let typed = typed.to_ascii_lowercase();
+    let limit = if typed.len() <= 4 { 1 } else { 2 };
     candidates
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(&candidate.to_ascii_lowercase(), &typed), candidate))
-        .filter(|(distance, candidate)| *distance <= 2 && *distance < candidate.len())
+        .filter(|(distance, candidate)| *distance <= limit && *distance < candidate.len())
         .min()
         .map(|(_, candidate)| candidate)
 }
 
-/// AWS Regions in November 2026, for suggestions only: a Region that is missing here works as every other.
+/// AWS Regions in November 2026, for suggestions and completions only: a Region that is missing here works as every other.
 /// Source: the table "Regional endpoints" of the AWS General Reference.
-const REGIONS: [&str; 38] = [
+pub const REGIONS: [&str; 38] = [
     "af-south-1",
     "ap-east-1",
     "ap-east-2",
@@ -74,6 +76,7 @@ mod tests {
         let profiles = ["prod", "staging", "x"];
         assert_eq!(nearest("prdo", profiles), Some("prod"));
         assert_eq!(nearest("Staging", profiles), Some("staging"));
+        assert_eq!(nearest("sped", ["prod"]), None, "two edits are too many for a short word");
         assert_eq!(nearest("q", profiles), None, "one edit makes every one-letter word of another");
         assert_eq!(nearest("development", profiles), None);
     }

@@ -27,7 +27,8 @@ pub struct Url {
 }
 
 impl Url {
-    /// Splits a `wss://` or `https://` URL. None: it is not one, or has user information or control characters.
+    /// Splits a `wss://` or `https://` URL. None: it is not one, it has user information, or its host is neither a DNS name nor
+    /// an address.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (scheme, rest) = text.split_once("://")?;
@@ -46,7 +47,10 @@ impl Url {
             None if port.is_empty() => 443,
             None => return None,
         };
-        if host.is_empty() || authority.contains('@') {
+        let is_address = authority.starts_with('[') && host.parse::<std::net::Ipv6Addr>().is_ok();
+        let is_name =
+            !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
+        if !(is_address || is_name) {
             return None;
         }
         let slash = if target.starts_with('/') { "" } else { "/" };
@@ -231,9 +235,20 @@ mod tests {
             assert_eq!(url.authority(), authority);
             assert!(!format!("{url:?}").contains("openTunnel"));
         }
-        for wrong in
-            ["ws://h/", "wss:///x", "wss://u@h/", "wss://h:x/", "wss://h/a b", "wss://[::1/", "h", "wss://[::1]x/"]
-        {
+        for wrong in [
+            "ws://h/",
+            "wss:///x",
+            "wss://u@h/",
+            "wss://h:x/",
+            "wss://h/a b",
+            "wss://[::1/",
+            "h",
+            "wss://[::1]x/",
+            "wss://a=b/",
+            "wss://a%b/",
+            "wss://a&x?y",
+            "wss://[h]/",
+        ] {
             assert_eq!(Url::parse(wrong), None, "{wrong}");
         }
     }

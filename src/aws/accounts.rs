@@ -1,6 +1,7 @@
 //! Which accounts an SSO session reaches, and the role that the person holds in each (ListAccounts, ListAccountRoles of
 //! IAM Identity Center).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use aws_sdk_sso::Client;
@@ -31,14 +32,24 @@ pub struct Held {
     pub account_name: String,
 }
 
-/// The accounts that `wanted` means, in the order of their ids, each with the first of its roles that the person holds;
-/// and those that did not tell their roles, with why.
+/// What an SSO session offers in the accounts of a source.
+#[derive(Debug, Default)]
+pub struct Offer {
+    /// In the order of the account ids, each account with the first of the wanted roles that it offers.
+    pub held: Vec<Held>,
+    /// Accounts whose roles could not be listed, and why.
+    pub failed: Vec<(String, Error)>,
+    /// All roles, wanted or not, with the number of accounts that offer them.
+    pub roles: BTreeMap<String, usize>,
+}
+
+/// Lists the accounts that `wanted` selects and their roles.
 ///
 /// # Errors
 ///
 /// [`Kind::Credentials`] with the command that signs in; [`Kind::Config`] for a session that ~/.aws/config does not have;
 /// else what the portal says.
-pub async fn held(wanted: &Accounts) -> Result<(Vec<Held>, Vec<(String, Error)>)> {
+pub async fn offer(wanted: &Accounts) -> Result<Offer> {
     let session = Profiles::load().await?.sso_session(&wanted.session)?;
     let config = client::config(None, Some(session.region.as_ref()), RequestLimits::QUERY).await?;
     let token: Arc<str> = sso::access_token(&session).await?.into();
@@ -72,23 +83,28 @@ pub async fn held(wanted: &Accounts) -> Result<(Vec<Held>, Vec<(String, Error)>)
             match roles(&client, &token, &account, &session).await {
                 Ok(offered) => {
                     let first = wanted.into_iter().find(|role| offered.contains(role));
-                    Ok(first.map(|role| Held { role: SsoRole { session, account, role }, account_name: name }))
+                    let held = first.map(|role| Held { role: SsoRole { session, account, role }, account_name: name });
+                    Ok((held, offered))
                 }
                 Err(error) => Err((account, error)),
             }
         });
     }
-    let mut held: Vec<Held> = Vec::new();
-    let mut failed = Vec::new();
+    let mut offer = Offer::default();
     while let Some(joined) = tasks.join_next().await {
         match joined.map_err(|error| Error::new(Kind::Bug, "a query ended early").because(error))? {
-            Ok(one) => held.extend(one),
-            Err(one) => failed.push(one),
+            Ok((held, roles)) => {
+                offer.held.extend(held);
+                for role in roles {
+                    *offer.roles.entry(role).or_default() += 1;
+                }
+            }
+            Err(one) => offer.failed.push(one),
         }
     }
-    held.sort_by(|a, b| a.role.account.cmp(&b.role.account));
-    failed.sort_by(|a, b| a.0.cmp(&b.0));
-    Ok((held, failed))
+    offer.held.sort_by(|a, b| a.role.account.cmp(&b.role.account));
+    offer.failed.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(offer)
 }
 
 async fn roles(client: &Client, token: &str, account: &str, session: &str) -> Result<Vec<String>> {
@@ -118,7 +134,7 @@ where
                 .cause(Cause::SsoExpired)
         }
         Some(403) => Error::new(Kind::Denied, format!("Identity Center denies {action} to the session {session:?}"))
-            .hint("ask whoever assigns accounts in Identity Center")
+            .hint("ask the administrator of Identity Center")
             .cause(Cause::RoleRefused),
         Some(status) => {
             Error::new(Kind::Unavailable, format!("{action}: Identity Center failed ({status})")).hint("try again")

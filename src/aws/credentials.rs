@@ -24,11 +24,13 @@ use crate::aws::failure::{self, Explained};
 use crate::aws::profiles::{Profiles, Settings};
 pub use crate::aws::session::{Session, described};
 use crate::aws::sso::RoleCredentials;
-use crate::aws::{default_region, http};
+use crate::aws::{default_region, http, timeout};
 use crate::domain::diagnosis::Cause;
 use crate::domain::identity::{Identity, SsoRole};
 use crate::domain::ids::{is_account, is_region};
+use crate::domain::text::shell_word;
 use crate::error::{Error, Kind, Result};
+use crate::sys::limits::no_core_dumps;
 
 /// For providers that send requests or run programs.
 const PROVIDER_TIMEOUT: Duration = Duration::from_secs(20);
@@ -44,6 +46,7 @@ pub async fn open(
     limits: RequestLimits,
     cache: Option<&Path>,
 ) -> Result<Session> {
+    no_core_dumps();
     let config = client::config(identity.profile.as_deref(), region, limits).await?;
     let Some(region) = config.region().map(ToString::to_string) else { return Err(no_region(identity).await) };
     if !is_region(&region) {
@@ -77,14 +80,26 @@ pub async fn open(
 }
 
 async fn no_region(identity: &Identity) -> Error {
-    if let (Some(profile), Ok(profiles)) = (&identity.profile, Profiles::load().await)
-        && !profiles.names().contains(profile)
+    if let Ok(profiles) = Profiles::load().await
+        && let Some(error) = missing_profile(identity, &profiles)
     {
-        return profiles.no_such_profile(profile);
+        return error;
     }
     Error::new(Kind::Config, format!("no region is set for {}", described(identity)))
         .hint("set regions = [\"…\"] for the source in config.toml, or region in ~/.aws/config")
         .cause(Cause::NoRegion)
+}
+
+/// The error for a profile of the source or of `AWS_PROFILE` that does not exist.
+fn missing_profile(identity: &Identity, profiles: &Profiles) -> Option<Error> {
+    if let Some(profile) = &identity.profile {
+        return profiles.check_exists(profile).err();
+    }
+    let selects = || crate::sys::environment::variable("AWS_PROFILE").and_then(|name| name.into_string().ok());
+    let selected = if identity.sso.is_none() { selects()? } else { return None };
+    let error = profiles.check_exists(&selected).err()?;
+    let fix = format!("correct AWS_PROFILE, or aws configure --profile {}", shell_word(&selected));
+    Some(Error { hints: vec![fix], ..error })
 }
 
 /// Refuses credentials of another account than the one of the source or of the first sync.
@@ -96,9 +111,12 @@ pub fn check_account(identity: &Identity, wanted: &str, found: &str) -> Result<(
     if wanted == found {
         return Ok(());
     }
-    Err(Error::new(Kind::Credentials, format!("{} signs for account {found}, not for {wanted}", described(identity)))
-        .hint("sign in to the right account, or correct account and profile of the source in config.toml")
-        .cause(Cause::WrongAccount))
+    Err(Error::new(
+        Kind::Credentials,
+        format!("{} has credentials for account {found}, not for {wanted}", described(identity)),
+    )
+    .hint("sign in to the right account, or correct account and profile of the source in config.toml")
+    .cause(Cause::WrongAccount))
 }
 
 /// The account of a session, from STS if the credentials do not contain it.
@@ -154,12 +172,12 @@ async fn resolve(identity: &Identity, config: &SdkConfig) -> Result<Credentials>
             SharedCredentialsProvider::new(builder.build_from_provider(base).await)
         }
     };
-    match tokio::time::timeout(PROVIDER_TIMEOUT, provider.provide_credentials()).await {
-        Ok(Ok(credentials)) => Ok(credentials),
-        Ok(Err(error)) => Err(explain(identity, &error).await),
-        Err(_) => Err(Error::new(
+    match timeout::limit(PROVIDER_TIMEOUT, provider.provide_credentials()).await {
+        Some(Ok(credentials)) => Ok(credentials),
+        Some(Err(error)) => Err(explain(identity, &error).await),
+        None => Err(Error::new(
             Kind::Credentials,
-            format!("{} gave no credentials within {} s", described(identity), PROVIDER_TIMEOUT.as_secs()),
+            format!("{} returned no credentials within {} s", described(identity), PROVIDER_TIMEOUT.as_secs()),
         )
         .hint("check its credential_process or sign-in service")),
     }
@@ -204,13 +222,11 @@ async fn explain(identity: &Identity, error: &CredentialsError) -> Error {
     let whole = details;
     let details = failure::causes(error);
     let failed = |message: String| Error::new(Kind::Credentials, message).because(&details);
-    if let (Some(profile), Some(profiles)) = (&identity.profile, &profiles)
-        && !settings.exists
-    {
-        return profiles.no_such_profile(profile).because(&details);
+    if let Some(error) = profiles.as_ref().and_then(|profiles| missing_profile(identity, profiles)) {
+        return error.because(&details);
     }
     if settings.mfa {
-        return failed(format!("{who} needs an MFA code, which ssh-eic cannot ask for"))
+        return failed(format!("{who} needs an MFA code, for which ssh-eic cannot prompt"))
             .hint("use a credential_process in ~/.aws/config that asks for it and caches the session")
             .cause(Cause::NeedsMfa);
     }
@@ -218,7 +234,7 @@ async fn explain(identity: &Identity, error: &CredentialsError) -> Error {
     if lower.contains("dispatch failure") || lower.contains("dispatchfailure") || lower.contains("timed out") {
         let error = Error::new(
             Kind::Unavailable,
-            format!("the service that gives the credentials of {who} could not be reached"),
+            format!("the service that issues the credentials of {who} could not be reached"),
         )
         .cause(Cause::AwsUnreachable);
         if identity.profile.is_some() {
@@ -233,8 +249,8 @@ async fn explain(identity: &Identity, error: &CredentialsError) -> Error {
         return error.because(&details);
     }
     if has(&["expiredtoken", "expired token"]) {
-        return failed(format!("the keys that {who} is derived from have expired"))
-            .hint(format!("aws sso login{0}, or renew them where they come from", identity.flag()))
+        return failed(format!("the source credentials of {who} have expired"))
+            .hint(format!("aws sso login{0}, or replace the access key of the profile", identity.flag()))
             .cause(Cause::CredentialsExpired);
     }
     if has(&["assumerole", "assume role", "accessdenied"]) {
@@ -243,7 +259,7 @@ async fn explain(identity: &Identity, error: &CredentialsError) -> Error {
             .cause(Cause::RoleRefused);
     }
     if login.is_some() {
-        return Error::new(Kind::Unavailable, format!("Identity Center gives no credentials for {who} at the moment"))
+        return Error::new(Kind::Unavailable, format!("Identity Center returned no credentials for {who}"))
             .hint("try again in a moment; -v shows its response")
             .because(&details);
     }
@@ -253,7 +269,7 @@ async fn explain(identity: &Identity, error: &CredentialsError) -> Error {
         return failed(format!("there are no AWS credentials in {who}"))
             .hint(format!("aws configure{0} or aws sso login{0}", identity.flag()));
     }
-    failed(format!("{who} gives no AWS credentials: {}", first_cause(error)))
+    failed(format!("{who} has no AWS credentials: {}", first_cause(error)))
         .hint(format!("aws sts get-caller-identity{} shows whether the AWS CLI can use it", identity.flag()))
 }
 
@@ -275,7 +291,7 @@ fn refused_by_sso(
             settings.sso_role.as_ref().map(|(role, account)| format!("role {role:?} in account {account} for {who}"));
         let held = held.unwrap_or_else(|| who.to_owned());
         return Some(
-            Error::new(Kind::Denied, format!("Identity Center does not give {held} (any more)"))
+            Error::new(Kind::Denied, format!("{held} is not assigned to you in Identity Center"))
                 .hint("ssh-eic sync, or ask the administrator of Identity Center")
                 .cause(Cause::RoleRefused),
         );

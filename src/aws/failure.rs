@@ -143,6 +143,16 @@ where
     }
 }
 
+/// A successful response with a value that cannot be read. `details` must not contain the response.
+pub(super) fn unreadable(action: &str, session: &Session, details: impl std::fmt::Display) -> Failure {
+    let error = unreadable_response(action, &session.region).because(details);
+    Failure { error, retry: Retry::Never, code: None }
+}
+
+fn unreadable_response(action: &str, region: &str) -> Error {
+    Error::new(Kind::Unavailable, format!("{action}: the response of AWS in {region} could not be read"))
+}
+
 /// An error of this program as the cause of an error of the SDK.
 #[derive(Debug)]
 pub(super) struct Explained(pub(super) Error);
@@ -190,7 +200,7 @@ fn transport_error(action: &str, region: &str, details: &str) -> (Error, Retry) 
         let error = Error::new(Kind::Config, format!("{action}: the endpoint that is set for {region} cannot be used"));
         let error = if has("FIPS") || has("Dualstack") || has("DualStack") {
             error.hint(
-                "AWS_USE_FIPS_ENDPOINT and AWS_USE_DUALSTACK_ENDPOINT do not go with an AWS_ENDPOINT_URL: unset one",
+                "AWS_USE_FIPS_ENDPOINT and AWS_USE_DUALSTACK_ENDPOINT cannot be combined with AWS_ENDPOINT_URL: unset one",
             )
         } else {
             error.hint("AWS_ENDPOINT_URL (and endpoint_url in ~/.aws/config) is a URL, such as https://HOST")
@@ -200,13 +210,19 @@ fn transport_error(action: &str, region: &str, details: &str) -> (Error, Retry) 
     if has("dns error")
         && let Some(near) = nearest_region(region)
     {
-        let error = Error::new(Kind::Config, format!("{region} is not an AWS region; did you mean {near}?"))
-            .hint("correct regions in config.toml, AWS_REGION, or region in ~/.aws/config");
-        return (error.cause(Cause::NoRegion), Retry::Never);
+        return (no_such_region(region, near), Retry::Never);
     }
     let error = failed("AWS could not be reached");
     let error = error.hint("check the network, VPN and HTTPS_PROXY; -v shows the details").cause(Cause::AwsUnreachable);
     (error, Retry::Network)
+}
+
+/// The error for a misspelt region.
+#[must_use]
+pub fn no_such_region(region: &str, near: &str) -> Error {
+    Error::new(Kind::Config, format!("{region} is not an AWS region; did you mean {near}?"))
+        .hint("correct regions in config.toml, AWS_REGION, or region in ~/.aws/config")
+        .cause(Cause::NoRegion)
 }
 
 /// A response with an error.
@@ -244,8 +260,8 @@ impl ResponseError<'_> {
             | "OptInRequired" => (self.credentials(&format!("are not accepted ({code})")), Retry::Never),
             "EC2InstanceNotFoundException" | "InvalidInstanceID.NotFound" | "InvalidInstanceID.Malformed" => {
                 let account = self.session.account.as_deref().map(|a| format!(" of account {a}")).unwrap_or_default();
-                let message = format!("{resource} is not in {region}{account}, asked with{}", self.identity());
-                let error = Error::new(Kind::NoHost, message).hint("ssh-eic sync, if it was replaced");
+                let message = format!("{resource} is not in {region}{account}, queried with{}", self.identity());
+                let error = Error::new(Kind::NoHost, message).hint("if it was replaced, run ssh-eic sync");
                 (error.cause(Cause::InstanceGone), Retry::Never)
             }
             "EC2InstanceStateInvalidException" => {
@@ -260,7 +276,7 @@ impl ResponseError<'_> {
                 (Error::new(Kind::Unreachable, message).hint(hint).cause(Cause::InstanceUnavailable), Retry::Fault)
             }
             "InvalidArgsException" => {
-                let message = format!("EC2 Instance Connect refuses the OS user or the key for {resource}: {message}");
+                let message = format!("EC2 Instance Connect rejects the OS user or the key for {resource}: {message}");
                 let error = Error::new(Kind::Usage, message).hint("check user in config.toml and the ssh-eic:user tag");
                 (error.cause(Cause::UserRefused), Retry::Never)
             }
@@ -269,10 +285,7 @@ impl ResponseError<'_> {
                     .cause(Cause::Throttled),
                 Retry::Throttled,
             ),
-            "" if *status == 200 => (
-                Error::new(Kind::Unavailable, format!("{action}: the response of AWS in {region} could not be read")),
-                Retry::Never,
-            ),
+            "" if *status == 200 => (unreadable_response(action, region), Retry::Never),
             code if *status >= 500 => (
                 Error::new(Kind::Unavailable, format!("{action}: AWS failed in {region} ({status} {code})")),
                 Retry::Fault,
@@ -287,7 +300,7 @@ impl ResponseError<'_> {
             message.split("perform: ").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap_or(action);
         let error = Error::new(Kind::Denied, format!("AWS denies {action} on {resource} to{}", self.identity()));
         let network = "if the policy names a source network (aws:SourceIp): are you on the VPN?";
-        error.hint(format!("ssh-eic policy prints the policy that is needed; {network}")).cause(Cause::PermissionDenied)
+        error.hint(format!("ssh-eic policy prints the required policy; {network}")).cause(Cause::PermissionDenied)
     }
 
     fn credentials(&self, what: &str) -> Error {
@@ -295,7 +308,7 @@ impl ResponseError<'_> {
         let login = identity.sso.as_ref().map(|role| format!(" --sso-session {}", shell_word(&role.session)));
         let flag = login.unwrap_or_else(|| identity.flag());
         Error::new(Kind::Credentials, format!("the AWS credentials of{} {what}", self.identity()))
-            .hint(format!("aws sso login{flag}, or renew them where they come from"))
+            .hint(format!("aws sso login{flag}, or replace the access key of the profile"))
             .cause(Cause::CredentialsRefused)
     }
 
@@ -309,7 +322,7 @@ impl ResponseError<'_> {
         let amount = if amount < 600 { format!("{amount} s") } else { format!("{} min", amount / 60) };
         Error::new(
             Kind::Credentials,
-            format!("this machine's clock is {amount} {direction} AWS's, so AWS refuses its signatures"),
+            format!("this machine's clock is {amount} {direction} AWS's, so AWS rejects its signatures"),
         )
         .hint("set the clock: timedatectl set-ntp true")
         .cause(Cause::ClockOff)

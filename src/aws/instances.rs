@@ -3,11 +3,16 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_ec2::Client;
-use aws_sdk_ec2::types::{Filter, Instance as Described};
+use aws_sdk_ec2::operation::describe_instances::builders::DescribeInstancesFluentBuilder;
+use aws_sdk_ec2::types::Filter;
+use aws_smithy_types::DateTime;
+use aws_smithy_types::date_time::{DateTimeParseError, Format};
 
 use crate::aws::credentials::Session;
 use crate::aws::failure::{self, Failure, Retry};
+use crate::aws::instances_page;
 use crate::aws::pages::Pages;
+use crate::domain::described_instances::{InstanceDescription, Page};
 use crate::domain::fleet::{DiscoveredInstance, Instance};
 use crate::domain::ids::{InstanceId, is_account};
 use crate::domain::source::Source;
@@ -30,22 +35,16 @@ pub async fn of_source(
 ) -> std::result::Result<Vec<DiscoveredInstance>, Failure> {
     let client = Client::new(&session.config);
     let mut found = Vec::new();
-    let (mut pages, mut next) = (Pages::new("ec2:DescribeInstances"), None);
+    let (mut pages, mut next) = (Pages::new(ACTION), None);
     loop {
-        let page = client
-            .describe_instances()
-            .set_filters(Some(filters(source)))
-            .max_results(PAGE)
-            .set_next_token(next.take())
-            .send()
-            .await
-            .map_err(|error| failure::explain("ec2:DescribeInstances", "*", session, &error))?;
+        let request = client.describe_instances().set_filters(Some(filters(source))).max_results(PAGE);
+        let page = send(session, "*", request.set_next_token(next.take())).await?;
         let before = found.len();
-        for reservation in page.reservations.unwrap_or_default() {
+        for described in page.instances {
             // An account goes into command lines.
-            let owner = reservation.owner_id.filter(|id| is_account(id)).unwrap_or_default();
-            let instances = reservation.instances.unwrap_or_default();
-            found.extend(instances.into_iter().filter_map(read).map(|instance| discovered(owner.clone(), instance)));
+            let owner = described.owner_id.clone().filter(|id| is_account(id)).unwrap_or_default();
+            let instance = instance(described).map_err(|error| failure::unreadable(ACTION, session, error))?;
+            found.extend(instance.map(|instance| discovered(owner, instance)));
         }
         on_page(found.len() - before);
         next = pages.next(page.next_token).map_err(|error| Failure { error, retry: Retry::Never, code: None })?;
@@ -61,15 +60,10 @@ pub async fn of_source(
 ///
 /// The [`Failure`] of [`failure::explain`].
 pub async fn tag_values(session: &Session) -> std::result::Result<TagValues, Failure> {
-    let page = Client::new(&session.config)
-        .describe_instances()
-        .max_results(PAGE)
-        .send()
-        .await
-        .map_err(|error| failure::explain("ec2:DescribeInstances", "*", session, &error))?;
-    let instances = page.reservations.unwrap_or_default().into_iter().flat_map(|r| r.instances.unwrap_or_default());
+    let request = Client::new(&session.config).describe_instances().max_results(PAGE);
+    let page = send(session, "*", request).await?;
     let mut values = TagValues::new();
-    for tag in instances.flat_map(|instance| instance.tags.unwrap_or_default()) {
+    for tag in page.instances.into_iter().flat_map(|described| described.tags) {
         values.entry(tag.key.unwrap_or_default()).or_default().insert(tag.value.unwrap_or_default());
     }
     Ok(values)
@@ -81,14 +75,25 @@ pub async fn tag_values(session: &Session) -> std::result::Result<TagValues, Fai
 ///
 /// [`Failure`], with `InvalidInstanceID.NotFound` as its code where there is none.
 pub async fn by_id(session: &Session, id: &InstanceId) -> std::result::Result<Option<Instance>, Failure> {
-    let answer = Client::new(&session.config)
-        .describe_instances()
-        .instance_ids(id.as_str())
-        .send()
-        .await
-        .map_err(|error| failure::explain("ec2:DescribeInstances", id.as_str(), session, &error))?;
-    let instances = answer.reservations.unwrap_or_default().into_iter().flat_map(|r| r.instances.unwrap_or_default());
-    Ok(instances.filter_map(read).find(|instance| &instance.id == id))
+    let request = Client::new(&session.config).describe_instances().instance_ids(id.as_str());
+    let page = send(session, id.as_str(), request).await?;
+    for described in page.instances {
+        let instance = instance(described).map_err(|error| failure::unreadable(ACTION, session, error))?;
+        if instance.as_ref().is_some_and(|instance| &instance.id == id) {
+            return Ok(instance);
+        }
+    }
+    Ok(None)
+}
+
+const ACTION: &str = "ec2:DescribeInstances";
+
+async fn send(
+    session: &Session,
+    resource: &str,
+    request: DescribeInstancesFluentBuilder,
+) -> std::result::Result<Page, Failure> {
+    instances_page::send(request).await.map_err(|error| failure::explain(ACTION, resource, session, &error))
 }
 
 /// All states but the last one.
@@ -105,6 +110,15 @@ fn filters(source: &Source) -> Vec<Filter> {
     std::iter::once(states).chain(tags).collect()
 }
 
+/// The filters of a source, as `tag:Role = web|db`, for the details under `-v`.
+#[must_use]
+pub fn filter_text(source: &Source) -> String {
+    let filters = filters(source);
+    let text =
+        filters.iter().map(|filter| format!("{} = {}", filter.name().unwrap_or_default(), filter.values().join("|")));
+    text.collect::<Vec<_>>().join(", ")
+}
+
 /// A state as EC2 documents it; whatever else comes is not for a terminal.
 fn known_state(name: &str) -> String {
     let known = ["pending", "running", "shutting-down", "terminated", "stopping", "stopped"];
@@ -116,30 +130,31 @@ fn is_dns_name(name: &str) -> bool {
     name.len() <= 253 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b))
 }
 
-/// None for what has no id that we could work with.
-fn read(described: Described) -> Option<Instance> {
-    let tags: BTreeMap<String, String> = described
-        .tags
-        .unwrap_or_default()
-        .into_iter()
-        .map(|tag| (tag.key.unwrap_or_default(), tag.value.unwrap_or_default()))
-        .collect();
-    let windows = described.platform.is_some_and(|platform| platform.as_str().eq_ignore_ascii_case("windows"));
-    let state = described.state.and_then(|state| state.name).map(|name| known_state(name.as_str())).unwrap_or_default();
-    Some(Instance {
-        id: InstanceId::parse(&described.instance_id?)?,
-        state,
+/// `None` without a valid id.
+///
+/// # Errors
+///
+/// A launch time that cannot be read.
+fn instance(described: InstanceDescription) -> std::result::Result<Option<Instance>, DateTimeParseError> {
+    let Some(id) = described.instance_id.as_deref().and_then(InstanceId::parse) else { return Ok(None) };
+    let launched =
+        described.launch_time.map(|time| DateTime::from_str(&time, Format::DateTimeWithOffset)).transpose()?;
+    let tags: BTreeMap<String, String> =
+        described.tags.into_iter().map(|tag| (tag.key.unwrap_or_default(), tag.value.unwrap_or_default())).collect();
+    Ok(Some(Instance {
+        id,
+        state: described.state_name.map(|name| known_state(&name)).unwrap_or_default(),
         state_reason: described.state_transition_reason.unwrap_or_default(),
         private_ip: described.private_ip_address,
         ipv6: described.ipv6_address,
         public_ip: described.public_ip_address,
-        az: described.placement.and_then(|placement| placement.availability_zone).unwrap_or_default(),
+        az: described.availability_zone.unwrap_or_default(),
         vpc: described.vpc_id.unwrap_or_default(),
         subnet: described.subnet_id.unwrap_or_default(),
         image: described.image_id.unwrap_or_default(),
-        windows,
-        launched: described.launch_time.map_or(0, |time| time.secs()),
+        windows: described.platform.is_some_and(|platform| platform.eq_ignore_ascii_case("windows")),
+        launched: launched.map_or(0, |time| time.secs()),
         dns: described.private_dns_name.filter(|name| is_dns_name(name)).unwrap_or_default(),
         tags,
-    })
+    }))
 }

@@ -2,7 +2,7 @@
 //!
 //! From the top: one file for each request (`push`, `instances`, …); `credentials`, which resolves an identity to a
 //! `session`; its providers (`chain`, `sso`, `process`) and `credential_cache`; `client`, `profiles`; `failure`, which
-//! translates errors of the SDK; `session`, `http`, `limit`.
+//! translates errors of the SDK; `session`, `http`, `limit`, `timeout`, `instances_page`.
 
 pub mod accounts;
 pub mod caller_identity;
@@ -17,6 +17,7 @@ pub mod failure;
 mod http;
 pub mod images;
 pub mod instances;
+mod instances_page;
 mod limit;
 pub mod network;
 mod pages;
@@ -27,4 +28,5 @@ pub mod regions;
 mod session;
 pub mod session_manager;
 pub mod sso;
+pub mod timeout;
 mod trust;

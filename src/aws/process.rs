@@ -82,7 +82,7 @@ impl Helper {
         let profile = &self.profile;
         let flag = crate::domain::text::shell_word(profile);
         Error::new(Kind::Credentials, format!("the credential_process of profile {profile:?} {what}"))
-            .hint(format!("aws sts get-caller-identity --profile {flag} shows what it says"))
+            .hint(format!("aws sts get-caller-identity --profile {flag} shows its error"))
     }
 }
 

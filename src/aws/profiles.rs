@@ -11,7 +11,7 @@ use crate::domain::diagnosis::Cause;
 use crate::domain::digest;
 use crate::domain::identity::Identity;
 use crate::domain::suggestion::nearest;
-use crate::domain::text::shell_word;
+use crate::domain::text::{first_names, shell_word};
 use crate::error::{Error, Kind, Result};
 use crate::sys::environment::variable;
 
@@ -75,8 +75,26 @@ impl Profiles {
         names
     }
 
+    /// The names of all SSO sessions, sorted.
+    #[must_use]
+    pub fn sso_sessions(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.0.sso_sessions().map(str::to_owned).collect();
+        names.sort();
+        names
+    }
+
+    /// Checks that there is a profile of this name.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Credentials`] with the nearest name and the list.
+    pub fn check_exists(&self, profile: &str) -> Result<()> {
+        if self.0.get_profile(profile).is_some() { Ok(()) } else { Err(self.no_such_profile(profile)) }
+    }
+
     /// The error for a profile that does not exist.
-    pub(super) fn no_such_profile(&self, profile: &str) -> Error {
+    #[must_use]
+    pub fn no_such_profile(&self, profile: &str) -> Error {
         let names = self.names();
         let near = nearest(profile, names.iter().map(String::as_str));
         let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
@@ -91,12 +109,14 @@ impl Profiles {
     }
 
     /// The profile that the environment selects.
-    pub(super) fn selected(&self) -> &str {
+    #[must_use]
+    pub fn selected(&self) -> &str {
         self.0.selected_profile()
     }
 
     /// A value of a profile.
-    pub(super) fn value(&self, profile: &str, key: &str) -> Option<&str> {
+    #[must_use]
+    pub fn value(&self, profile: &str, key: &str) -> Option<&str> {
         self.0.get_profile(profile)?.get(key)
     }
 
@@ -107,11 +127,13 @@ impl Profiles {
     /// [`Kind::Config`] if there is none, or it has no start URL or region.
     pub fn sso_session(&self, name: &str) -> Result<SsoSession> {
         let section = self.0.sso_session(name).ok_or_else(|| {
-            let known: Vec<&str> = self.0.sso_sessions().collect();
-            let error = Error::new(Kind::Config, format!("there is no [sso-session {name}] in ~/.aws/config"));
+            let known = self.sso_sessions();
+            let near = nearest(name, known.iter().map(String::as_str));
+            let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+            let error = Error::new(Kind::Config, format!("there is no [sso-session {name}] in ~/.aws/config{near}"));
             match known.as_slice() {
                 [] => error.hint("aws configure sso-session writes one"),
-                known => error.hint(format!("it has: {}", known.join(", "))),
+                known => error.hint(format!("it has: {}", first_names(known, LISTED))),
             }
         })?;
         let value = |key: &str| {

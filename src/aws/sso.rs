@@ -27,6 +27,7 @@ use tokio::io::AsyncReadExt;
 use crate::aws::client::{self, RequestLimits};
 use crate::aws::failure;
 use crate::aws::profiles::{Profiles, SsoSession};
+use crate::aws::timeout;
 use crate::domain::diagnosis::Cause;
 use crate::domain::text::shell_word;
 use crate::error::{Error, Kind, Result};
@@ -165,10 +166,10 @@ pub async fn access_token(session: &SsoSession) -> Result<String> {
         return Ok(valid.to_owned());
     }
     let failure = if token.is_refreshable() {
-        match tokio::time::timeout(REFRESH_TIMEOUT, refreshed_by_any_process(session, &file, asked)).await {
-            Ok(Ok(token)) => return Ok(token),
-            Ok(Err(error)) => error,
-            Err(_) => unavailable(&session.name, "no response in time"),
+        match timeout::limit(REFRESH_TIMEOUT, refreshed_by_any_process(session, &file, asked)).await {
+            Some(Ok(token)) => return Ok(token),
+            Some(Err(error)) => error,
+            None => unavailable(&session.name, "no response in time"),
         }
     } else {
         expired(&session.name)
@@ -314,7 +315,7 @@ fn expired(session: &str) -> Error {
 }
 
 fn unavailable(session: &str, why: &str) -> Error {
-    let words = format!("Identity Center does not refresh the SSO session {session:?} ({why})");
+    let words = format!("Identity Center did not refresh the SSO session {session:?} ({why})");
     Error::new(Kind::Unavailable, words).hint("try again in a moment; -v shows the details")
 }
 

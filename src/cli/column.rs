@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::domain::suggestion::nearest;
+
 /// A column of the table of hosts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Column {
@@ -70,6 +72,9 @@ impl Column {
         }
         let found = Self::NAMED.into_iter().find(|(name, _)| *name == text);
         found.map(|(_, column)| column).ok_or_else(|| {
+            if let Some(near) = nearest(text, Self::NAMED.iter().map(|(name, _)| *name)) {
+                return format!("did you mean {near}?");
+            }
             let names: Vec<&str> = Self::NAMED.iter().map(|(name, _)| *name).collect();
             format!("write one or more of {}, tag:KEY", names.join(", "))
         })

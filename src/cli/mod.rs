@@ -9,11 +9,13 @@ use crate::domain::source::{AddressKind, HostKeys, KeyType, Route};
 mod column;
 mod hook;
 mod usage;
+mod value_set;
 mod values;
 
 pub use column::Column;
 pub use hook::hook_arguments;
 pub use usage::{explain, unknown_subcommand};
+pub use value_set::ValueSet;
 use values::{account, age, endpoint, key_and_value, key_type, network, route, state, tunnel_duration, word};
 
 /// The version, and which cryptographic module the build uses if it is not the default one.
@@ -46,12 +48,12 @@ pub struct Global {
     #[arg(long, global = true, help_heading = "Global options", value_name = "DIR", hide = true)]
     pub home: Option<PathBuf>,
     /// Keep the state folder under this one (`XDG_STATE_HOME`)
-    #[arg(long, global = true, help_heading = "Global options", value_name = "DIR", hide = true)]
+    #[arg(long = "state-home", global = true, help_heading = "Global options", value_name = "DIR", hide = true)]
     pub state: Option<PathBuf>,
-    /// Say more; twice: what takes how long, too
+    /// Print more details; twice: also times
     #[arg(short, long, global = true, help_heading = "Global options", action = clap::ArgAction::Count)]
     pub verbose: u8,
-    /// Say nothing but errors
+    /// Print errors only
     #[arg(short, long, global = true, help_heading = "Global options", conflicts_with = "verbose")]
     pub quiet: bool,
 }
@@ -65,6 +67,8 @@ pub enum Command {
     Sync(Sync),
     /// Show the managed hosts
     List(List),
+    /// Check config.toml, or show where it is
+    Config(Config),
     /// Find out why a connection fails, and what to do about it
     Doctor(Doctor),
     /// Push a key to an instance by hand, for scripts
@@ -80,9 +84,14 @@ pub enum Command {
     /// Print man pages or shell completions
     Generate(Generate),
     /// Look after a host's key; the Match exec hook, which ssh calls before each connection
+    #[command(hide = true)]
     Match(Match),
     /// Carry a connection; the ProxyCommand, which ssh calls to reach an instance
+    #[command(hide = true)]
     Proxy(Box<Proxy>),
+    /// Print the values that an option can have, one a line, without a request; for the shell completions
+    #[command(hide = true)]
+    Values(Values),
     /// Ask AWS for another process of ours; for ssh-eic itself
     #[command(hide = true)]
     Worker(Worker),
@@ -99,8 +108,16 @@ pub struct Worker {
     pub refresh_sso_token: Option<Vec<String>>,
 }
 
+/// Arguments of `values`.
+#[derive(Debug, Args)]
+pub struct Values {
+    /// Of which kind
+    #[arg(value_enum)]
+    pub of: ValueSet,
+}
+
 /// Arguments of `init`.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct Init {
     /// AWS profile to find instances with
     #[arg(long, value_name = "NAME")]
@@ -122,24 +139,51 @@ pub struct Init {
 /// Arguments of `sync`.
 #[derive(Debug, Args)]
 pub struct Sync {
-    /// Ask this source only; may be given several times
+    /// Query only this source; may be given several times
     #[arg(long = "source", value_name = "NAME")]
     pub sources: Vec<String>,
     /// Do nothing if the last complete sync is younger, such as 10m
     #[arg(long, value_name = "AGE", value_parser = age)]
     pub if_older_than: Option<u64>,
-    /// Show what would change as a unified diff, write nothing, and exit 1 if there is a difference
-    #[arg(long, conflicts_with_all = ["if_older_than", "output"])]
-    pub diff: bool,
-    /// Write one self-contained file for `ssh -F`, paramiko or asyncssh, and touch nothing else; - is stdout
+    /// Show which hosts would change (=text: the files as a unified diff), write nothing; exit 1 if there is a difference
+    #[arg(long, value_name = "FORMAT", value_enum, num_args = 0..=1, default_missing_value = "hosts")]
+    #[arg(hide_possible_values = true, conflicts_with_all = ["if_older_than", "output"])]
+    pub diff: Option<DiffFormat>,
+    /// Write one self-contained file for `ssh -F`, paramiko or asyncssh, and change no other file; - is stdout
     #[arg(long, value_name = "FILE", conflicts_with = "if_older_than")]
     pub output: Option<PathBuf>,
-    /// Let names move to instances of other accounts, and to earlier sources
+    /// Allow names to move to instances of other accounts, and to earlier sources
     #[arg(long)]
     pub accept_moves: bool,
     /// Wait a moment, in the background; for ssh-eic itself
     #[arg(long, hide = true)]
     pub detached: bool,
+}
+
+/// What `sync --diff` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DiffFormat {
+    /// Added, removed, renamed and changed hosts
+    Hosts,
+    /// The files as a unified diff
+    Text,
+}
+
+/// Arguments of `config`.
+#[derive(Debug, Args)]
+pub struct Config {
+    /// What to do
+    #[command(subcommand)]
+    pub action: ConfigAction,
+}
+
+/// What `config` can do.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum ConfigAction {
+    /// Check config.toml without querying AWS: keys, values, ssh options, AWS profiles, names of regions
+    Check,
+    /// Print the config files in the order in which they are read, and whether they exist
+    Path,
 }
 
 /// Arguments of `list`.
@@ -150,7 +194,7 @@ pub struct List {
     #[arg(value_hint = ValueHint::Hostname)]
     pub pattern: Option<String>,
     /// Only hosts in this state, such as running; may be given several times
-    #[arg(long = "instance-state", value_name = "STATE", value_parser = state)]
+    #[arg(long = "state", value_name = "STATE", value_parser = state)]
     pub states: Vec<String>,
     /// Only hosts with this tag; * and ? are wildcards in the value; may be given several times
     #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = key_and_value)]
@@ -345,6 +389,9 @@ pub struct Proxy {
     /// Whose name INSTANCE was, and who wants it
     #[arg(long, value_name = "IDS", hide = true)]
     pub waits_for: Option<String>,
+    /// The remote user, unless USER or the command line of the calling ssh names one, or the index another
+    #[arg(long, value_name = "USER", hide = true)]
+    pub default_user: Option<String>,
     /// Refuse: the user name is not one that may stand in a command
     #[arg(long, hide = true)]
     pub refused_user: bool,

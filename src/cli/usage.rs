@@ -24,7 +24,11 @@ pub fn explain(error: &clap::Error, args: &[OsString]) -> Error {
     let suggestion = |kind| suggestion(error, kind);
     let message = match error.kind() {
         ErrorKind::InvalidSubcommand => {
-            return unknown_subcommand(&first(error, ContextKind::InvalidSubcommand));
+            let typed = first(error, ContextKind::InvalidSubcommand);
+            return match &command {
+                Some(command) => unknown_action(command, &typed),
+                None => unknown_subcommand(&typed),
+            };
         }
         ErrorKind::UnknownArgument if argument.starts_with('-') => {
             format!("{name} has no option {argument}{}", suggestion(ContextKind::SuggestedArg))
@@ -69,23 +73,48 @@ pub fn explain(error: &clap::Error, args: &[OsString]) -> Error {
     Error::new(Kind::Usage, message).hint(help)
 }
 
-/// That there is no such subcommand, with the one that was probably meant.
+/// The error for an unknown subcommand of the program, with the most similar one.
 #[must_use]
 pub fn unknown_subcommand(typed: &str) -> Error {
-    let command = Cli::command();
+    if typed == "version" {
+        return Error::new(Kind::Usage, "there is no command \"version\"").hint("ssh-eic --version");
+    }
+    let near = most_similar(&Cli::command(), typed);
+    Error::new(Kind::Usage, format!("there is no command {typed:?}{near}")).hint("ssh-eic --help")
+}
+
+/// The error for an unknown subcommand of a command such as `config`.
+fn unknown_action(command: &Command, typed: &str) -> Error {
+    let name = command.get_name();
+    let known: Vec<&str> = command.get_subcommands().map(Command::get_name).collect();
+    let near = most_similar(command, typed);
+    Error::new(Kind::Usage, format!("{name}: there is no command {typed:?}{near}"))
+        .hint(format!("ssh-eic {name} {}", known.join("|")))
+}
+
+/// `; did you mean list?`, or nothing. At most one edit in a short word: every one of three letters is two edits away from
+/// several commands.
+fn most_similar(command: &Command, typed: &str) -> String {
+    let limit = if typed.len() <= 4 { 1 } else { 2 };
     let visible = command.get_subcommands().filter(|command| !command.is_hide_set()).map(Command::get_name);
     let near = visible
         .map(|name| (strsim::damerau_levenshtein(name, typed), name))
-        .filter(|(distance, name)| *distance <= 2 && *distance < name.len())
+        .filter(|(distance, _)| *distance <= limit)
         .min();
-    let guess = near.map_or_else(String::new, |(_, name)| format!("; did you mean {name}?"));
-    Error::new(Kind::Usage, format!("there is no command {typed:?}{guess}")).hint("ssh-eic --help")
+    near.map_or_else(String::new, |(_, name)| format!("; did you mean {name}?"))
 }
 
-/// The subcommand on the command line, whatever stands before and behind it.
+/// The subcommand on the command line: the first word behind the global options.
 fn subcommand(args: &[OsString]) -> Option<Command> {
-    let words: Vec<&str> = args.iter().skip(1).filter_map(|arg| arg.to_str()).collect();
-    Cli::command().get_subcommands().find(|command| words.contains(&command.get_name())).cloned()
+    let mut words = args.iter().skip(1).filter_map(|arg| arg.to_str());
+    while let Some(word) = words.next() {
+        if matches!(word, "--config" | "--home" | "--state-home") {
+            words.next();
+        } else if !word.starts_with('-') {
+            return Cli::command().get_subcommands().find(|command| command.get_name() == word).cloned();
+        }
+    }
+    None
 }
 
 /// `--tag <KEY=VALUE>` without its value; `<SHELL>` as `SHELL`.
@@ -131,6 +160,18 @@ mod tests {
     fn usage_errors_name_what_is_wrong_and_the_command_that_helps() {
         let table = [
             ("ssh-eic lst", "there is no command \"lst\"; did you mean list? | ssh-eic --help"),
+            ("ssh-eic ssh", "there is no command \"ssh\" | ssh-eic --help"),
+            ("ssh-eic version", "there is no command \"version\" | ssh-eic --version"),
+            (
+                "ssh-eic config chek",
+                "config: there is no command \"chek\"; did you mean check? | ssh-eic config check|path",
+            ),
+            (
+                "ssh-eic generate completion bash",
+                "generate: there is no command \"completion\"; did you mean completions? | ssh-eic generate man|completions",
+            ),
+            ("ssh-eic sync --diff now", "--diff cannot be \"now\": write one of hosts, text | ssh-eic sync --help"),
+            ("ssh-eic push init --usr x", "push has no option --usr; did you mean --user? | ssh-eic push --help"),
             ("ssh-eic prod-web-1", "there is no command \"prod-web-1\" | ssh-eic --help"),
             ("ssh-eic init --regoin x", "init has no option --regoin; did you mean --region? | ssh-eic init --help"),
             ("ssh-eic init --tag prod", "--tag \"prod\": write it as KEY=VALUE | ssh-eic init --help"),
@@ -146,9 +187,10 @@ mod tests {
             ),
             ("ssh-eic list -q -v", "--quiet and --verbose cannot be combined | ssh-eic list --help"),
             (
-                "ssh-eic list --instance-state runing",
-                "--instance-state \"runing\": write one of pending, running, stopping, stopped, shutting-down | ssh-eic list --help",
+                "ssh-eic list --state runing",
+                "--state \"runing\": write one of pending, running, stopping, stopped, shutting-down | ssh-eic list --help",
             ),
+            ("ssh-eic list --columns hots", "--columns \"hots\": did you mean host? | ssh-eic list --help"),
             (
                 "ssh-eic list --columns host,nmae",
                 "--columns \"nmae\": write one or more of host, instance, address, user, state, route, source, account, region, \

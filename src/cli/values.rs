@@ -20,11 +20,14 @@ pub(super) fn account(text: &str) -> Result<String, String> {
 /// A state in which an instance can be listed.
 pub(super) fn state(text: &str) -> Result<String, String> {
     let states = LISTED_STATES.join(", ");
-    LISTED_STATES.contains(&text).then(|| text.to_owned()).ok_or_else(|| format!("write one of {states}"))
+    let text = text.to_ascii_lowercase();
+    LISTED_STATES.contains(&text.as_str()).then_some(text).ok_or_else(|| format!("write one of {states}"))
 }
 
 pub(super) fn network(text: &str) -> Result<String, String> {
-    policy::is_network(text).then(|| text.to_owned()).ok_or_else(|| "write it as 198.51.100.0/24".to_owned())
+    policy::is_network(text)
+        .then(|| text.to_owned())
+        .ok_or_else(|| "write a network such as 198.51.100.0/24".to_owned())
 }
 
 pub(super) fn endpoint(text: &str) -> Result<String, String> {

@@ -13,7 +13,7 @@ use crate::sys::environment;
 pub struct Context {
     /// All paths.
     pub paths: Paths,
-    /// `--home`, `--config` and `--state` with their values, as far as they are not the defaults: ssh starts the hook and
+    /// `--home`, `--config` and `--state-home` with their values, as far as they are not the defaults: ssh starts the hook and
     /// the proxy without this process's flags, and perhaps without its variables.
     pub flags: Vec<(String, String)>,
 }
@@ -38,7 +38,7 @@ impl Context {
         for (flag, variable, path) in [
             ("--home", "SSH_EIC_HOME", environment.own_home.clone()),
             ("--config", "SSH_EIC_CONFIG", config),
-            ("--state", "XDG_STATE_HOME", state),
+            ("--state-home", "XDG_STATE_HOME", state),
         ] {
             if let Some(path) = path {
                 flags.extend(absolute(variable, path)?.map(|text| (flag.to_owned(), text)));
@@ -61,7 +61,7 @@ impl Context {
 fn absolute(variable: &str, path: PathBuf) -> Result<Option<String>> {
     if !path.is_absolute() {
         return Err(Error::new(Kind::Usage, format!("{variable}: {} is not an absolute path", path.display()))
-            .hint("ssh starts the hook and the proxy in any folder, so name it from the root"));
+            .hint("use an absolute path: ssh starts ssh-eic in any folder"));
     }
     let Ok(text) = path.into_os_string().into_string() else { return Ok(None) };
     render::check_path(&text).map_err(|reason| Error::new(Kind::File, format!("the path {text}: {reason}")))?;

@@ -24,7 +24,7 @@ impl Exit {
     pub fn of_sources(failures: &[Error]) -> Self {
         let Some(code) = failures.first().map(|error| error.kind.exit_code()) else { return Self::default() };
         failures.iter().for_each(ui::error);
-        ui::note("the hosts of these sources stay as they were");
+        ui::note("the hosts of these sources are unchanged");
         Self::code(code)
     }
 }

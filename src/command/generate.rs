@@ -1,14 +1,15 @@
 //! `ssh-eic generate`: man pages and completions.
 //!
 //! Commands, options, exit codes and causes come from their definitions in the code; the other sections are files in
-//! `man/`. For an argument with `ValueHint::Hostname`, completions call `ssh-eic list --names`.
+//! `man/`. For an argument with `ValueHint::Hostname`, completions call `ssh-eic list --names`; for an option with values
+//! of [`ValueSet`], `ssh-eic values`.
 
 use std::io::{self, Write};
 
-use clap::{Arg, Command, CommandFactory, ValueHint};
+use clap::{Arg, Command, CommandFactory, ValueEnum, ValueHint};
 use clap_mangen::roff::{Roff, bold, roman};
 
-use crate::cli::{self, Cli, Page, Shell};
+use crate::cli::{self, Cli, Page, Shell, ValueSet};
 use crate::command::{Exit, print_bytes};
 use crate::domain::diagnosis::Cause;
 use crate::error::{Error, Kind, Result};
@@ -55,14 +56,14 @@ fn man() -> io::Result<Vec<u8>> {
     whole.render_description_section(&mut page)?;
     whole.render_options_section(&mut page)?;
     writeln!(page, ".SH COMMANDS")?;
-    for sub in shown(&command) {
+    for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set() || DOCUMENTED.contains(&sub.get_name())) {
         writeln!(page, ".SS {}\n{}.", sub.get_name(), about(sub))?;
         arguments(sub, &mut page)?;
         for below in shown(sub) {
             writeln!(page, ".TP\n\\fB{}\\fR{}\n{}.", below.get_name(), positionals(below), about(below))?;
         }
     }
-    writeln!(page, ".SH EXIT STATUS\n.TP\n0\nDone.")?;
+    writeln!(page, ".SH EXIT STATUS\n.TP\n0\nSuccess.")?;
     for kind in Kind::ALL {
         writeln!(page, ".TP\n{}\n{}.", kind.exit_code(), kind.meaning().replace('-', "\\-"))?;
     }
@@ -101,6 +102,10 @@ fn sentence(text: &str) -> String {
 
 /// Commands at the start of a fix, which stay in lower case.
 const COMMANDS: [&str; 3] = ["aws", "ssh", "chown"];
+
+/// Commands that the help does not list, because ssh starts them; the generated config has them, so the man page explains
+/// them.
+const DOCUMENTED: [&str; 2] = ["match", "proxy"];
 
 fn shown(command: &Command) -> impl Iterator<Item = &Command> {
     command.get_subcommands().filter(|sub| !sub.is_hide_set())
@@ -191,20 +196,27 @@ fn is_host(argument: &Arg) -> bool {
     argument.get_value_hint() == ValueHint::Hostname
 }
 
+/// The values of an option, if `ssh-eic values` prints them.
+fn values_of(argument: &Arg) -> Option<ValueSet> {
+    argument.get_long().and_then(ValueSet::of_option)
+}
+
 /// Names of the commands with a host argument.
 fn with_hosts(command: &Command) -> impl Iterator<Item = &str> {
     command.get_subcommands().filter(|sub| sub.get_positionals().any(is_host)).map(Command::get_name)
 }
 
 /// Compares line by line without patterns, so that the shell never evaluates a name.
-const BASH_HOSTS: &str = r#"_ssh__eic_hosts() {
-    local name
+const BASH_OFFER: &str = r#"_ssh__eic_offer() {
+    local name quoted current=$1
+    shift
     COMPREPLY=()
     while IFS= read -r name; do
-        if [[ -n "${name}" && "${name}" == "$1"* ]]; then
-            COMPREPLY+=("${name}")
+        if [[ -n "${name}" && "${name}" == "${current}"* ]]; then
+            printf -v quoted %q "${name}"
+            COMPREPLY+=("${quoted}")
         fi
-    done <<<"$(ssh-eic list --names 2>/dev/null)"
+    done <<<"$(ssh-eic "$@" 2>/dev/null)"
 }
 
 "#;
@@ -218,40 +230,80 @@ fn bash(text: &str, command: &Command) -> String {
         let Some(start) = text.find(&label) else { continue };
         let end = text[start..].find("\n            ;;\n").map_or(text.len(), |length| start + length);
         let mut branch = text[start..end].to_owned();
-        for option in sub.get_opts().filter(|option| is_host(option)).filter_map(Arg::get_long) {
-            let files = format!("--{option})\n                    COMPREPLY=($(compgen -f \"${{cur}}\"))");
-            branch = branch.replace(&files, &format!("--{option})\n                    _ssh__eic_hosts \"${{cur}}\""));
+        for option in sub.get_opts() {
+            let Some((name, words)) = option.get_long().zip(command_for(option)) else { continue };
+            let files = format!("--{name})\n                    COMPREPLY=($(compgen -f \"${{cur}}\"))");
+            let offer = format!("--{name})\n                    _ssh__eic_offer \"${{cur}}\" {words}");
+            branch = branch.replace(&files, &offer);
         }
         if sub.get_positionals().any(is_host) {
             // A first word that does not start with '-' is a host; clap_complete would offer options for it.
             branch = branch.replace(" || ${COMP_CWORD} -eq 2 ]]", " ]]");
             if let Some((before, _)) = branch.rsplit_once("COMPREPLY=( $(compgen -W") {
-                branch = format!("{before}_ssh__eic_hosts \"${{cur}}\"\n            return 0");
+                branch = format!("{before}_ssh__eic_offer \"${{cur}}\" list --names\n            return 0");
             }
         }
         text.replace_range(start..end, &branch);
     }
-    format!("{BASH_HOSTS}{text}")
+    format!("{BASH_OFFER}{text}")
 }
 
-const ZSH_HOSTS: &str = r#"(( $+functions[_ssh-eic_hosts] )) ||
-_ssh-eic_hosts() {
-    local -a hosts expl
-    hosts=(${(f)"$(_call_program hosts ssh-eic list --names 2>/dev/null)"})
-    _wanted hosts expl 'managed host' compadd -a hosts
+/// The arguments of `ssh-eic` that print the values of an option.
+fn command_for(option: &Arg) -> Option<String> {
+    match values_of(option) {
+        Some(values) => Some(format!("values {}", values.name())),
+        None => is_host(option).then(|| "list --names".to_owned()),
+    }
 }
 
-"#;
+/// A completion function: its name, what it offers, and the arguments of `ssh-eic` that print it.
+fn zsh_function(name: &str, about: &str, words: &str) -> String {
+    format!(
+        "(( $+functions[_ssh-eic_{name}] )) ||
+_ssh-eic_{name}() {{
+    local -a found expl
+    found=(${{(f)\"$(_call_program {name} ssh-eic {words} 2>/dev/null)\"}})
+    _wanted {name} expl '{about}' compadd -a found
+}}
+
+"
+    )
+}
 
 fn zsh(text: &str) -> String {
     const END: &str = "if [ \"$funcstack[1]\" = ";
     let (functions, end) = text.rsplit_once(END).unwrap_or((text, ""));
-    format!("{}{ZSH_HOSTS}{END}{end}", functions.replace(":_hosts'", ":_ssh-eic_hosts'"))
+    let functions = functions.replace(":_hosts'", ":_ssh-eic_hosts'");
+    let mut helpers = zsh_function("hosts", "managed host", "list --names");
+    for name in ValueSet::value_variants().iter().map(|values| values.name()) {
+        let about = name.trim_end_matches('s').replace('-', " ");
+        helpers += &zsh_function(name, &about, &format!("values {name}"));
+    }
+    let with_values = |line: &str| {
+        let option = line.split_once("=[").and_then(|(spec, _)| spec.rsplit_once("--")).map(|(_, name)| name);
+        match option.and_then(ValueSet::of_option) {
+            Some(values) => line.replace(":_default'", &format!(":_ssh-eic_{}'", values.name())),
+            None => line.to_owned(),
+        }
+    };
+    let functions: Vec<String> = functions.split('\n').map(with_values).collect();
+    format!("{}{helpers}{END}{end}", functions.join("\n"))
 }
 
 fn fish(text: &str, command: &Command) -> String {
     const HOSTS: &str = "(ssh-eic list --names 2>/dev/null)";
-    with_hosts(command).fold(text.replace("(__fish_print_hostnames)", HOSTS), |text, name| {
+    let with_values = |line: &str| {
+        let option = line.split_once(" -l ").map(|(_, rest)| rest.split(' ').next().unwrap_or_default());
+        match option.and_then(ValueSet::of_option) {
+            Some(values) if line.ends_with(" -r") => {
+                format!("{line} -f -a \"(ssh-eic values {} 2>/dev/null)\"", values.name())
+            }
+            _ => line.to_owned(),
+        }
+    };
+    let text = text.replace("(__fish_print_hostnames)", HOSTS);
+    let text = text.split('\n').map(with_values).collect::<Vec<_>>().join("\n");
+    with_hosts(command).fold(text, |text, name| {
         let condition = format!("__fish_ssh_eic_using_subcommand {name}");
         text + &format!("complete -c ssh-eic -n \"{condition}\" -f -a \"{HOSTS}\" -d 'Managed host'\n")
     })
@@ -290,6 +342,7 @@ mod tests {
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
             let text = completions(shell);
             assert!(!text.contains("detached") && !text.contains("worker"), "{shell:?}");
+            assert!(!text.contains("ProxyCommand") && !text.contains("Match exec"), "{shell:?}");
         }
     }
 }

@@ -33,7 +33,7 @@ pub fn run(context: &Context, args: &cli::Inventory) -> Result<Exit> {
     let hosts = match &args.host {
         Some(name) => vec![index.host(name)?.ok_or_else(|| {
             Error::new(Kind::NoHost, format!("there is no managed host {name:?}"))
-                .hint("ssh-eic sync, if the instance is new")
+                .hint("if the instance is new, run ssh-eic sync")
         })?],
         None => index.hosts()?,
     };

@@ -16,6 +16,7 @@ use crate::domain::fleet::Host;
 use crate::domain::ids::{InstanceId, OsUser};
 use crate::domain::intent::{self, Connection, Intent, Master};
 use crate::domain::source::{HostKeys, KeyType};
+use crate::domain::ssh_client::KeyEncoding;
 use crate::error::{Error, Kind, Result};
 use crate::store::host_keys;
 use crate::store::index::Index;
@@ -57,10 +58,8 @@ fn prepare(context: &Context, alias: &str, user: Option<&str>, make_key: Option<
         (None, Some(id)) => id,
         (None, None) => return Ok(Exit::code(NO)),
     };
-    // The generated command for aliases has no user name in it.
-    let named =
-        user.is_none().then(|| caller::argv().as_deref().filter(|argv| intent::is_ssh(argv)).and_then(intent::user));
-    let named = named.flatten();
+    // Generated commands do not contain the user name.
+    let named = if user.is_none() { target::user_of_caller() } else { None };
     let of_host = || host.as_ref().map(|host| host.user.as_str());
     let user = user.or(named.as_deref()).or_else(of_host);
     let mode = index.as_ref().map_or(PushMode::Auto, |index| index.header.push);
@@ -68,13 +67,17 @@ fn prepare(context: &Context, alias: &str, user: Option<&str>, make_key: Option<
         (Todo::Push, Some(key_type)) => Todo::MakeKey(key_type),
         (todo, _) => todo,
     };
+    let readable = match todo {
+        Todo::Nothing => KeyEncoding::default(),
+        _ => index.as_ref().map_or_else(KeyEncoding::default, target::readable_by_caller),
+    };
     drop(index);
     let done = match todo {
         Todo::Nothing => Ok(()),
-        Todo::HandOut => keys::hand_out(paths, &id, clock::now()),
-        Todo::MakeKey(key_type) => lay_out(paths, &id, key_type)
+        Todo::HandOut => keys::hand_out(paths, &id, readable, clock::now()),
+        Todo::MakeKey(key_type) => lay_out(paths, &id, key_type, readable)
             .and_then(|()| Consoles { context, start, host: host.as_ref(), id: &id }.read(user)),
-        Todo::Push => keys::hand_out(paths, &id, clock::now())
+        Todo::Push => keys::hand_out(paths, &id, readable, clock::now())
             .and_then(|()| Consoles { context, start, host: host.as_ref(), id: &id }.read(user))
             .and_then(|()| push_now(context, start, host.as_ref(), &id, user)),
     };
@@ -92,7 +95,7 @@ enum Todo {
 }
 
 fn todo(paths: &Paths, mode: PushMode, host: Option<&Host>, id: &InstanceId, user: Option<&str>) -> Todo {
-    let connection = match caller::argv().as_deref().map(intent::of_caller) {
+    let connection = match caller::argv().map(intent::of_caller) {
         Some(Intent::Nothing) => return Todo::Nothing,
         Some(Intent::Connects(connection)) => Some(connection),
         Some(Intent::Unknown) | None => None,
@@ -111,9 +114,9 @@ fn todo(paths: &Paths, mode: PushMode, host: Option<&Host>, id: &InstanceId, use
 }
 
 /// For a client that reads key and host keys before it starts our proxy, and fails where a file is absent (asyncssh).
-fn lay_out(paths: &Paths, id: &InstanceId, key_type: KeyType) -> Result<()> {
-    keys::hand_out(paths, id, clock::now())?;
-    keys::lease(paths, id, key_type, clock::now())?;
+fn lay_out(paths: &Paths, id: &InstanceId, key_type: KeyType, readable: KeyEncoding) -> Result<()> {
+    keys::hand_out(paths, id, readable, clock::now())?;
+    keys::lease(paths, id, key_type, readable, clock::now())?;
     paths.known_hosts().iter().try_for_each(|path| files::make_if_absent(path))
 }
 

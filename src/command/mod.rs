@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::error::{Error, Kind, Result, reason};
 use crate::store::index::Index;
 
+pub mod config;
 mod context;
 pub mod doctor;
 mod exit;
@@ -21,6 +22,7 @@ pub mod proxy;
 pub mod push;
 pub mod remove;
 pub mod sync;
+pub mod values;
 pub mod worker;
 
 pub use context::Context;

@@ -40,7 +40,7 @@ pub fn run(context: &Context, args: &cli::Proxy) -> Result<Exit> {
     signals::survive_the_keyboard()
         .map_err(|error| Error::new(Kind::Bug, "cannot set signal handlers").because(error))?;
     let start = Instant::now();
-    if args.in_band && !caller::argv().as_deref().is_some_and(intent::is_ssh) {
+    if args.in_band && !caller::argv().is_some_and(intent::is_ssh) {
         ui::silence();
     }
     target::follow_log_level(None);
@@ -69,15 +69,20 @@ pub fn run(context: &Context, args: &cli::Proxy) -> Result<Exit> {
     Ok(report(&failure))
 }
 
+/// The remote user, as an argument or on the command line of the calling ssh: generated commands do not contain it.
+fn named_user(args: &cli::Proxy) -> Option<String> {
+    args.user.clone().or_else(target::user_of_caller)
+}
+
 /// Connects to the address that ssh gave, if it is to be reached directly, and starts a worker if a push may be needed,
 /// so that sshd and the worker start while the config is read.
 fn start_speculatively(context: &Context, args: &cli::Proxy, program: &Program) -> Speculative {
     let Some(id) = InstanceId::parse(&args.instance) else { return Speculative::default() };
-    let user = match &args.user {
-        Some(user) => OsUser::parse(user),
-        None => return Speculative::default(),
+    let user = named_user(args).or_else(|| args.default_user.clone());
+    let Some(user) = user.as_deref().and_then(OsUser::parse).filter(|_| args.address != Some(AddressKind::Public))
+    else {
+        return Speculative::default();
     };
-    let Some(user) = user.filter(|_| args.address != Some(AddressKind::Public)) else { return Speculative::default() };
     // Sync writes the flag for every route but this one; an id has no flags in the generated config.
     let is_direct = match &args.route {
         Some(route) => *route == Route::Direct,
@@ -100,7 +105,7 @@ pub fn refuse(error: Error) -> Exit {
 
 fn report(failure: &OpeningFailure) -> Exit {
     ui::error(&failure.error);
-    disconnect::send(failure);
+    disconnect::send(failure, ui::is_on_terminal());
     Exit::code(failure.error.kind.exit_code())
 }
 
@@ -119,7 +124,7 @@ fn prepare(context: &Context, args: &cli::Proxy, program: &Program, start: Insta
         // Sync writes a block for a bare name that several share, so that it leads here and nowhere else.
         return Err(target::shared_name(&context.paths, &args.instance)?.unwrap_or_else(|| {
             Error::new(Kind::Usage, format!("{:?} is not an instance id", args.instance))
-                .hint("ssh_config hands it over as %k; ssh-eic sync, if the name was shared")
+                .hint("ssh-eic sync, which writes the instance id into the ssh config")
         }));
     };
     let known = Known::read(&context.paths, &id)?;
@@ -129,10 +134,11 @@ fn prepare(context: &Context, args: &cli::Proxy, program: &Program, start: Insta
     if known.index.is_none() {
         let _ = files::make_private_folder(&context.paths.eic.join("cm"));
     }
-    let user = match (&args.user, &known.host) {
-        (Some(user), _) => target::os_user(user)?,
-        (None, Some(host)) => host.user.clone(),
-        (None, None) => OsUser::ec2_user(),
+    let user = match (named_user(args), &known.host, &args.default_user) {
+        (Some(user), ..) => target::os_user(&user)?,
+        (None, Some(host), _) => host.user.clone(),
+        (None, None, Some(user)) => target::os_user(user)?,
+        (None, None, None) => OsUser::ec2_user(),
     };
     let place = Place {
         region: args.region.clone(),
@@ -153,7 +159,7 @@ fn prepare(context: &Context, args: &cli::Proxy, program: &Program, start: Insta
     let host = indexed.unwrap_or_else(|| args.host.clone());
     let network = known.host.as_ref().filter(|host| !host.vpc.is_empty() && !host.subnet.is_empty());
     let network = network.map(|host| Network { vpc: host.vpc.clone(), subnet: host.subnet.clone() });
-    let ssh_config = caller::argv().as_deref().and_then(intent::config_file);
+    let ssh_config = caller::argv().and_then(intent::config_file);
     let host_keys = host_keys(&job, &known);
     let target =
         Target { host, port: args.port, address, network, ssh_config, job, host_keys, start, timeout, limit, attempts };
@@ -172,7 +178,7 @@ fn tell_moves(known: &Known, id: &InstanceId) {
     let told = known.index.as_ref().and_then(|index| index.untold(id).ok()).unwrap_or_default();
     for UntoldMove { name, was, at } in told {
         if freshness::is_younger(at, clock::now(), A_DAY) {
-            ui::warning(&format!("{name} was {} ({}) and is {id} since the last refresh", was.id, was.account));
+            ui::warning(&format!("{name} now means {id} (was {}, changed by a background sync)", was.id));
         }
     }
 }
@@ -213,8 +219,7 @@ struct Timeouts {
 /// ssh applies its timeout to a proxy as a whole, so that all attempts have to fit into it, less a second for our error
 /// to come before ssh's.
 fn timeouts(known: &Known) -> Timeouts {
-    let argv = caller::argv();
-    let (argv, host) = (argv.as_deref(), known.host.as_ref());
+    let (argv, host) = (caller::argv(), known.host.as_ref());
     let configured = || host.and_then(|host| host.connect_timeout).map(|seconds| Duration::from_secs(seconds.into()));
     let of_ssh = argv.and_then(intent::connect_timeout).or_else(configured).filter(|limit| !limit.is_zero());
     let limit = of_ssh.map(|limit| limit.saturating_sub(Duration::from_secs(1)).max(limit / 2));
@@ -227,11 +232,13 @@ fn timeouts(known: &Known) -> Timeouts {
 fn carry(context: &Context, session: Session, to_client: Queue, id: &InstanceId) -> Result<Exit> {
     // A program that captures ssh's stderr waits for its last writer, and a session in the background (ssh -f) may last
     // for days. asyncssh, in contrast, takes the end of the proxy's stderr for the end of the connection.
-    if caller::argv().as_deref().is_some_and(intent::is_ssh) {
-        // A terminal and a file have no such reader: there the end of a tunnel can be reported.
+    let mut ssh = None;
+    if caller::argv().is_some_and(intent::is_ssh) {
+        // A terminal and a file have no such reader: there the end of a tunnel can be reported. Elsewhere it is reported
+        // on the stderr of ssh, which has closed it if it runs in the background.
         let keeps_stderr = matches!(session, Session::Stream(_)) && !descriptors::stderr_has_reader();
-        if !keeps_stderr {
-            let _ = descriptors::give_up_stderr();
+        if !keeps_stderr && descriptors::give_up_stderr().is_ok() {
+            ssh = caller::pid();
         }
     }
     let retire = || keys::retire(&context.paths, id, clock::now()).ok().flatten().map(Duration::from_millis);
@@ -243,6 +250,10 @@ fn carry(context: &Context, session: Session, to_client: Queue, id: &InstanceId)
     Ok(match ended.map_err(failed)? {
         None => Exit::default(),
         Some(error) => {
+            // A process that has taken over an orphan is not ssh.
+            if let Some(ssh) = ssh.filter(|_| caller::pid() == ssh) {
+                let _ = descriptors::take_stderr_of(ssh);
+            }
             ui::error(&error);
             Exit::code(error.kind.exit_code())
         }
@@ -282,8 +293,8 @@ fn with_successor(context: &Context, program: &Program, known: &Known, error: Er
         Index::open(&context.paths.index()).ok().flatten().and_then(|index| index.host(alias).ok().flatten());
     match successor {
         Some(now) if now.id != host.id => {
-            let what = error.gone.as_deref().unwrap_or("gone");
-            Error::new(error.kind, format!("{alias}: {} is {what}; the name now belongs to {}", host.id, now.id))
+            let what = error.gone.as_deref().unwrap_or("no longer exists");
+            Error::new(error.kind, format!("{alias}: {} {what}; the name now belongs to {}", host.id, now.id))
                 .hint("the ssh config was updated; run the command again")
         }
         _ => error,

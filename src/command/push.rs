@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::cli;
-use crate::command::{Context, Exit, print, print_json};
+use crate::command::{Context, Exit, is_managed, print, print_json};
 use crate::connect::push::{self, Job};
 use crate::connect::target::{self, Known, Place};
 use crate::domain::freshness::KEY_LIVES;
 use crate::domain::ids::OsUser;
+use crate::domain::text::shell_word;
 use crate::error::{Error, Kind, Result};
 use crate::store::{keys, public_key};
 use crate::sys::clock;
@@ -45,6 +46,10 @@ struct PushedKey<'a> {
 pub fn run(context: &Context, args: &cli::Push) -> Result<Exit> {
     let paths = &context.paths;
     let given_key = args.public_key.as_deref().map(public_key::read).transpose()?;
+    if let Some((user, host)) = args.host.split_once('@').filter(|(_, host)| is_managed(context, host)) {
+        return Err(Error::new(Kind::Usage, "push takes the user as an option")
+            .hint(format!("ssh-eic push {host} --user {}", shell_word(user))));
+    }
     let id = target::find(paths, &args.host)?;
     let known = Known::read(paths, &id)?;
     let user = match (&args.user, &known.host) {

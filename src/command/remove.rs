@@ -2,6 +2,7 @@
 //!
 //! Only what has a name of ours is removed, never a folder with whatever is in it.
 
+use std::cell::Cell;
 use std::fs;
 use std::path::Path;
 
@@ -24,19 +25,26 @@ pub fn run(context: &Context, args: &cli::Remove) -> Result<Exit> {
     let paths = &context.paths;
     ssh_config::check_owner(paths, rustix::process::geteuid().as_raw())?;
     let lock = writers::lock(paths, false)?;
+    let removed = Cell::new(0);
     // First the part that ssh reads: what it names may be gone a moment later.
     if ssh_config::give_back(paths)? {
         ui::note(&format!("removed the lines of ssh-eic from {}", paths.ssh_config.display()));
+        removed.set(1);
     }
-    let open = remove_sockets(&paths.eic.join("cm"));
+    let open = remove_sockets(&paths.eic.join("cm"), &removed);
     match open {
         0 => {}
         1 => ui::note("a shared connection is still open; it ends with its last session"),
         more => ui::note(&format!("{more} shared connections are still open; each ends with its last session")),
     }
-    remove_generated(paths);
-    let mut own =
-        vec![paths.index(), paths.refresh_stamp(), paths.push_rate(), paths.push_rate().with_extension("lock")];
+    remove_generated(paths, &removed);
+    let mut own = vec![
+        paths.index(),
+        paths.unread_changes(),
+        paths.refresh_stamp(),
+        paths.push_rate(),
+        paths.push_rate().with_extension("lock"),
+    ];
     if open == 0 {
         ssh_config::give_back_folder(paths)?;
         own.push(paths.created());
@@ -45,9 +53,10 @@ pub fn run(context: &Context, args: &cli::Remove) -> Result<Exit> {
         own.extend([paths.push_log(), paths.push_log().with_extension("jsonl.1"), paths.config.clone()]);
     }
     for path in &own {
-        remove(path);
+        remove(path, &removed);
     }
-    remove(&paths.sync_lock());
+    // This command itself made the lock.
+    remove(&paths.sync_lock(), &Cell::new(0));
     remove_if_empty(&paths.state);
     if args.all
         && let Some(folder) = paths.config.parent()
@@ -55,19 +64,24 @@ pub fn run(context: &Context, args: &cli::Remove) -> Result<Exit> {
         remove_if_empty(folder);
     }
     drop(lock);
+    if removed.get() == 0 && open == 0 {
+        ui::note("nothing to remove: ssh-eic has written nothing here");
+    }
     let kept: Vec<String> = [&paths.config, &paths.push_log()]
         .into_iter()
         .filter(|path| path.exists())
         .map(|path| path.display().to_string())
         .collect();
     if !kept.is_empty() {
-        ui::note(&format!("kept: {} (ssh-eic remove --all takes these, too)", kept.join(", ")));
+        ui::note(&format!("kept: {} (ssh-eic remove --all also removes these)", kept.join(", ")));
     }
     Ok(Exit::default())
 }
 
 /// Removes what ssh, the proxies and syncs have put into our folders.
-fn remove_generated(paths: &Paths) {
+fn remove_generated(paths: &Paths, removed: &Cell<usize>) {
+    let remove = |path: &Path| remove(path, removed);
+    let remove_in = |folder: &Path, is_ours: &dyn Fn(&str) -> bool| remove_in(folder, is_ours, removed);
     for name in FILES {
         remove(&paths.eic.join(name));
     }
@@ -109,14 +123,14 @@ fn remove_generated(paths: &Paths) {
 }
 
 /// Removes the sockets of masters that have ended; how many have not.
-fn remove_sockets(folder: &Path) -> usize {
+fn remove_sockets(folder: &Path, removed: &Cell<usize>) -> usize {
     let mut open = 0;
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let is_ours = entry.file_name().to_string_lossy().starts_with("i-");
         if is_ours && descriptors::has_listener(&entry.path()) {
             open += 1;
         } else if is_ours {
-            remove(&entry.path());
+            remove(&entry.path(), removed);
         }
     }
     remove_if_empty(folder);
@@ -124,17 +138,18 @@ fn remove_sockets(folder: &Path) -> usize {
 }
 
 /// Removes the files of a folder that have a name of ours.
-fn remove_in(folder: &Path, is_ours: &dyn Fn(&str) -> bool) {
+fn remove_in(folder: &Path, is_ours: &dyn Fn(&str) -> bool, removed: &Cell<usize>) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         if is_ours(&entry.file_name().to_string_lossy()) {
-            remove(&entry.path());
+            remove(&entry.path(), removed);
         }
     }
 }
 
-/// What cannot be removed is told and keeps nothing else.
-fn remove(path: &Path) {
+/// Removes a file and counts it. A failure is a warning, so that the other files are removed.
+fn remove(path: &Path, removed: &Cell<usize>) {
     match fs::remove_file(path) {
+        Ok(()) => removed.set(removed.get() + 1),
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             ui::warning(&format!("cannot remove {}: {}", path.display(), reason(&error)));
         }

@@ -7,11 +7,14 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use crate::cli;
-use crate::command::{Context, Exit, print_bytes};
-use crate::discover::sync::{self, Occasion, Report, Run};
+use crate::cli::{self, DiffFormat};
+use crate::command::{Context, Exit, print, print_bytes};
+use crate::discover::sync::{self, Difference, Occasion, Report, Run};
 use crate::domain::config::Config;
+use crate::domain::host_diff::HostChange;
 use crate::domain::ssh_config::render;
+use crate::domain::suggestion::nearest;
+use crate::domain::text::first_names;
 use crate::error::{Error, Kind, Result};
 use crate::store::config;
 use crate::store::index::Index;
@@ -48,10 +51,8 @@ pub fn run(context: &Context, args: &cli::Sync) -> Result<Exit> {
         },
         accept_moves: args.accept_moves,
     };
-    if args.diff {
-        let (text, report) = sync::diff(&run)?;
-        print_bytes(&text)?;
-        return Ok(if text.is_empty() { end(&report) } else { Exit { code: end(&report).code.max(1), error: None } });
+    if let Some(format) = args.diff {
+        return print_diff(&sync::diff(&run)?, format);
     }
     if let Some(path) = &args.output {
         let (text, report) = sync::standalone(&run)?;
@@ -65,6 +66,42 @@ pub fn run(context: &Context, args: &cli::Sync) -> Result<Exit> {
     Ok(end(&report))
 }
 
+/// Prints changed hosts and their totals, or the changed files as a unified diff. The exit code is at least 1 if there is a
+/// difference.
+fn print_diff(difference: &Difference, format: DiffFormat) -> Result<Exit> {
+    let Difference { hosts, files, text, report } = difference;
+    let is_different = match format {
+        DiffFormat::Text => {
+            print_bytes(text)?;
+            !text.is_empty()
+        }
+        DiffFormat::Hosts if !hosts.changes.is_empty() => {
+            let lines: Vec<String> = hosts.changes.iter().map(painted).chain([hosts.totals()]).collect();
+            print(&(lines.join("\n") + "\n"))?;
+            true
+        }
+        DiffFormat::Hosts if !files.is_empty() => {
+            let files = files.iter().map(|file| file.display().to_string());
+            ui::note(&format!("no host changes, only the text of {}", first_names(files, 5)));
+            ui::hint("ssh-eic sync --diff=text");
+            true
+        }
+        DiffFormat::Hosts => false,
+    };
+    let exit = end(report);
+    Ok(if is_different { Exit::code(exit.code.max(Kind::No.exit_code())) } else { exit })
+}
+
+/// The line of a changed host, on a terminal in the colour of its kind.
+fn painted(change: &HostChange) -> String {
+    let line = ui::shown(&change.to_string());
+    match change {
+        HostChange::Added(_) => ui::coloured(&io::stdout(), &line, "32"),
+        HostChange::Removed(_) => ui::coloured(&io::stdout(), &line, "31"),
+        HostChange::Renamed(..) | HostChange::Changed(..) => line,
+    }
+}
+
 fn end(report: &Report) -> Exit {
     Exit::of_sources(&report.failures)
 }
@@ -75,7 +112,9 @@ fn check_names(context: &Context, config: &Config, names: &[String]) -> Result<(
         let index = Index::open(&context.paths.index())?;
         if index.map(|index| index.source(name)).transpose()?.flatten().is_none() {
             let known: Vec<&str> = config.sources.iter().map(|source| source.name.as_str()).collect();
-            return Err(Error::new(Kind::Usage, format!("there is no source {name:?}")).hint(format!(
+            let near = nearest(name, known.iter().copied());
+            let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+            return Err(Error::new(Kind::Usage, format!("there is no source {name:?}{near}")).hint(format!(
                 "{} has: {}",
                 context.paths.config.display(),
                 known.join(", ")
@@ -104,7 +143,7 @@ fn write(path: &Path, text: &str) -> Result<()> {
             let ours = there.uid() == rustix::process::geteuid().as_raw() && there.is_file();
             let begins = files::read(&path).ok().flatten().unwrap_or_default();
             if !ours || !(begins.is_empty() || begins.starts_with(render::HEADER.as_bytes())) {
-                let words = format!("{} is there and was not written by ssh-eic sync --output", path.display());
+                let words = format!("{} already exists and was not written by ssh-eic sync --output", path.display());
                 return Err(Error::new(Kind::File, words).hint("name another file, or remove it first"));
             }
             // A user who could write it could have put a command into it.

@@ -3,7 +3,7 @@
 //! ssh sends our stderr to /dev/null under ControlPersist (so under all of Ansible); a DISCONNECT in place of the next
 //! packet is printed even then. It has to follow a packet boundary and precede the server's NEWKEYS.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::stdio::{stdin, stdout};
@@ -12,6 +12,7 @@ use crate::connect::queue::Queue;
 use crate::connect::relay::{self, GONE};
 use crate::domain::handshake;
 use crate::error::Error;
+use crate::sys::running_time;
 
 /// A failed opening, and what the client has received from the server so far.
 #[derive(Debug)]
@@ -43,10 +44,17 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 /// The same while a prompt may be open: as long as a server would wait (sshd's LoginGraceTime).
 const TIMEOUT_AT_A_PROMPT: Duration = Duration::from_mins(2);
 
+/// The in-band message if the user has read the error on stderr, where ssh prints this one below it.
+const SHORT: &str = "ssh-eic: see the error above";
+
 /// Writes the DISCONNECT and waits until the client has closed or had its time to read it: one that writes into a closed
 /// pipe first would be ended by a signal and never print it.
-pub fn send(failure: &OpeningFailure) {
-    let disconnect = handshake::disconnect(&failure.error.in_one_line());
+///
+/// `is_read`: the error has been printed on a terminal, so that the in-band message is short. If it went to a pipe or to
+/// /dev/null, as with Ansible and editors, the complete message is sent in-band too.
+pub fn send(failure: &OpeningFailure, is_read: bool) {
+    let message = if is_read { SHORT.to_owned() } else { failure.error.in_one_line() };
+    let disconnect = handshake::disconnect(&message);
     let (version, limit): (&[u8], Duration) = match failure.client {
         ClientState::NoVersion => (handshake::OUR_VERSION, TIMEOUT),
         ClientState::Packets { ready: true } => (b"", TIMEOUT),
@@ -54,9 +62,9 @@ pub fn send(failure: &OpeningFailure) {
         ClientState::Opaque => return,
     };
     let mut queue = Queue::with([&failure.pending, version, &disconnect].concat());
-    let deadline = Instant::now() + limit;
+    let deadline = running_time::now() + limit;
     let mut block = [0; 4096];
-    while Instant::now() < deadline {
+    while running_time::now() < deadline {
         if queue.flush_to_stdout().is_err() {
             return;
         }

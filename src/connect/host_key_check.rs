@@ -23,7 +23,7 @@ use crate::error::{Error, Kind, Result};
 use crate::store::files;
 use crate::store::host_keys::{self, Accepted, CONSOLE};
 use crate::store::paths::Paths;
-use crate::sys::clock;
+use crate::sys::{clock, running_time};
 use crate::ui;
 
 /// What the worker has on top of [`TIMEOUT`] to report its error.
@@ -43,9 +43,41 @@ pub struct Setting {
 /// The console output of the instance.
 #[derive(Debug)]
 enum Output {
-    Reading { worker: Worker, since: Instant, is_reported: bool },
+    Reading { worker: Worker, since: Instant, is_reported: bool, deadline: Deadline },
     Known(Console),
     Failed(Box<Error>),
+}
+
+/// When the wait for the console output ends.
+#[derive(Debug, Clone, Copy)]
+struct Deadline {
+    at: Instant,
+    /// It is the end of ssh's `ConnectTimeout`, not of [`TIMEOUT`].
+    of_ssh: bool,
+}
+
+impl Deadline {
+    /// The earlier one of [`TIMEOUT`] from `since` and the end of the `ConnectTimeout` of ssh.
+    fn new(since: Instant, connect_timeout: Option<Instant>) -> Self {
+        let own = since + TIMEOUT + SLACK;
+        match connect_timeout.filter(|at| *at < own) {
+            Some(at) => Self { at, of_ssh: true },
+            None => Self { at: own, of_ssh: false },
+        }
+    }
+
+    /// The error for an output that did not arrive in time.
+    fn error(self, instance: &str, since: Instant) -> Error {
+        let waited = self.at.saturating_duration_since(since).as_secs_f32().round();
+        let what = format!("AWS did not return the console output of {instance} within {waited} s");
+        let error = if self.of_ssh {
+            Error::new(Kind::Unavailable, what + " (ConnectTimeout)")
+                .hint("raise ConnectTimeout in your ssh config, or read the console output with ssh-eic sync")
+        } else {
+            Error::new(Kind::Unavailable, what)
+        };
+        error.cause(Cause::AwsUnreachable)
+    }
 }
 
 /// The check of one connection.
@@ -62,11 +94,18 @@ pub struct HostKeyCheck {
 
 impl HostKeyCheck {
     /// Reads what is known of the instance, and starts a worker that reads the console if that is needed.
+    /// `connect_timeout` is when the calling ssh gives up, with the time to report an error before.
     ///
     /// # Errors
     ///
     /// [`Kind::File`] if a file of keys cannot be read; a worker that cannot be started.
-    pub fn start(paths: &Paths, program: &Program, job: &Job, setting: &Setting) -> Result<Self> {
+    pub fn start(
+        paths: &Paths,
+        program: &Program,
+        job: &Job,
+        setting: &Setting,
+        connect_timeout: Option<Instant>,
+    ) -> Result<Self> {
         let record = host_keys::load(paths, &job.id)?;
         let known = company_keys(job, &setting.known_hosts)?;
         let is_listed = !(known.hosts.is_empty() && known.authorities.is_empty());
@@ -74,7 +113,9 @@ impl HostKeyCheck {
         let needed = if is_listed { HostKeys::Console } else { setting.mode };
         let output = if console::is_needed(needed, record.as_ref(), setting.launched) {
             let worker = program.start(&Request::Console(Box::new(job.clone())))?;
-            Output::Reading { worker, since: Instant::now(), is_reported: false }
+            let since = running_time::now();
+            let connect_timeout = connect_timeout.map(running_time::at);
+            Output::Reading { worker, since, is_reported: false, deadline: Deadline::new(since, connect_timeout) }
         } else {
             let keys = record.map_or(Console::Unavailable, |record| Console::Read(record.console_keys()));
             Output::Known(keys)
@@ -113,22 +154,21 @@ impl HostKeyCheck {
     #[must_use]
     pub fn next_timer(&self) -> Option<Instant> {
         match &self.output {
-            Output::Reading { since, is_reported: false, .. } => Some(*since + REPORT_AFTER),
-            Output::Reading { since, .. } => Some(*since + TIMEOUT + SLACK),
+            Output::Reading { since, is_reported: false, deadline, .. } => Some(deadline.at.min(*since + REPORT_AFTER)),
+            Output::Reading { deadline, .. } => Some(deadline.at),
             Output::Known(_) | Output::Failed(_) => None,
         }
     }
 
     /// Reports a reading that takes long, and ends one that takes too long.
     pub fn check_timers(&mut self) {
-        let Output::Reading { since, is_reported, .. } = &mut self.output else { return };
-        if !*is_reported && since.elapsed() >= REPORT_AFTER {
+        let Output::Reading { since, is_reported, deadline, .. } = &mut self.output else { return };
+        if !*is_reported && running_time::since(*since) >= REPORT_AFTER {
             *is_reported = true;
             ui::warning(&format!("waiting for the console output of {}", self.job.name()));
         }
-        if since.elapsed() >= TIMEOUT + SLACK {
-            let words = format!("AWS did not return the console output of {} in time", self.job.name());
-            self.output = Output::Failed(Box::new(Error::new(Kind::Unavailable, words).cause(Cause::AwsUnreachable)));
+        if running_time::now() >= deadline.at {
+            self.output = Output::Failed(Box::new(deadline.error(&self.job.name(), *since)));
         }
     }
 
@@ -136,7 +176,7 @@ impl HostKeyCheck {
     pub fn read_worker(&mut self) -> Option<Worker> {
         let Output::Reading { worker, since, .. } = &mut self.output else { return None };
         let answer = worker.read()?;
-        let taken = since.elapsed().as_millis();
+        let taken = running_time::since(*since).as_millis();
         ui::verbose(|| format!("the console output of {} was read after {taken} ms", self.job.label));
         let output = match answer {
             Ok(Answer::Console(record)) => Output::Known(Console::Read(record.console_keys())),
@@ -212,7 +252,12 @@ impl HostKeyCheck {
     fn unreadable(&self, error: &KexError) -> Error {
         let what = format!("cannot verify the host key of {}: {error}", self.job.name());
         let hint = match error {
-            KexError::Unsupported { .. } => "set GSSAPIKeyExchange no for this host in your ssh config",
+            KexError::Unsupported { name } if name.starts_with("gss-") => {
+                "set GSSAPIKeyExchange no for this host in your ssh config"
+            }
+            KexError::Unsupported { .. } => {
+                "exclude it with KexAlgorithms in your ssh config, or update ssh-eic; host_keys = \"accept-new\" leaves the check to ssh"
+            }
             _ => "ssh -v shows the key exchange; host_keys = \"accept-new\" leaves the check to ssh",
         };
         Error::new(Kind::Unreachable, what).hint(hint)

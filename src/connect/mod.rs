@@ -19,5 +19,6 @@ pub mod session_worker;
 pub mod stream_relay;
 pub mod target;
 pub mod tunnel;
+pub mod tunnel_check;
 pub mod tunnel_errors;
 pub mod worker;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::aws::client::{self, RequestLimits};
 use crate::aws::credentials::{self, Session, described};
 use crate::aws::failure::{Failure, Retry};
-use crate::aws::{instances, push};
+use crate::aws::{instances, push, timeout};
 use crate::domain::connection_options::ConnectionOptions;
 use crate::domain::diagnosis::Cause;
 use crate::domain::fleet::Instance;
@@ -20,12 +20,13 @@ use crate::domain::freshness::{self, Stamp};
 use crate::domain::identity::Identity;
 use crate::domain::ids::{InstanceId, OsUser};
 use crate::domain::source::KeyType;
+use crate::domain::ssh_client::KeyEncoding;
 use crate::error::{Error, Kind, Result};
 use crate::store::files::{self, Lock};
 use crate::store::keys::{self, PublicKey};
 use crate::store::paths::Paths;
 use crate::store::pushes::{self, Entry, Outcome};
-use crate::sys::clock;
+use crate::sys::{clock, running_time};
 use crate::ui;
 
 /// How long AWS may refuse (throttle, fail) before we give up, from its first refusal.
@@ -50,8 +51,11 @@ pub struct Job {
     pub region: Option<String>,
     /// Route, tunnel duration and host key mode of the connection.
     pub connection: ConnectionOptions,
-    /// How a missing key is made.
+    /// The type of a key that is created.
     pub key_type: KeyType,
+    /// The encoding that the calling ssh can read, beside OpenSSH's format.
+    #[serde(default)]
+    pub readable: KeyEncoding,
     /// Pushes a second over all processes of the user.
     pub push_rate: f64,
     /// Keep the log.
@@ -74,6 +78,7 @@ impl Job {
             region,
             connection: ConnectionOptions::default(),
             key_type: KeyType::default(),
+            readable: KeyEncoding::default(),
             push_rate: 20.0,
             push_log: true,
             window: clock::push_window(),
@@ -115,7 +120,7 @@ pub fn ensure(paths: &Paths, job: &Job, deadline: Instant) -> Result<u64> {
     files::make_private_folder(&paths.keys())?;
     let waiting_since = clock::now();
     let _lock = lock(paths, job, deadline)?;
-    let key = keys::lease(paths, &job.id, job.key_type, clock::now())?;
+    let key = keys::lease(paths, &job.id, job.key_type, job.readable, clock::now())?;
     match pushes::last(paths, &job.id, &job.user) {
         Some(Outcome::Pushed(stamp)) if stamp.is_fresh(&key.fingerprint, &job.user, clock::now(), job.window) => {
             return Ok(stamp.sent);
@@ -156,7 +161,7 @@ pub fn send_now(paths: &Paths, job: &Job, key: &PublicKey, deadline: Instant) ->
 #[must_use]
 pub fn too_late(job: &Job) -> Error {
     Error::new(Kind::Unavailable, format!("the key for {} could not be pushed in time", job.name()))
-        .hint("try again in a moment; -v shows what AWS says")
+        .hint("try again in a moment; -v shows the response of AWS")
 }
 
 /// The push lock. On a file system without locks it does not keep other processes out.
@@ -178,7 +183,7 @@ async fn push_with_retries(paths: &Paths, job: &Job, key: &PublicKey, deadline: 
         let patience = deadline.saturating_duration_since(Instant::now());
         let queue = pushes::reserve_slot(paths, job.push_rate, clock::now(), patience).ok_or_else(|| too_late(job))?;
         if !queue.is_zero() {
-            tokio::time::sleep(queue).await;
+            timeout::sleep(queue).await;
         }
         refusals.forgive(queue);
         let sent = clock::now();
@@ -207,12 +212,13 @@ async fn push_with_retries(paths: &Paths, job: &Job, key: &PublicKey, deadline: 
             return Err(error);
         }
         ui::verbose(|| format!("{}; trying again", failure.error.message));
-        tokio::time::sleep(pause_now).await;
+        timeout::sleep(pause_now).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
-/// Since when AWS refuses, the wait in our own queue left out, and since when the network does.
+/// When AWS began to refuse, without the time in our own queue, and when the network began to fail; by the clock of
+/// [`running_time`].
 #[derive(Default)]
 struct Refusals {
     by_aws: Option<Instant>,
@@ -226,7 +232,7 @@ impl Refusals {
             self.by_network = None;
         }
         let since = if retry == Retry::Network { &mut self.by_network } else { &mut self.by_aws };
-        since.get_or_insert_with(Instant::now).elapsed()
+        running_time::since(*since.get_or_insert_with(running_time::now))
     }
 
     /// Takes the time in our own queue out of the account.
@@ -237,11 +243,11 @@ impl Refusals {
     }
 
     fn is_enough(&self, retry: Retry, pause: Duration) -> bool {
-        let (since, patience) = match retry {
+        let (since, timeout) = match retry {
             Retry::Network => (self.by_network, GIVE_UP_NETWORK),
             _ => (self.by_aws, GIVE_UP_REFUSED),
         };
-        since.is_some_and(|since| since.elapsed() + pause > patience)
+        since.is_some_and(|since| running_time::since(since) + pause > timeout)
     }
 }
 
@@ -274,20 +280,24 @@ pub fn not_there(job: &Job, region: &str) -> Error {
     let name = job.name();
     let account = job.identity.account.as_deref().map(|account| format!(" of account {account}")).unwrap_or_default();
     let is_named = job.identity.profile.is_some() || job.identity.sso.is_some();
-    let who = if is_named { format!(", asked with {}", described(&job.identity)) } else { String::new() };
+    let who = if is_named { format!(", queried with {}", described(&job.identity)) } else { String::new() };
     Error::new(Kind::NoHost, format!("{name} is not in {region}{account}{who}"))
-        .hint("ssh-eic sync, if it was replaced")
-        .gone("gone")
+        .hint("if it was replaced, run ssh-eic sync")
+        .gone("no longer exists")
         .cause(Cause::InstanceGone)
 }
 
-/// What to say of an instance that is there and not running.
+/// The error for an instance that exists and is not running.
 #[must_use]
 pub fn not_running(instance: &Instance, label: &str, region: &str, identity: &Identity) -> Error {
     let name = named(label, &instance.id);
-    let since = since(&instance.state_reason).map(|when| format!(" since {when}")).unwrap_or_default();
-    let what = format!("{}{since}", instance.state);
-    let error = Error::new(Kind::Unreachable, format!("{name} is {what}")).cause(Cause::InstanceStopped);
+    let state = &instance.state;
+    let what = match (since(&instance.state_reason), state.as_str()) {
+        (Some(when), "terminated") => format!("was terminated at {when}"),
+        (Some(when), _) => format!("has been {state} since {when}"),
+        (None, _) => format!("is {state}"),
+    };
+    let error = Error::new(Kind::Unreachable, format!("{name} {what}")).cause(Cause::InstanceStopped);
     match instance.state.as_str() {
         "stopped" | "stopping" => error.hint(format!(
             "aws ec2 start-instances --instance-ids {} --region {region}{}",
@@ -295,7 +305,7 @@ pub fn not_running(instance: &Instance, label: &str, region: &str, identity: &Id
             identity.flag()
         )),
         "pending" => error.hint("wait until it has started"),
-        _ => error.hint("ssh-eic sync, if another instance has taken its place").gone(what).cause(Cause::InstanceGone),
+        _ => error.hint("if another instance has replaced it, run ssh-eic sync").gone(what).cause(Cause::InstanceGone),
     }
 }
 

@@ -13,6 +13,7 @@ use rustix::stdio::{stdin, stdout};
 
 use crate::connect::queue::Queue;
 use crate::domain::freshness::KEY_IN_USE;
+use crate::sys::running_time;
 
 /// How long the remote may still send after stdin has ended.
 pub const AFTER_INPUT: Duration = Duration::from_secs(3);
@@ -68,7 +69,7 @@ impl Relay {
     /// If the system refuses to wait.
     pub fn run(mut self, mut retire: impl FnMut() -> Option<Duration>) -> io::Result<()> {
         // The lease has just been taken; before it is over there is nothing to do.
-        let mut retire_at = Some(Instant::now() + Duration::from_millis(KEY_IN_USE));
+        let mut retire_at = Some(running_time::now() + Duration::from_millis(KEY_IN_USE));
         loop {
             if self.to_client.flush_to_stdout().is_err() {
                 return Ok(());
@@ -76,11 +77,11 @@ impl Relay {
             self.flush_to_server();
             let next = [self.deadline, retire_at].into_iter().flatten().min();
             let Some([on_stdout, on_server, on_stdin]) = self.wait(next)? else { continue };
-            if on_stdout.intersects(GONE) || self.deadline.is_some_and(|at| Instant::now() >= at) {
+            if on_stdout.intersects(GONE) || self.deadline.is_some_and(|at| running_time::now() >= at) {
                 return Ok(());
             }
-            if retire_at.is_some_and(|at| Instant::now() >= at) {
-                retire_at = retire().map(|wait| Instant::now() + wait);
+            if retire_at.is_some_and(|at| running_time::now() >= at) {
+                retire_at = retire().map(|wait| running_time::now() + wait);
             }
             // A connection that breaks is reported by ssh: it sees its end.
             if !on_server.is_empty() && self.to_client.is_empty() && self.read_server().is_err() {
@@ -149,7 +150,7 @@ impl Relay {
 
     fn end_input(&mut self, input: Input) {
         self.input = input;
-        self.deadline.get_or_insert_with(|| Instant::now() + AFTER_INPUT);
+        self.deadline.get_or_insert_with(|| running_time::now() + AFTER_INPUT);
     }
 
     fn flush_to_server(&mut self) {
@@ -167,9 +168,14 @@ fn is_temporary(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock)
 }
 
-/// The time left until `at`, for poll(2).
+/// The time left until `at`, a time of [`running_time`], for poll(2).
 #[must_use]
 pub fn until(at: Instant) -> Timespec {
-    let left = at.saturating_duration_since(Instant::now());
+    timespec(at.saturating_duration_since(running_time::now()))
+}
+
+/// A timeout for poll(2).
+#[must_use]
+pub fn timespec(left: Duration) -> Timespec {
     Timespec { tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX), tv_nsec: i64::from(left.subsec_nanos()) }
 }

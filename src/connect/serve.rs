@@ -53,8 +53,8 @@ pub fn serve(paths: &Paths, program: Program) -> Result<()> {
         // The watcher has a sender of its own, so that a panic would be waited for like an answer.
         let done = panic::catch_unwind(AssertUnwindSafe(|| answer(&paths, program, request)));
         sender.send(Some(done.unwrap_or_else(|_| {
-            Err(Error::new(Kind::Bug, "the process that asks AWS has met a bug")
-                .hint("run it with -v and report what it says"))
+            Err(Error::new(Kind::Bug, "internal error in the process that queries AWS, a bug in ssh-eic")
+                .hint("run it again with -v and report what it prints"))
         })))
     });
     if let Ok(Some(answer)) = receiver.recv() {

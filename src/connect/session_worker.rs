@@ -122,7 +122,7 @@ impl SessionWorker {
             return None;
         }
         let response = serde_json::from_slice(&self.response).unwrap_or_else(|_| SessionResponse::Failed {
-            error: Box::new(Error::new(Kind::Bug, "the process that asks AWS ended without an answer")),
+            error: Box::new(Error::new(Kind::Bug, "the process that queries AWS ended without a response")),
             is_temporary: false,
         });
         if let (Some(stdin), true) = (&mut self.stdin, self.is_start) {

@@ -17,6 +17,7 @@ use crate::domain::freshness::KEY_IN_USE;
 use crate::error::Error;
 use crate::net::{Closed, State, Stream};
 use crate::store::tunnel_slots::Slot;
+use crate::sys::running_time;
 
 /// What carries a connection.
 #[derive(Debug)]
@@ -94,9 +95,9 @@ impl StreamRelay {
     /// If the system refuses to wait.
     pub fn run(mut self, mut retire: impl FnMut() -> Option<Duration>) -> io::Result<Option<Error>> {
         // The lease has just been taken; before it is over there is nothing to do.
-        let mut retire_at = Some(Instant::now() + Duration::from_millis(KEY_IN_USE));
+        let mut retire_at = Some(running_time::now() + Duration::from_millis(KEY_IN_USE));
         loop {
-            let now = Instant::now();
+            let now = running_time::now();
             self.send_queued();
             self.session.stream.advance(now);
             if self.write_to_client().is_err() || self.deadline.is_some_and(|at| now >= at) {
@@ -142,7 +143,7 @@ impl StreamRelay {
             };
             self.session.stream.consume(count);
             // There is room again.
-            self.session.stream.advance(Instant::now());
+            self.session.stream.advance(running_time::now());
         }
     }
 
@@ -204,7 +205,7 @@ impl StreamRelay {
 
     fn end_input(&mut self) {
         self.stdin_open = false;
-        self.deadline.get_or_insert_with(|| Instant::now() + AFTER_INPUT);
+        self.deadline.get_or_insert_with(|| running_time::now() + AFTER_INPUT);
     }
 
     /// Sends a websocket's close frame, so that the endpoint counts one tunnel less at once.
@@ -219,6 +220,6 @@ impl StreamRelay {
 fn client_has_closed() -> bool {
     let mut fds =
         [PollFd::from_borrowed_fd(stdout(), PollFlags::empty()), PollFd::from_borrowed_fd(stdin(), PollFlags::empty())];
-    let now = until(Instant::now());
+    let now = until(running_time::now());
     poll(&mut fds, Some(&now)).is_ok() && fds.iter().any(|fd| fd.revents().intersects(GONE))
 }

@@ -16,6 +16,7 @@ use crate::domain::ids::{InstanceId, OsUser};
 use crate::domain::intent;
 use crate::domain::names::Shared;
 use crate::domain::source::{AddressKind, KeyType};
+use crate::domain::ssh_client::KeyEncoding;
 use crate::domain::text;
 use crate::error::{Error, Kind, Result};
 use crate::store::config;
@@ -65,11 +66,24 @@ impl Known {
         Ok(Self { config, index, host })
     }
 
+    /// The encoding of keys that the calling ssh can read, beside OpenSSH's format.
+    #[must_use]
+    pub fn readable(&self) -> KeyEncoding {
+        self.index.as_ref().map_or_else(KeyEncoding::default, readable_by_caller)
+    }
+
     /// What to call the instance in messages.
     #[must_use]
     pub fn label(&self, id: &InstanceId) -> String {
         self.host.as_ref().map_or(id.as_str(), Host::label).to_owned()
     }
+}
+
+/// The encoding of keys that the parent process can read, if it is the client that the last sync has checked.
+#[must_use]
+pub fn readable_by_caller(index: &Index) -> KeyEncoding {
+    let client = index.header.client.filter(|client| client.reads_pkcs8);
+    client.map_or_else(KeyEncoding::default, |client| client.encoding_for(caller::program()))
 }
 
 /// The job, and which of the instance's addresses counts.
@@ -105,6 +119,7 @@ pub fn job(
     }
     let with_settings = |job: Job, connection: ConnectionOptions| Job {
         connection: connection.overridden(&place.connection),
+        readable: known.readable(),
         push_rate: known.config.push_rate,
         push_log: known.config.push_log,
         cache: config::credentials_folder(&known.config, paths),
@@ -117,11 +132,8 @@ pub fn job(
         return Ok((with_settings(job, ConnectionOptions::default()), place.address.unwrap_or(AddressKind::Private)));
     };
     let Signer { identity, key_type, address, connection } = signer(known, &name)?.ok_or_else(|| {
-        Error::new(
-            Kind::Config,
-            format!("{} has no source {name:?} any more, which {label} came from", paths.config.display()),
-        )
-        .hint("ssh-eic sync")
+        Error::new(Kind::Config, format!("{} no longer has the source {name:?} of {label}", paths.config.display()))
+            .hint("ssh-eic sync")
     })?;
     let job = Job { key_type, ..Job::new(id.clone(), &label, user, region, identity) };
     let connection = match &known.host {
@@ -183,17 +195,14 @@ pub fn find(paths: &Paths, name: &str) -> Result<InstanceId> {
             let all = [first, second].into_iter().chain(meant);
             let labels: Vec<String> = all.map(|host| format!("{} ({})", host.label(), host.source)).collect();
             Err(Error::new(Kind::NoHost, format!("{name} is the address of several instances: {}", labels.join(", ")))
-                .hint("name one of them")
+                .hint("use one of these names")
                 .cause(Cause::NameShared))
         }
         (None, _) => {
-            let error = Error::new(Kind::NoHost, format!("there is no managed host {name:?}"))
-                .hint("ssh-eic list shows them all; ssh-eic sync, if it is new")
-                .cause(Cause::NoSuchHost);
-            Err(match nearest(&hosts, name) {
-                Some(nearest) => error.hint(format!("did you mean {nearest}?")),
-                None => error,
-            })
+            let near = nearest(&hosts, name).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+            Err(Error::new(Kind::NoHost, format!("there is no managed host {name:?}{near}"))
+                .hint("ssh-eic list shows all hosts; if the instance is new, run ssh-eic sync")
+                .cause(Cause::NoSuchHost))
         }
     }
 }
@@ -227,19 +236,19 @@ pub fn shared_name(paths: &Paths, name: &str) -> Result<Option<Error>> {
         }
         Some(Shared::Waits { was, wants, account }) => {
             let words = format!(
-                "{name} was {} in account {}, and {wants} in account {account} now has that name",
+                "{name} was {} in account {} and is now the name of {wants} in account {account}",
                 was.id, was.account
             );
-            Some(Error::new(Kind::NoHost, words).hint("ssh-eic sync --accept-moves, if that is right"))
+            Some(Error::new(Kind::NoHost, words).hint("if this is expected, run ssh-eic sync --accept-moves"))
         }
     })
 }
 
-/// That a name has not been given to who wants it now.
+/// The error for a name that a sync has not moved to an instance of another account.
 #[must_use]
 pub fn waits(name: &str, was: &str, wants: &str) -> Error {
-    Error::new(Kind::NoHost, format!("{name} was {was}, and {wants} in another account now has that name"))
-        .hint("ssh-eic sync --accept-moves, if that is right")
+    Error::new(Kind::NoHost, format!("{name} was {was} and is now the name of {wants} in another account"))
+        .hint("if this is expected, run ssh-eic sync --accept-moves")
 }
 
 /// That a name is several instances'.
@@ -248,7 +257,7 @@ pub fn shared_by<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Error 
     let names: Vec<&str> = names.collect();
     let whose = if names.len() == 1 { "the name of a group" } else { "the name of several instances" };
     Error::new(Kind::NoHost, format!("{name} is {whose}: {}", text::first_names(names, CANDIDATES)))
-        .hint("name one of them, or set duplicates = \"newest\" in config.toml")
+        .hint("use one of these names, or set duplicates = \"newest\" in config.toml")
 }
 
 /// As many as 400 bytes, all that ssh prints of our words, have room for.
@@ -266,17 +275,24 @@ fn locate(program: &Program, id: &InstanceId, patience: Duration) -> Result<(Str
     }
 }
 
-/// A user name that ssh does not hand over: `sync` writes a command without it where it may not stand in a shell command.
+/// A user name that must not be in a shell command: `sync` writes a command without it.
 #[must_use]
 pub fn refused_user(host: &str) -> Error {
     Error::new(Kind::Usage, format!("{host}: EC2 Instance Connect does not accept this user name"))
         .hint("user names have letters, digits and @._-, 32 at most")
 }
 
+/// The remote user on the command line of the calling ssh, if that names one. What its configuration says of the user
+/// comes from `sync`, which writes nothing while another line than ours decides.
+#[must_use]
+pub fn user_of_caller() -> Option<String> {
+    caller::argv().filter(|argv| intent::is_ssh(argv)).and_then(intent::user)
+}
+
 /// Prints nothing from here on if the calling ssh prints nothing (`-q`, `LogLevel QUIET`): by its command line, or by
 /// the configuration that sync has read for the host.
 pub fn follow_log_level(host: Option<&Host>) {
-    let on_command_line = caller::argv().as_deref().filter(|argv| intent::is_ssh(argv)).and_then(intent::is_quiet);
+    let on_command_line = caller::argv().filter(|argv| intent::is_ssh(argv)).and_then(intent::is_quiet);
     if on_command_line.unwrap_or_else(|| host.is_some_and(|host| host.quiet)) {
         ui::silence();
     }
@@ -289,7 +305,7 @@ pub fn follow_log_level(host: Option<&Host>) {
 /// [`Kind::Usage`] in the words of the contract.
 pub fn os_user(text: &str) -> Result<OsUser> {
     OsUser::parse(text).ok_or_else(|| {
-        Error::new(Kind::Usage, format!("EC2 Instance Connect takes no user such as {text:?}"))
+        Error::new(Kind::Usage, format!("EC2 Instance Connect does not accept the user name {text:?}"))
             .hint("user names have letters, digits and @._-, 32 at most")
     })
 }

@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -16,9 +17,11 @@ use crate::connect::first_hop::Websocket;
 use crate::connect::push::{self, Job};
 use crate::domain::endpoint::{self, Endpoint, Unusable};
 use crate::domain::fleet::Instance;
+use crate::domain::freshness;
 use crate::domain::source::AddressKind;
 use crate::domain::upgrade::Url;
 use crate::error::{Error, Kind, Result};
+use crate::net::{self, Closed, Destination, Mode, Timeouts, Tunnel, trust};
 use crate::store::endpoints::{self as known, Network};
 use crate::store::paths::Paths;
 use crate::sys::clock;
@@ -26,6 +29,8 @@ use crate::ui;
 
 /// The only port of SSH that an endpoint opens.
 pub const PORT: u16 = 22;
+/// The part of a URL's lifetime that is left for the connection to the endpoint.
+const CONNECTING: Duration = Duration::from_secs(20);
 
 /// A tunnel to prepare.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -51,14 +56,41 @@ pub struct PreparedTunnel {
     pub endpoint: Endpoint,
     /// The instance's address.
     pub address: IpAddr,
-    /// Can be used for [`endpoints::URL_LIFETIME`].
+    /// Can be used for [`endpoints::URL_LIFETIME`] from `signed`.
     pub url: SignedUrl,
+    /// When the URL was signed, in milliseconds since 1970.
+    pub signed: u64,
     /// Of the URL's host, or of the proxy on the way.
     pub hop: Vec<IpAddr>,
     /// The profile's own file of trusted certificates.
     pub ca_bundle: Option<PathBuf>,
     /// The endpoint or the credentials came from the cache.
     pub cached: bool,
+}
+
+impl PreparedTunnel {
+    /// Begins to open the tunnel; `timeout` is for each step on the way. The inner error is the first step's.
+    ///
+    /// # Errors
+    ///
+    /// A URL, a proxy or certificates that cannot be used.
+    pub fn start(&self, timeout: Duration, now: Instant) -> Result<std::result::Result<Tunnel, Closed>> {
+        let url = Url::parse(self.url.expose())
+            .ok_or_else(|| Error::new(Kind::Unavailable, "AWS returned an endpoint without a usable DNS name"))?;
+        let proxy = Websocket::Tunnel.proxy_for(&url.host)?;
+        let destination = Destination { url, proxy, addresses: self.hop.clone(), headers: Vec::new() };
+        let config = net::config(trust::roots(self.ca_bundle.as_deref())?)?;
+        let timeouts = Timeouts { connect: timeout, upgrade: timeout };
+        Ok(Tunnel::start(destination, &config, Mode::Bytes, timeouts, now))
+    }
+
+    /// Whether the URL will still be accepted after the connection to the endpoint has been made. By the wall clock: in a
+    /// suspended machine the URL expires all the same.
+    #[must_use]
+    pub fn is_usable(&self, now: u64) -> bool {
+        let limit = endpoints::URL_LIFETIME.saturating_sub(CONNECTING).as_millis();
+        freshness::is_younger(self.signed, now, u64::try_from(limit).unwrap_or(u64::MAX))
+    }
 }
 
 /// What became of a [`TunnelRequest`].
@@ -112,6 +144,7 @@ async fn prepare_now(paths: &Paths, request: &TunnelRequest) -> Result<TunnelAns
             return Ok(TunnelAnswer::NoEndpoint(Box::new(no_endpoint(job, &session, &instance.network, &unusable))));
         }
     };
+    let signed = clock::now();
     let url = endpoints::open_tunnel_url(&session, endpoint, &instance.address, request.max_duration).await?;
     let parsed = Url::parse(url.expose())
         .ok_or_else(|| Error::new(Kind::Unavailable, format!("AWS returned no usable DNS name for {}", endpoint.id)))?;
@@ -120,6 +153,7 @@ async fn prepare_now(paths: &Paths, request: &TunnelRequest) -> Result<TunnelAns
         endpoint: endpoint.clone(),
         address: instance.address,
         url,
+        signed,
         ca_bundle: profiles::ca_bundle(job.identity.profile.as_deref()).await,
         cached: is_cached,
     })))

@@ -11,18 +11,19 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use serde::{Deserialize, Serialize};
 
 use crate::connect::push::Job;
-use crate::connect::relay::until;
+use crate::connect::relay::timespec;
 use crate::connect::tunnel::{TunnelAnswer, TunnelRequest};
 use crate::domain::fleet::Instance;
 use crate::domain::ids::InstanceId;
 use crate::error::{Error, Kind, Result};
 use crate::store::host_keys::ConsoleRecord;
+use crate::sys::running_time::{self, STEP, Turns};
 use crate::ui;
 
 /// What a worker is asked.
@@ -119,7 +120,7 @@ impl Waiting {
         let mut line = serde_json::to_vec(request).unwrap_or_default();
         line.push(b'\n');
         let asked = self.0.stdin.write_all(&line);
-        asked.map_err(|error| Error::new(Kind::Bug, "the process that asks AWS has ended").because(error))?;
+        asked.map_err(|error| Error::new(Kind::Bug, "the process that queries AWS has ended").because(error))?;
         Ok(self.0)
     }
 }
@@ -162,21 +163,29 @@ impl Program {
         command
     }
 
-    /// Asks a worker and waits for its answer; `None` if it takes too long, or if the reader of stdout has gone.
+    /// Sends a request to a worker and waits for its response; `None` after `timeout`, by the clock of [`running_time`], or
+    /// if the reader of stdout has gone.
     ///
     /// # Errors
     ///
     /// The worker's own.
-    pub fn ask(&self, request: &Request, patience: Duration) -> Result<Option<Answer>> {
+    pub fn ask(&self, request: &Request, timeout: Duration) -> Result<Option<Answer>> {
         let mut worker = self.start(request)?;
-        let deadline = Instant::now() + patience;
-        while Instant::now() < deadline {
+        let deadline = running_time::now() + timeout;
+        let mut turns = Turns::new();
+        loop {
+            let limit = deadline.saturating_duration_since(running_time::now()).min(STEP);
+            if limit.is_zero() {
+                return Ok(None);
+            }
             let mut fds = [
                 PollFd::from_borrowed_fd(worker.fd(), PollFlags::IN),
                 // No events asked for: only the loss of the reader is told. A file or /dev/null never loses it.
                 PollFd::from_borrowed_fd(rustix::stdio::stdout(), PollFlags::empty()),
             ];
-            match poll(&mut fds, Some(&until(deadline))) {
+            let ready = poll(&mut fds, Some(&timespec(limit)));
+            turns.end(limit);
+            match ready {
                 Ok(_) if !fds[1].revents().is_empty() => return Ok(None),
                 Ok(_) if !fds[0].revents().is_empty() => {
                     if let Some(answer) = worker.read() {
@@ -187,7 +196,6 @@ impl Program {
                 Err(error) => return Err(Error::new(Kind::Bug, "cannot wait for a child").because(error)),
             }
         }
-        Ok(None)
     }
 }
 
@@ -209,7 +217,7 @@ impl Worker {
                 }
                 let answer = serde_json::from_slice(&self.answer);
                 Some(answer.unwrap_or_else(|_| {
-                    Err(Error::new(Kind::Bug, "the process that asks AWS ended without an answer"))
+                    Err(Error::new(Kind::Bug, "the process that queries AWS ended without a response"))
                 }))
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => None,

@@ -12,6 +12,7 @@ use crate::domain::identity::Identity;
 use crate::domain::ids::InstanceId;
 use crate::domain::names::{Holder, NameHistory};
 use crate::domain::source::Source;
+use crate::domain::suggestion::nearest_region;
 use crate::domain::tag_filter;
 use crate::error::{Error, Result};
 use crate::store::config;
@@ -91,7 +92,7 @@ pub fn discover(request: &DiscoveryRequest<'_>) -> Result<Discovery> {
         kept.retain(|host| is_kept(&responses, &unseen, host));
     }
     if old.damaged > 0 {
-        notes.push(format!("{} lines of the instance index could not be read; it is made anew", old.damaged));
+        notes.push(format!("{} lines of the instance index could not be read; the index is rebuilt", old.damaged));
     }
     let is_whole = index.is_some() && old.damaged == 0;
     // Other spellings follow the name in lower case, which has been compared with the hashes.
@@ -166,10 +167,15 @@ fn empty_sources(responses: &Responses) -> Vec<String> {
     regions.retain(|source, _| !others.contains(source));
     let warning = |(name, regions): (&str, BTreeSet<&str>)| {
         let source = responses.sources.iter().find(|source| source.of == name)?;
+        let unknown = regions.iter().find_map(|region| {
+            let near = nearest_region(region)?;
+            Some(format!("there is no instance in {region}, which is not an AWS region; did you mean {near}?"))
+        });
         let regions = regions.into_iter().collect::<Vec<_>>().join(", ");
         let reasons = responses.other_tags.get(name).map(|tags| tag_filter::unmatched(&source.tags, tags));
         Some(match reasons.unwrap_or_default() {
             reasons if !reasons.is_empty() => format!("{name}: no instance matches: {}", reasons.join("; ")),
+            _ if unknown.is_some() => format!("{name}: {}", unknown.unwrap_or_default()),
             _ if source.tags.is_empty() => format!("{name}: there is no instance in {regions}"),
             _ => format!("{name}: no instance matches all tags in {regions}"),
         })
@@ -208,7 +214,10 @@ fn sorted(responses: &mut Responses, notes: &mut Vec<String>) -> Sorted {
         }
     }
     for (source, regions) in denied {
-        notes.push(format!("source {source:?} may not use {}: what it has there stays as it was", regions.join(", ")));
+        notes.push(format!(
+            "source {source:?} is denied access to {}; its hosts there are unchanged",
+            regions.join(", ")
+        ));
     }
     Sorted { discovered, unseen, failed }
 }
@@ -250,7 +259,7 @@ fn learn(
     }
     let told = |error: &Error| {
         let words =
-            "OS users of images without a tag ssh-eic:user are those of before, or ec2-user; set user in config.toml";
+            "OS users that depend on the image stay unchanged, or are ec2-user; to set them, use user in config.toml";
         format!("{} ({words})", error.message)
     };
     responses.images_failed.iter().map(told).collect()

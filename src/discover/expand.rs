@@ -1,13 +1,14 @@
 //! From the sources of the config file to those that are asked: a pattern of profiles becomes one for each, an SSO
 //! session one for each account in which the person holds a role.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::aws::accounts::{self, Held};
+use crate::aws::accounts::{self, Held, Offer};
 use crate::aws::profiles::Profiles;
 use crate::domain::alias;
 use crate::domain::pattern;
-use crate::domain::source::{Source, Who};
+use crate::domain::source::{Accounts, Source, Who};
+use crate::domain::suggestion::nearest;
 use crate::domain::text;
 use crate::error::{Error, Kind, Result};
 use crate::store::index::SourceRecord;
@@ -30,24 +31,28 @@ pub async fn expand(source: &Source, all: &[Source]) -> Result<Expanded> {
     let whole = |sources| Expanded { sources, failed: Vec::new() };
     match &source.who {
         Who::Ambient | Who::Profile(_) | Who::Sso(_) => Ok(whole(vec![source.clone()])),
-        Who::Profiles(wanted) => {
-            let own: BTreeSet<&str> = all.iter().flat_map(names_and_profile).collect();
-            of_profiles(source, wanted, &Profiles::load().await?.names(), &own).map(whole)
-        }
+        Who::Profiles(wanted) => of_profiles(source, wanted, &Profiles::load().await?.names(), all).map(whole),
         Who::Accounts(wanted) => {
-            let (held, failed) = accounts::held(wanted).await?;
+            let Offer { held, failed, roles } = accounts::offer(wanted).await?;
             if held.is_empty() && failed.is_empty() {
-                let roles = wanted.roles.join(", ");
-                return Err(Error::new(
-                    Kind::Denied,
-                    format!("no account of the SSO session {:?} offers you a role {roles}", wanted.session),
-                )
-                .hint("correct role and accounts in config.toml, or ask whoever assigns accounts in Identity Center"));
+                return Err(no_such_role(wanted, &roles));
             }
             let own: BTreeSet<&str> = all.iter().map(|source| source.name.as_str()).collect();
             Ok(Expanded { sources: of_accounts(source, held, &own), failed })
         }
     }
+}
+
+/// The error for roles that no account offers, with the nearest role and those that there are.
+fn no_such_role(wanted: &Accounts, offered: &BTreeMap<String, usize>) -> Error {
+    let offered = || offered.keys().map(String::as_str);
+    let near = wanted.roles.iter().find_map(|role| nearest(role, offered()));
+    let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+    let list = text::first_names(offered(), 8);
+    let list = if list.is_empty() { list } else { format!(" (roles: {list})") };
+    let (session, roles) = (&wanted.session, wanted.roles.join(", "));
+    Error::new(Kind::Denied, format!("no account of the SSO session {session:?} offers you a role {roles}{near}{list}"))
+        .hint("correct role and accounts of the source, or ask the administrator of Identity Center")
 }
 
 /// The name and the profile of a source that stands for itself.
@@ -65,8 +70,13 @@ pub fn is_in_account(source: &Source, account: &str) -> bool {
     matches!(&source.who, Who::Sso(role) if role.account == account)
 }
 
-/// One for each profile that no other source names.
-fn of_profiles(source: &Source, wanted: &str, profiles: &[String], own: &BTreeSet<&str>) -> Result<Vec<Source>> {
+/// A source for each profile that matches and that no other source of `all` names.
+///
+/// # Errors
+///
+/// [`Kind::Config`] if no profile matches.
+pub fn of_profiles(source: &Source, wanted: &str, profiles: &[String], all: &[Source]) -> Result<Vec<Source>> {
+    let own: BTreeSet<&str> = all.iter().flat_map(names_and_profile).collect();
     let matching: Vec<&String> = profiles.iter().filter(|profile| pattern::matches(wanted, profile)).collect();
     if matching.is_empty() {
         return Err(Error::new(Kind::Config, format!("no AWS profile matches {wanted:?}"))
@@ -163,13 +173,14 @@ mod tests {
         let profiles = ["corp-a", "corp-b", "corp-c", "other", "corp-'x"].map(str::to_owned);
         let names = |text: &str| {
             let source = source(text);
-            let expanded = of_profiles(&source, "corp-*", &profiles, &BTreeSet::from(["corp-b"])).unwrap();
+            let own = self::source("[[source]]\nname = \"corp-b\"");
+            let expanded = of_profiles(&source, "corp-*", &profiles, &[own]).unwrap();
             assert!(expanded.iter().all(|one| one.of == source.name && matches!(one.who, Who::Profile(_))));
             expanded.into_iter().map(|one| one.name).collect::<Vec<_>>()
         };
         assert_eq!(names("[[source]]\nprofile = \"corp-*\""), ["corp-a", "corp-c"]);
         assert_eq!(names("[[source]]\nname = \"x\"\nprofile = \"corp-*\""), ["x/corp-a", "x/corp-c"]);
-        assert!(of_profiles(&source("[[source]]\nprofile = \"z*\""), "z*", &profiles, &BTreeSet::new()).is_err());
+        assert!(of_profiles(&source("[[source]]\nprofile = \"z*\""), "z*", &profiles, &[]).is_err());
     }
 
     #[test]

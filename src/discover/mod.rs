@@ -2,6 +2,9 @@
 //!
 //! `sync`, `init`, `list --live` and the refresh of a connection share it.
 
+pub mod background;
+mod client;
+pub mod config_check;
 mod consoles;
 pub mod discovery;
 pub mod expand;

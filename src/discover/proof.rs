@@ -119,7 +119,7 @@ fn surroundings(request: &ProofRequest<'_>) -> String {
 
 /// Lets the client read every line, and resolve the last host of all.
 fn parse(request: &ProofRequest<'_>, hosts: &[Host]) -> Result<()> {
-    check_options(request.paths, request.settings, request.trial, hosts)?;
+    check_options(request.paths, &options(request.settings, hosts), request.trial)?;
     let every_line = written(request, "all", request.generated)?;
     let last = hosts.iter().rfind(|host| request.settings.names(host));
     let resolved =
@@ -199,9 +199,9 @@ impl<'a> Whole<'a> {
         ssh_client::resolve(Some(&self.path), name).map_err(|failure| {
             let ConfigFailure { mut error, complaint } = failure;
             if let Some(Complaint { line, reason }) = complaint {
-                error.message = format!("ssh does not take the config: {}", self.in_own_file(line, &reason));
+                error.message = format!("ssh rejects the config: {}", self.in_own_file(line, &reason));
             }
-            (*error).hint("correct it there; nothing was changed")
+            (*error).hint("correct it in config.toml; nothing was changed")
         })
     }
 
@@ -261,18 +261,22 @@ fn in_parallel(hosts: &[Host], resolve: impl Fn(&Host) -> Result<HostProof> + Sy
     found.into_inner().unwrap_or_default().into_values().collect()
 }
 
-/// Whether ssh takes the options of config.toml, reported by the option and not by a line of a generated file.
+/// The options of config.toml that the generated files contain.
+#[must_use]
+pub fn options<'a>(settings: &'a Settings, hosts: &'a [Host]) -> BTreeSet<(&'a String, &'a String)> {
+    settings.options.iter().chain(hosts.iter().flat_map(|host| &host.options)).collect()
+}
+
+/// Validates options of config.toml with `ssh -G`, so that an error names the option and not a line of a generated file.
 ///
 /// # Errors
 ///
 /// [`Kind::Config`] naming the option.
-pub fn check_options(paths: &Paths, settings: &Settings, trial: &Path, hosts: &[Host]) -> Result<()> {
-    let of_hosts = hosts.iter().flat_map(|host| &host.options);
-    let wanted: BTreeSet<(&String, &String)> = settings.options.iter().chain(of_hosts).collect();
+pub fn check_options(paths: &Paths, wanted: &BTreeSet<(&String, &String)>, trial: &Path) -> Result<()> {
     if wanted.is_empty() {
         return Ok(());
     }
-    let wanted: Vec<(&String, &String)> = wanted.into_iter().collect();
+    let wanted: Vec<(&String, &String)> = wanted.iter().copied().collect();
     let path = trial.join("options");
     let lines: Vec<String> = wanted.iter().map(|(keyword, value)| format!("{keyword} {value}\n")).collect();
     write(&path, lines.concat().as_bytes())?;
@@ -280,8 +284,8 @@ pub fn check_options(paths: &Paths, settings: &Settings, trial: &Path, hosts: &[
         let Some(Complaint { line: Some(line), reason }) = complaint else { return *error };
         let Some((keyword, value)) = wanted.get(line.saturating_sub(1)) else { return *error };
         let (file, reason) = (paths.config.display(), reason.to_lowercase());
-        Error::new(Kind::Config, format!("{file}: options: ssh does not take {keyword} = {value:?}: {reason}"))
-            .hint("correct it there; nothing was changed")
+        Error::new(Kind::Config, format!("{file}: ssh rejects the option {keyword} = {value:?}: {reason}"))
+            .hint("correct it in config.toml; nothing was changed")
     })
 }
 
@@ -312,8 +316,9 @@ fn check(host: &Host, resolved: &Options, request: &ProofRequest<'_>) -> Result<
         if read != meant {
             let words =
                 format!("ssh reads {keyword} {read:?} for {}, not {meant:?}; nothing was changed", host.label());
-            return Err(Error::new(Kind::Config, words)
-                .hint("something in your ssh config or the system's comes before ours, or in options of config.toml"));
+            return Err(Error::new(Kind::Config, words).hint(
+                "an earlier line of your ssh config or the system's, or options in config.toml, sets another value",
+            ));
         }
     }
     let timeout = duration::seconds(first(resolved, "connecttimeout"));
@@ -342,14 +347,14 @@ fn leaks(host: &Host, resolved: &Options, request: &ProofRequest<'_>) -> Vec<Str
     let mut leaks = Vec::new();
     let command = first(resolved, "remotecommand");
     if !matches!(command, "" | "none") && !wanted("RemoteCommand") {
-        leaks.push(format!("RemoteCommand {command}, so that scp, rsync, git and Ansible cannot run theirs"));
+        leaks.push(format!("RemoteCommand {command}, so scp, rsync, git and Ansible cannot run their commands"));
     }
     leaks.extend(shadow::unusable_keys(resolved, &key_types(host, request.config)));
     if matches!(first(resolved, "sessiontype"), "none" | "subsystem") && !wanted("SessionType") {
-        leaks.push(format!("SessionType {}, so that no shell or command is run", first(resolved, "sessiontype")));
+        leaks.push(format!("SessionType {}, so no shell or command is run", first(resolved, "sessiontype")));
     }
     if first(resolved, "forkafterauthentication") == "yes" && !wanted("ForkAfterAuthentication") {
-        leaks.push("ForkAfterAuthentication yes, so that ssh goes to the background".to_owned());
+        leaks.push("ForkAfterAuthentication yes, so ssh goes to the background".to_owned());
     }
     leaks
 }

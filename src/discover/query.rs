@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -19,7 +20,7 @@ use crate::domain::tag_filter::TagValues;
 use crate::error::{Error, Kind, Result};
 use crate::store::images::Images;
 use crate::store::index::SourceRecord;
-use crate::ui::Progress;
+use crate::ui::{self, Progress};
 
 /// Requests under way at once: each waits for AWS most of its time, and sources of different accounts do not batch a
 /// limit there.
@@ -347,7 +348,25 @@ async fn of_region(
         account: if owner.is_empty() { account.to_owned() } else { owner },
         instance,
     };
-    let found = instances::of_source(session, source, &discovered, &move |count| progress.found(count)).await;
+    let (name, region) = (&source.name, &session.region);
+    ui::verbose(|| {
+        let identity = credentials::described(&session.identity);
+        let filters = instances::filter_text(source);
+        format!("source {name:?}: ec2:DescribeInstances in {region} with {identity}, filters {filters}")
+    });
+    let pages = AtomicUsize::new(0);
+    let on_page = |count| {
+        pages.fetch_add(1, Ordering::Relaxed);
+        progress.found(count);
+    };
+    let found = instances::of_source(session, source, &discovered, &on_page).await;
+    if let Ok(found) = &found {
+        ui::verbose(|| {
+            let (instances, pages) = (found.len(), pages.load(Ordering::Relaxed));
+            let plural = if pages == 1 { "" } else { "s" };
+            format!("source {name:?}: {instances} instances on {pages} page{plural} in {region}")
+        });
+    }
     let images = match &found {
         Ok(instances) if source.user.is_none() => {
             let unknown = unknown_images(instances.iter().map(|discovered| &discovered.instance), account, shared);

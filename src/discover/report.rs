@@ -31,14 +31,14 @@ const CHANGES_SHOWN: usize = 5;
 pub fn fleet(discovery: &Discovery, reach: &Reach, shift: i64) {
     let fleet = &discovery.fleet;
     for rejection in &fleet.rejected {
-        ui::warning(&format!("left out {rejection}"));
+        ui::warning(&format!("skipped {rejection}"));
     }
     for note in &discovery.notes {
         ui::warning(note);
     }
     for (source, fields) in &fleet.unfilled {
         for field in fields {
-            ui::warning(&format!("{source}: no instance has the tag {field} that alias names"));
+            ui::warning(&format!("{source}: no instance has the tag {field}, which alias uses"));
         }
     }
     for patterns in &fleet.unused_rules {
@@ -46,7 +46,7 @@ pub fn fleet(discovery: &Discovery, reach: &Reach, shift: i64) {
     }
     names(discovery, reach, shift);
     if fleet.windows > 0 {
-        ui::note(&format!("left out {}", counted(fleet.windows, "Windows instance")));
+        ui::note(&format!("skipped {}", counted(fleet.windows, "Windows instance")));
     }
     if fleet.nameless > 0 {
         ui::note(&format!("reachable by id only, without a name: {}", counted(fleet.nameless, "instance")));
@@ -56,9 +56,6 @@ pub fn fleet(discovery: &Discovery, reach: &Reach, shift: i64) {
 /// Reports what the sync changed, failed sources, and the number of hosts, which is the last line of a sync.
 pub fn summary(discovery: &Discovery) {
     let hosts = &discovery.fleet.hosts;
-    let config_source = |source: &str| -> String {
-        record(&discovery.records, source).map_or(source, |record| record.of.as_str()).to_owned()
-    };
     let changes = Changes::between(&discovery.old, hosts);
     if !changes.removed.is_empty() {
         ui::note(&format!("removed {}", first_names(&changes.removed, CHANGES_SHOWN)));
@@ -67,9 +64,30 @@ pub fn summary(discovery: &Discovery) {
         let renamed: Vec<String> = changes.renamed.iter().map(|(old, new)| format!("{old} -> {new}")).collect();
         ui::note(&format!("renamed {}", first_names(&renamed, CHANGES_SHOWN)));
     }
-    let mut failed: BTreeMap<String, Vec<&Failed>> = BTreeMap::new();
+    failed_sources(discovery);
+    let failed: BTreeSet<String> =
+        discovery.failed.iter().map(|one| config_source(discovery, &one.source).to_owned()).collect();
+    let sources: BTreeSet<&str> = discovery.records.iter().map(|record| record.of.as_str()).collect();
+    let succeeded: Vec<&str> = sources.into_iter().filter(|source| !failed.contains(*source)).collect();
+    if !succeeded.is_empty() {
+        let of_succeeded = |host: &&Host| !failed.contains(config_source(discovery, &host.source));
+        let count = if failed.is_empty() { hosts.len() } else { hosts.iter().filter(of_succeeded).count() };
+        let (count, from) = (counted(count, "host"), first_names(&succeeded, SHOWN));
+        ui::note(&format!("{count}{} from {from}", changes.counts()));
+    }
+}
+
+/// The source of config.toml that an effective source stands for.
+fn config_source<'d>(discovery: &'d Discovery, source: &'d str) -> &'d str {
+    record(&discovery.records, source).map_or(source, |record| record.of.as_str())
+}
+
+/// Reports the sources that failed and still have hosts from an earlier sync.
+pub fn failed_sources(discovery: &Discovery) {
+    let hosts = &discovery.fleet.hosts;
+    let mut failed: BTreeMap<&str, Vec<&Failed>> = BTreeMap::new();
     for one in &discovery.failed {
-        failed.entry(config_source(&one.source)).or_default().push(one);
+        failed.entry(config_source(discovery, &one.source)).or_default().push(one);
     }
     for (source, failures) in &failed {
         let is_kept = |host: &&Host| failures.iter().any(|one| one.has(&host.source, source, &host.region));
@@ -79,14 +97,6 @@ pub fn summary(discovery: &Discovery) {
             let (message, kept) = (&failures[0].error.message, counted(kept, "host"));
             ui::note(&format!("{source}: FAILED ({message}); keeping {kept} from {age} ago"));
         }
-    }
-    let sources: BTreeSet<&str> = discovery.records.iter().map(|record| record.of.as_str()).collect();
-    let succeeded: Vec<&str> = sources.into_iter().filter(|source| !failed.contains_key(*source)).collect();
-    if !succeeded.is_empty() {
-        let of_succeeded = |host: &&Host| !failed.contains_key(&config_source(&host.source));
-        let count = if failed.is_empty() { hosts.len() } else { hosts.iter().filter(of_succeeded).count() };
-        let (count, from) = (counted(count, "host"), first_names(&succeeded, SHOWN));
-        ui::note(&format!("{count}{} from {from}", changes.counts()));
     }
 }
 
@@ -135,11 +145,6 @@ impl<'a> Changes<'a> {
 
 fn names(discovery: &Discovery, reach: &Reach, shift: i64) {
     let names = &discovery.fleet.names;
-    for (id, moves) in &discovery.untold {
-        for one in moves {
-            ui::note(&format!("{} now means {id} (was {}, changed by a background sync)", one.name, one.was.id));
-        }
-    }
     for one in &names.moves {
         let (from, to) = (&one.from, &one.to);
         if from.account == one.account {
@@ -181,7 +186,7 @@ fn names(discovery: &Discovery, reach: &Reach, shift: i64) {
             Shared::Waits { was, wants, account } => {
                 waits = true;
                 ui::warning(&format!(
-                    "{name} was {} ({}) and is not given to {wants} ({account}) of another account",
+                    "{name} was {} in account {} and is now the name of {wants} in account {account}; connections to {name} fail",
                     was.id, was.account
                 ));
             }
@@ -191,7 +196,7 @@ fn names(discovery: &Discovery, reach: &Reach, shift: i64) {
         ui::note(&format!("shared by several instances, each with an id suffix: {}", first_names(shared, SHOWN)));
     }
     if waits || !names.stayed.is_empty() {
-        ui::hint("ssh-eic sync --accept-moves, to give them these names");
+        ui::hint("if this is expected, run ssh-eic sync --accept-moves");
     }
 }
 
@@ -222,11 +227,11 @@ pub fn ssh_config(reach: &Reach, hosts: &[Host], remarks: &Remarks, shift: i64) 
     if !remarks.overridden.is_empty() {
         let names = first_names(&remarks.overridden, SHOWN);
         ui::warning(&format!(
-            "another ProxyCommand or ProxyJump in your ssh config applies to {names} and similar hosts; the hook pushes for them"
+            "another ProxyCommand or ProxyJump in your ssh config applies to {names} and similar hosts; the hook pushes their keys"
         ));
     }
     for (leak, alias) in &remarks.leaks {
-        ui::warning(&format!("your ssh config gives {alias} and similar hosts {leak}"));
+        ui::warning(&format!("for {alias} and similar hosts your ssh config sets {leak}"));
     }
     if !remarks.new_surroundings {
         return;
@@ -280,8 +285,9 @@ pub fn local_user(name: &str) {
     }
 }
 
-/// Reports that ssh reads another config than the one that was written.
-pub fn which_config(paths: &Paths) {
+/// Reports that ssh reads another config than the one that was written, if so. Returns whether it reads this one.
+#[must_use]
+pub fn which_config(paths: &Paths) -> bool {
     let same = |a: &Path, b: &Path| a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b);
     if let Some(read) =
         ssh_client::defaults().ok().and_then(|defaults| defaults.config).filter(|read| !same(read, &paths.ssh_config))
@@ -289,7 +295,9 @@ pub fn which_config(paths: &Paths) {
         let (read, own) = (read.display(), paths.ssh_config.display());
         ui::warning(&format!("$HOME differs from your home in the user database: ssh reads {read}, not {own}"));
         ui::hint(&format!("ssh -F {own} NAME"));
+        return false;
     }
+    true
 }
 
 /// A unified diff of one file; empty where nothing changes. Absence reads as /dev/null, as diff(1) writes it.

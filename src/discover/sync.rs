@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::discover::background;
+use crate::discover::client;
 use crate::discover::consoles;
 use crate::discover::discovery::{self, Discovery, DiscoveryRequest};
 use crate::discover::failures::{self, Failed};
@@ -16,6 +18,7 @@ use crate::domain::config::{Config, Layout};
 use crate::domain::discovery::Fleet;
 use crate::domain::fleet::Host;
 use crate::domain::freshness;
+use crate::domain::host_diff::HostDiff;
 use crate::domain::ids::{InstanceId, OsUser};
 use crate::domain::ssh_config::render::{self, Files, Settings};
 use crate::domain::ssh_config::standalone;
@@ -25,7 +28,7 @@ use crate::store::paths::Paths;
 use crate::store::reach::Reach;
 use crate::store::ssh_config::{self, Planned};
 use crate::store::{credentials, files, keys, known_hosts, writers};
-use crate::sys::{clock, ssh_client};
+use crate::sys::{caller, clock, ssh_client};
 use crate::ui;
 
 pub use crate::discover::sync_request::{Occasion, Run};
@@ -39,6 +42,8 @@ pub struct Report {
     pub failures: Vec<Error>,
     /// Why nothing was done; `None`: the sync ran.
     pub skipped: Option<&'static str>,
+    /// Whether ssh reads the config that was written.
+    pub is_read: bool,
 }
 
 /// Runs a sync.
@@ -47,6 +52,20 @@ pub struct Report {
 ///
 /// If no source could be queried, or the result could not be validated or written; the old files are unchanged then.
 pub fn run(run: &Run<'_>) -> Result<Report> {
+    run_with(run, None)
+}
+
+/// The first sync with a config: as [`run`], but `write_config` is called before anything else is written, and not at all
+/// if no host was found and a source failed.
+///
+/// # Errors
+///
+/// As [`run`]; the first failure of a source if no host was found; those of `write_config`.
+pub fn first_run(run: &Run<'_>, write_config: &dyn Fn() -> Result<()>) -> Result<Report> {
+    run_with(run, Some(write_config))
+}
+
+fn run_with(run: &Run<'_>, write_config: Option<&dyn Fn() -> Result<()>>) -> Result<Report> {
     let Run { paths, config, .. } = run;
     ssh_config::check_owner(paths, rustix::process::geteuid().as_raw())?;
     if run.occasion.is_unasked() && !paths.index().exists() {
@@ -72,6 +91,13 @@ pub fn run(run: &Run<'_>) -> Result<Report> {
     ssh_config::check_own_folder(paths)?;
     ssh_config::note_absent(paths)?;
     let mut work = Work::look(run, old.as_ref(), true)?;
+    if let Some(write_config) = write_config {
+        let Discovery { fleet, not_seen, failed, .. } = &work.found;
+        if !failed.is_empty() && fleet.hosts.iter().all(|host| not_seen.contains(&host.id)) {
+            return Err(only_failures(work.found.failed));
+        }
+        write_config()?;
+    }
     work.plan()?;
     ui::trace(|| "rendered".to_owned());
     if writers::is_exclusive(&lock) {
@@ -88,13 +114,21 @@ pub fn run(run: &Run<'_>) -> Result<Report> {
     let shift = work.shift();
     report::fleet(&work.found, &work.reach, shift);
     report::ssh_config(&work.reach, &work.found.fleet.hosts, &remarks, shift);
-    report::local_user(&work.settings.local_user);
-    report::which_config(paths);
+    if !work.settings.caller_is_readable {
+        report::local_user(&work.settings.local_user);
+    }
+    let is_read = report::which_config(paths);
     report::summary(&work.found);
+    if run.occasion != Occasion::Person
+        && let Err(error) = background::record(paths, &work.found)
+    {
+        ui::verbose(|| error.message);
+    }
     let report = Report {
         hosts: work.found.fleet.hosts.len(),
         failures: failures::by_cause(std::mem::take(&mut work.found.failed)),
         skipped: None,
+        is_read,
     };
     Ok(report)
 }
@@ -102,27 +136,47 @@ pub fn run(run: &Run<'_>) -> Result<Report> {
 /// Why a sync that no user started does nothing.
 const REMOVED: &str = "there is no index to refresh";
 
-/// What a sync would change, as a unified diff; nothing is written.
+/// What a sync would change.
+#[derive(Debug)]
+pub struct Difference {
+    /// The changed hosts.
+    pub hosts: HostDiff,
+    /// The changed files.
+    pub files: Vec<PathBuf>,
+    /// A unified diff of the changed files.
+    pub text: Vec<u8>,
+    /// The result of the queries.
+    pub report: Report,
+}
+
+/// Compares what a sync would write with what exists; nothing is written.
 ///
 /// # Errors
 ///
 /// As [`run`].
-pub fn diff(run: &Run<'_>) -> Result<(Vec<u8>, Report)> {
+pub fn diff(run: &Run<'_>) -> Result<Difference> {
     ssh_config::check_owner(run.paths, rustix::process::geteuid().as_raw())?;
     let old = Index::open(&run.paths.index())?;
+    let before = old.as_ref().map(Index::hosts).transpose()?.unwrap_or_default();
     let mut work = Work::look(run, old.as_ref(), false)?;
     work.plan()?;
     let trial = files::trial_folder(&std::env::temp_dir())?;
     let remarks = work.prove(trial.path())?;
-    let mut text = Vec::new();
+    let (mut text, mut changed) = (Vec::new(), Vec::new());
     for Change { path, before, after } in work.changes()? {
-        text.extend(report::unified(&path, before.as_deref(), after.as_deref()));
+        let of_file = report::unified(&path, before.as_deref(), after.as_deref());
+        if !of_file.is_empty() {
+            text.extend(of_file);
+            changed.push(path);
+        }
     }
     report::fleet(&work.found, &work.reach, 0);
     report::ssh_config(&work.reach, &work.found.fleet.hosts, &remarks, 0);
-    report::summary(&work.found);
+    report::failed_sources(&work.found);
+    let hosts = HostDiff::between(&before, &work.found.fleet.hosts);
     let failures = failures::by_cause(std::mem::take(&mut work.found.failed));
-    Ok((text, Report { hosts: work.found.fleet.hosts.len(), failures, skipped: None }))
+    let report = Report { hosts: work.found.fleet.hosts.len(), failures, ..Report::default() };
+    Ok(Difference { hosts, files: changed, text, report })
 }
 
 /// One self-contained config for `ssh -F`; nothing else is touched.
@@ -137,14 +191,14 @@ pub fn standalone(run: &Run<'_>) -> Result<(String, Report)> {
     let flags = |host: &Host| record(&found.records, &host.source).map(SourceRecord::proxy_flags).unwrap_or_default();
     let text = standalone::render(&found.fleet.hosts, &found.fleet.shared, &work.settings, &flags);
     let trial = files::trial_folder(&std::env::temp_dir())?;
-    proof::check_options(run.paths, &work.settings, trial.path(), &found.fleet.hosts)?;
+    proof::check_options(run.paths, &proof::options(&work.settings, &found.fleet.hosts), trial.path())?;
     let path = trial.path().join("config");
     files::replace(&path, text.as_bytes(), 0o600)?;
     ssh_client::effective(Some(&path), found.fleet.hosts.first().map_or("localhost", Host::label))?;
     report::fleet(found, &work.reach, 0);
     report::summary(found);
     let failures = failures::by_cause(std::mem::take(&mut work.found.failed));
-    Ok((text, Report { hosts: work.found.fleet.hosts.len(), failures, skipped: None }))
+    Ok((text, Report { hosts: work.found.fleet.hosts.len(), failures, ..Report::default() }))
 }
 
 /// A file before and after; `None`: absent.
@@ -157,6 +211,7 @@ struct Change {
 /// The state of a running sync.
 struct Work<'a> {
     run: &'a Run<'a>,
+    client_version: (u32, u32),
     old: Option<Header>,
     reach: Reach,
     found: Discovery,
@@ -168,7 +223,7 @@ struct Work<'a> {
 impl<'a> Work<'a> {
     fn look(run: &'a Run<'a>, old: Option<&Index>, keep: bool) -> Result<Self> {
         let Run { paths, config, .. } = run;
-        ssh_client::check_version()?;
+        let client_version = ssh_client::check_version()?;
         let defaults = ssh_client::defaults()?;
         let reach = Reach::read(paths, &ssh_config::include_line(paths)?);
         let found = discovery::discover(&DiscoveryRequest {
@@ -189,7 +244,7 @@ impl<'a> Work<'a> {
         let generated = render::files(&found.fleet.hosts, &bare, &settings);
         let planned = Planned { before: None, after: Vec::new() };
         let old = old.map(|old| old.header.clone());
-        Ok(Self { run, old, reach, found, settings, generated, planned })
+        Ok(Self { run, client_version, old, reach, found, settings, generated, planned })
     }
 
     /// Plans the new content of the user's config.
@@ -236,6 +291,7 @@ impl<'a> Work<'a> {
         let mut header = Header::new(synced, config.push, refresh, made_from);
         (header.tried, header.untold) = (clock::now(), !untold.is_empty());
         header.failed = self.failed_sources();
+        header.client = client::check(self.client_version, self.old.as_ref().and_then(|old| old.client));
         files::make_private_folder(&paths.eic.join("cm"))?;
         files::make_private_folder(&paths.keys())?;
         let fleet = &mut self.found.fleet;
@@ -382,5 +438,6 @@ pub fn settings(paths: &Paths, config: &Config, binary: &Path, flags: Vec<(Strin
         options: config.options.clone(),
         hosts: config.named.clone(),
         local_user: String::new(),
+        caller_is_readable: caller::IS_EXACT,
     })
 }

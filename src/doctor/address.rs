@@ -48,7 +48,7 @@ pub(super) fn reachable(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
     {
         let message = format!("{} had {old} at the last sync and has {now}", job.name());
         if matches!(listen(old, port, STALE_ADDRESS_TIMEOUT), Probe::Ssh(_)) {
-            let message = format!("{message}; somebody else answers at {old}");
+            let message = format!("{message}; another machine responds at {old}");
             return Ok(vec![Finding::problem("address", Cause::AddressChanged, message)]);
         }
         findings.push(Finding::note("address", Cause::AddressChanged, message));

@@ -9,14 +9,18 @@ use super::instance::address_of;
 use crate::aws::client::{self, RequestLimits};
 use crate::aws::network::{self, InstanceNetwork};
 use crate::aws::{credentials, endpoints};
-use crate::domain::diagnosis::{Cause, Finding};
+use crate::connect::tunnel::TunnelRequest;
+use crate::connect::tunnel_check::{self, TunnelCheck};
+use crate::domain::diagnosis::{Cause, Finding, Status};
 use crate::domain::endpoint::{self, Endpoint, Unusable};
 use crate::domain::ingress::{self, Rule};
 use crate::domain::source::AddressKind;
 use crate::domain::text;
 use crate::error::Result;
+use crate::store::endpoints::Network;
 
 const CHECK: &str = "endpoint";
+const TUNNEL_CHECK: &str = "tunnel";
 /// For all requests together.
 const TIMEOUT: Duration = Duration::from_secs(20);
 /// The only port that an endpoint connects to here.
@@ -46,12 +50,37 @@ pub(super) fn usable(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
         Err(reason) => return Ok(vec![unusable(&reason, &endpoints, &network, ip)]),
     };
     let found = format!("{} in {} ({})", endpoint.id, endpoint.subnet, endpoint.address_type);
-    Ok(match rules {
+    let mut findings = match rules {
         Err(error) => {
             let message = format!("the instance's security groups are not known: {}", error.message);
             vec![Finding::ok(CHECK, found), Finding::note(CHECK, Cause::SecurityGroupUnread, message)]
         }
         Ok(rules) => vec![allowed(endpoint, &network, &rules, &found)],
+    };
+    if findings.iter().all(|finding| finding.status != Status::Problem) {
+        findings.push(opens(context, &network, &endpoint.id, kind, ip)?);
+    }
+    Ok(findings)
+}
+
+/// AWS allows a tunnel: one is opened, and closed before anything is sent. Nothing else shows whether `OpenTunnel` and its
+/// conditions are allowed.
+fn opens(
+    context: &CheckContext<'_>,
+    around: &InstanceNetwork,
+    id: &str,
+    kind: AddressKind,
+    address: Option<IpAddr>,
+) -> Result<Finding> {
+    let job = &context.target()?.job;
+    let network = Network { vpc: around.vpc.clone(), subnet: around.subnet.clone() };
+    let max_duration = job.connection.max_tunnel_duration;
+    let job = job.clone();
+    let request = TunnelRequest { job, address, kind, network: Some(network), max_duration, refresh: false };
+    Ok(match tunnel_check::open_and_close(context.paths, context.program, &request, TIMEOUT) {
+        Ok(TunnelCheck::Opened) => Finding::ok(TUNNEL_CHECK, format!("{id} opened a tunnel, which was closed at once")),
+        Ok(TunnelCheck::InUse) => Finding::skipped(TUNNEL_CHECK, format!("all tunnels of {id} are in use")),
+        Err(error) => super::problem(TUNNEL_CHECK, &error),
     })
 }
 

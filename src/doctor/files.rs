@@ -20,7 +20,8 @@ pub(super) fn home(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
     let same = |a: &Path, b: &Path| a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b);
     Ok(vec![match ssh_client::defaults()?.config {
         Some(read) if !same(&read, &context.paths.ssh_config) => {
-            let message = format!("ssh reads {}, by the user database, and not {own}, by $HOME", read.display());
+            let message =
+                format!("$HOME differs from your home in the user database: ssh reads {}, not {own}", read.display());
             let fix = format!("ssh -F {own} NAME, or set HOME to your home");
             Finding::problem("home", Cause::HomeDiffers, message).fix(fix)
         }
@@ -37,7 +38,7 @@ pub(super) fn trusted(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
         match fs::metadata(path) {
             Ok(metadata) => trusted::check_trusted(path, &metadata)?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(Error::file("look at", path, &error)),
+            Err(error) => return Err(Error::file("access", path, &error)),
         }
     }
     Ok(vec![Finding::ok("files", "yours, and nobody else can change them")])
@@ -45,8 +46,7 @@ pub(super) fn trusted(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
 
 /// The generated files are there and as the last sync wrote them.
 pub(super) fn generated(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
-    let is_block = |text: &[u8]| text.starts_with(b"#");
-    if context.present()?.iter().all(|part| is_block(&part.text)) {
+    if context.present()?.iter().all(|part| part.is_block) {
         return Ok(vec![Finding::ok("generated", "in the block, unchanged")]);
     }
     let mut texts = Vec::new();
@@ -94,8 +94,10 @@ pub(super) fn editor(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
         let there = fs::read(&file).unwrap_or_default();
         let knows_us = crate::domain::ssh_config::edit::present(&there, &line).is_ok_and(|parts| !parts.is_empty());
         if file != context.paths.ssh_config && !knows_us {
-            let message =
-                format!("{} sets remote.SSH.configFile to {read}, which has no Include of ours", path.display());
+            let message = format!(
+                "{} sets remote.SSH.configFile to {read}, which has no Include line of ssh-eic",
+                path.display()
+            );
             let fix = format!("put this at the top of {read}: {line}");
             let note = Finding::note("editor", Cause::EditorConfig, message).fix(fix);
             notes.extend((!notes.contains(&note)).then_some(note));

@@ -14,7 +14,7 @@ pub(super) fn place(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
     let file = path.display();
     let parts = context.present()?;
     let Some(first) = parts.first() else {
-        let message = format!("{file} has no Include of ours, so that ssh knows no managed host");
+        let message = format!("{file} has no Include line of ssh-eic, so ssh finds no managed host");
         let fix = format!("ssh-eic sync, or put this at its top: {}", ssh_config::include_line(context.paths)?);
         return Ok(vec![Finding::problem("include", Cause::IncludeMissing, message).fix(fix)]);
     };

@@ -8,6 +8,7 @@ use super::context::Target;
 use crate::aws::client::{self, RequestLimits};
 use crate::aws::{credentials, images};
 use crate::domain::diagnosis::{Cause, Finding};
+use crate::domain::host_trust;
 use crate::domain::image::{self, Image};
 use crate::domain::ssh_words::{self, Login};
 use crate::domain::text::shell_word;
@@ -54,6 +55,9 @@ pub(super) fn real(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
         }
         Login::KeyRefused => refused(context, user)?,
         Login::HostKeyChanged(place) => host_key_changed(context, place.as_deref())?,
+        Login::HostKeyRefused(message) => {
+            Finding::problem("login", Cause::HostKeyChanged, message).fix(host_trust::REPLACED)
+        }
         Login::HostKeyUnknown => {
             let checking = context.effective("stricthostkeychecking")?;
             let message = format!(

@@ -66,7 +66,7 @@ fn found(context: &CheckContext<'_>, reach: &Reach, one: &Shadowed) -> Result<Fi
     Ok(match effect {
         Effect::Breaks => Finding::problem("options", Cause::OptionShadowed, format!("{what}, not the generated one"))
             .fix(format!(
-                "take it out of {remove}, or move it behind our Include; a [[host]] in config.toml can set it"
+                "remove it from {remove}, or move it below the Include line of ssh-eic; a [[host]] in config.toml can set it"
             )),
         Effect::AnotherWay if hook_pushes(context)? => {
             Finding::note("options", Cause::ProxyShadowed, format!("{what}, so that the hook pushes"))
@@ -74,18 +74,18 @@ fn found(context: &CheckContext<'_>, reach: &Reach, one: &Shadowed) -> Result<Fi
         }
         Effect::AnotherWay => {
             let message =
-                format!("{what} in place of our proxy, and the hook does not know that: nobody pushes the key");
+                format!("{what} in place of the proxy of ssh-eic, unknown to the hook: no key is pushed");
             Finding::problem("options", Cause::ProxyShadowed, message)
-                .fix(format!("ssh-eic sync, under push = \"auto\", tells the hook; or take it out of {remove}"))
+                .fix(format!("with push = \"auto\", ssh-eic sync configures the hook; or remove it from {remove}"))
         }
         Effect::KeyType if *keyword == "RequiredRSASize" => {
-            let message = format!("{what}, more than our RSA key has, so that ssh does not offer it");
+            let message = format!("{what}, more than the RSA key of ssh-eic has, so ssh does not offer it");
             Finding::problem("options", Cause::KeyTypeRefused, message)
                 .fix("set RequiredRSASize 2048 for managed hosts, or key_type = \"ed25519\" in config.toml")
         }
         Effect::KeyType => {
             let message =
-                format!("PubkeyAcceptedAlgorithms{by} leaves out the type of our key, so that ssh does not offer it");
+                format!("PubkeyAcceptedAlgorithms{by} excludes the type of the key of ssh-eic, so ssh does not offer it");
             Finding::problem("options", Cause::KeyTypeRefused, message)
                 .fix("add ssh-ed25519 to it for managed hosts, or set key_type = \"rsa\" in config.toml")
         }

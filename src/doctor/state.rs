@@ -41,13 +41,17 @@ pub(super) fn index(context: &CheckContext<'_>) -> Result<Vec<Finding>> {
         let message = format!("{} lines of {} cannot be read", indexed.damaged, context.paths.index().display());
         return Ok(vec![Finding::problem("index", Cause::IndexDamaged, message)]);
     }
+    let hosts = match indexed.hosts.len() {
+        1 => "1 host".to_owned(),
+        count => format!("{count} hosts"),
+    };
     let now = clock::now();
     let age = now.saturating_sub(index.header.synced);
     if index.header.synced > now {
-        let message = format!("{} hosts, the last complete sync has a time in the future", indexed.hosts.len());
+        let message = format!("{hosts}, the last complete sync has a time in the future");
         return Ok(vec![Finding::note("index", Cause::IndexOld, message)]);
     }
-    let message = format!("{} hosts, the last complete sync is {} ago", indexed.hosts.len(), rounded(age / 1000));
+    let message = format!("{hosts}, the last complete sync is {} ago", rounded(age / 1000));
     Ok(vec![if age >= OLD {
         Finding::note("index", Cause::IndexOld, message)
     } else if index.header.made_from != context.config()?.digest {

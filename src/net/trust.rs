@@ -32,14 +32,14 @@ const END: &[u8] = b"-----END CERTIFICATE-----";
 pub fn pem(of_profile: Option<&Path>) -> Result<Option<Vec<u8>>> {
     if let Some(path) = of_profile.filter(|_| variable("AWS_CA_BUNDLE").is_none()) {
         return from_file(path).map(Some).map_err(|error| {
-            let hint = "ca_bundle in ~/.aws/config names a file of PEM certificates; correct or remove it";
+            let hint = "ca_bundle in ~/.aws/config must be a file of PEM certificates; correct or remove it";
             error.hint(hint).cause(Cause::CaBundle)
         });
     }
     for name in ["AWS_CA_BUNDLE", "SSL_CERT_FILE"] {
         if let Some(path) = variable(name) {
             return from_file(Path::new(&path)).map(Some).map_err(|error| {
-                let hint = format!("{name} names a file of PEM certificates; correct or unset it");
+                let hint = format!("{name} must be a file of PEM certificates; correct or unset it");
                 error.hint(hint).cause(Cause::CaBundle)
             });
         }
@@ -70,7 +70,7 @@ fn from_file(path: &Path) -> Result<Vec<u8>> {
     let text = std::fs::read(path).map_err(|error| Error::file("read", path, &error))?;
     let good: Vec<u8> = certificates(&text).flat_map(|one| [one, b"\n"].concat()).collect();
     if good.is_empty() {
-        return Err(Error::new(Kind::File, format!("there is no certificate in {} that can be read", path.display())));
+        return Err(Error::new(Kind::File, format!("{} contains no readable certificate", path.display())));
     }
     Ok(good)
 }

@@ -81,7 +81,7 @@ fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
 
 fn write(paths: &Paths, name: &str, record: &impl Serialize) -> Result<()> {
     files::make_private_folder(&paths.endpoints())?;
-    files::replace(&path(paths, name), &serde_json::to_vec(record).unwrap_or_default(), 0o600).map(drop)
+    files::replace_own(&path(paths, name), &serde_json::to_vec(record).unwrap_or_default(), 0o600).map(drop)
 }
 
 /// `name` is the id of a VPC or an instance, as AWS returned it.

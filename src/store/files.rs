@@ -36,8 +36,11 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
 ///
 /// Names the folder, also if it exists and can be changed by others.
 pub fn make_private_folder(path: &Path) -> Result<()> {
-    make_folder(path)?;
-    let metadata = fs::metadata(path).map_err(|error| Error::file("look at", path, &error))?;
+    let look = || fs::metadata(path).map_err(|error| Error::file("access", path, &error));
+    let metadata = match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => metadata,
+        _ => make_folder(path).and_then(|()| look())?,
+    };
     trusted::check_trusted(path, &metadata)
 }
 
@@ -45,7 +48,8 @@ fn make_folder(path: &Path) -> Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|e| Error::file("make", path, &e))
 }
 
-/// Replaces the content of `path` if it differs. A new file gets `mode`; an old one keeps its own.
+/// Replaces the content of a file of the user's if it differs. A symbolic link is followed. A new file gets `mode`; an
+/// old one keeps its own.
 ///
 /// Returns whether anything was written.
 ///
@@ -59,6 +63,19 @@ pub fn replace(path: &Path, content: &[u8], mode: u32) -> Result<bool> {
     overwrite(path, mode, &mut |file| file.write_all(content)).map(|()| true)
 }
 
+/// As [`replace`], for a file of this program: a symbolic link in its place is replaced and not followed.
+///
+/// # Errors
+///
+/// As [`replace`].
+pub fn replace_own(path: &Path, content: &[u8], mode: u32) -> Result<bool> {
+    let is_file = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file());
+    if is_file && has_length(path, content.len()) && read(path)?.as_deref() == Some(content) {
+        return Ok(false);
+    }
+    overwrite_own(path, mode, &mut |file| file.write_all(content)).map(|()| true)
+}
+
 fn has_length(path: &Path, length: usize) -> bool {
     fs::metadata(path).is_ok_and(|metadata| metadata.len() == length as u64)
 }
@@ -69,11 +86,19 @@ fn has_length(path: &Path, length: usize) -> bool {
 ///
 /// As [`replace`].
 pub fn overwrite(path: &Path, mode: u32, write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>) -> Result<()> {
-    let target = target_of(path)?;
+    overwrite_own(&target_of(path)?, mode, write)
+}
+
+/// As [`overwrite`], for a file of this program: a symbolic link in its place is replaced and not followed.
+///
+/// # Errors
+///
+/// As [`replace`].
+pub fn overwrite_own(target: &Path, mode: u32, write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>) -> Result<()> {
     let folder = target.parent().unwrap_or(Path::new("/"));
-    let fail = |error: io::Error| Error::file("write", &target, &error);
-    let old = match fs::metadata(&target) {
-        Ok(metadata) => Some(metadata),
+    let fail = |error: io::Error| Error::file("write", target, &error);
+    let old = match fs::symlink_metadata(target) {
+        Ok(metadata) => Some(metadata).filter(|metadata| !metadata.is_symlink()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(fail(error)),
     };
@@ -91,7 +116,7 @@ pub fn overwrite(path: &Path, mode: u32, write: &mut dyn FnMut(&mut dyn Write) -
         }
     }
     file.sync_all().map_err(fail)?;
-    temporary.persist(&target).map_err(|error| fail(error.error))?;
+    temporary.persist(target).map_err(|error| fail(error.error))?;
     if let Ok(folder) = File::open(folder) {
         // The rename itself survives a power cut only with its folder synced; not every file system can.
         let _ = folder.sync_all();
@@ -105,7 +130,7 @@ fn target_of(path: &Path) -> Result<PathBuf> {
     let mut target = path.to_owned();
     for _ in 0..40 {
         let Ok(link) = fs::read_link(&target) else { return Ok(target) };
-        let owner = fs::symlink_metadata(&target).map_err(|error| Error::file("look at", &target, &error))?.uid();
+        let owner = fs::symlink_metadata(&target).map_err(|error| Error::file("access", &target, &error))?.uid();
         if owner != own && owner != 0 {
             let what = format!("{} is a symbolic link of another user (user id {owner})", target.display());
             return Err(Error::new(Kind::File, what)

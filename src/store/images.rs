@@ -42,7 +42,7 @@ impl Images {
         if let Some(folder) = path.parent() {
             files::make_private_folder(folder)?;
         }
-        files::replace(path, &serde_json::to_vec(&kept).unwrap_or_default(), 0o600).map(drop)
+        files::replace_own(path, &serde_json::to_vec(&kept).unwrap_or_default(), 0o600).map(drop)
     }
 
     /// The image, if it is cached.

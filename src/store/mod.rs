@@ -18,4 +18,5 @@ pub mod routes;
 pub mod ssh_config;
 pub mod trusted;
 pub mod tunnel_slots;
+pub mod unread_changes;
 pub mod writers;

@@ -116,6 +116,12 @@ impl Paths {
         self.state.join("sync.lock")
     }
 
+    /// What background syncs changed since a user last read about it.
+    #[must_use]
+    pub fn unread_changes(&self) -> PathBuf {
+        self.state.join("unread-changes")
+    }
+
     /// Touched when a refresh is started.
     #[must_use]
     pub fn refresh_stamp(&self) -> PathBuf {

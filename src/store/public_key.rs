@@ -20,10 +20,10 @@ const LONGEST: u64 = 64 * 1024;
 const LENGTHS: std::ops::RangeInclusive<usize> = 80..=4096;
 /// Bits of an RSA key that the instance takes.
 const RSA_BITS: [usize; 2] = [2048, 4096];
-const WHAT_IT_TAKES: &str = if cfg!(feature = "fips") {
-    "ssh-keygen -t rsa -b 4096 makes one that it takes"
+const ACCEPTED: &str = if cfg!(feature = "fips") {
+    "ssh-keygen -t rsa -b 4096 makes one that EC2 Instance Connect accepts"
 } else {
-    "ssh-keygen -t ed25519 makes one that it takes"
+    "ssh-keygen -t ed25519 makes one that EC2 Instance Connect accepts"
 };
 
 /// The first key of a file, `-` being stdin, without its comment.
@@ -41,7 +41,7 @@ pub fn read(path: &Path) -> Result<PublicKey> {
     read.map_err(|error| Error::file("read", path, &error))?;
     parse(&String::from_utf8_lossy(&text)).map_err(|error| Error {
         message: format!(
-            "{}: {}",
+            "{} {}",
             if path == Path::new("-") { Path::new("stdin") } else { path }.display(),
             error.message
         ),
@@ -52,11 +52,11 @@ pub fn read(path: &Path) -> Result<PublicKey> {
 fn parse(text: &str) -> Result<PublicKey> {
     let refuse = |why: String| Error::new(Kind::Usage, why);
     if text.contains("PRIVATE KEY-----") {
-        return Err(refuse("is a private key".to_owned()).hint("name the public half, FILE.pub; nothing was sent"));
+        return Err(refuse("is a private key".to_owned()).hint("use the public key, FILE.pub; nothing was sent"));
     }
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let Some(line) = lines.into_iter().next() else {
-        return Err(refuse("holds no public key".to_owned()).hint(WHAT_IT_TAKES));
+        return Err(refuse("contains no public key".to_owned()).hint(ACCEPTED));
     };
     let kind = line.split_whitespace().next().unwrap_or_default();
     let name = match kind {
@@ -67,17 +67,15 @@ fn parse(text: &str) -> Result<PublicKey> {
         _ => None,
     };
     if let Some(name) = name {
-        return Err(
-            refuse(format!("is {name}, and EC2 Instance Connect takes Ed25519 and RSA keys only")).hint(WHAT_IT_TAKES)
-        );
+        return Err(refuse(format!("is {name}; EC2 Instance Connect accepts only Ed25519 and RSA keys")).hint(ACCEPTED));
     }
     let mut key = ssh_key::PublicKey::from_openssh(line).map_err(|error| {
-        refuse("is no public key as ssh-keygen writes it".to_owned()).hint(WHAT_IT_TAKES).because(error)
+        refuse("is not a public key in the format of OpenSSH".to_owned()).hint(ACCEPTED).because(error)
     })?;
     match key.key_data() {
         KeyData::Ed25519(_) => {
             if let Some(why) = KeyType::Ed25519.refused() {
-                return Err(refuse(format!("is an Ed25519 key: {why}")).hint(WHAT_IT_TAKES));
+                return Err(refuse(format!("is an Ed25519 key: {why}")).hint(ACCEPTED));
             }
         }
         KeyData::Rsa(rsa) => {
@@ -87,23 +85,23 @@ fn parse(text: &str) -> Result<PublicKey> {
                 .map_or(0, |bytes| bytes.len() * 8 - bytes.first().map_or(0, |first| first.leading_zeros() as usize));
             if !RSA_BITS.contains(&bits) {
                 return Err(refuse(format!(
-                    "is an RSA key of {bits} bits, and EC2 Instance Connect takes 2048 and 4096"
+                    "is an RSA key of {bits} bits; EC2 Instance Connect accepts only 2048 and 4096"
                 ))
-                .hint(WHAT_IT_TAKES));
+                .hint(ACCEPTED));
             }
         }
         _ => {
             return Err(refuse(format!(
-                "is a key of type {kind}, and EC2 Instance Connect takes Ed25519 and RSA keys only"
+                "is a key of type {kind}; EC2 Instance Connect accepts only Ed25519 and RSA keys"
             ))
-            .hint(WHAT_IT_TAKES));
+            .hint(ACCEPTED));
         }
     }
     key.set_comment("");
     let fingerprint = key.fingerprint(HashAlg::Sha256).to_string();
     let line = key.to_openssh().map_err(|error| refuse("cannot be written as a line".to_owned()).because(error))?;
     if !LENGTHS.contains(&line.len()) {
-        return Err(refuse(format!("has {} characters, and EC2 Instance Connect takes 80 to 4096", line.len())));
+        return Err(refuse(format!("has {} characters; EC2 Instance Connect accepts only 80 to 4096", line.len())));
     }
     Ok(PublicKey { line, fingerprint })
 }
@@ -141,8 +139,8 @@ mod tests {
             ("sk-ssh-ed25519@openssh.com AAAA x".to_owned(), "security token"),
             ("ssh-dss AAAA x".to_owned(), "a DSA key"),
             ("-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl".to_owned(), "is a private key"),
-            ("hello".to_owned(), "no public key"),
-            ("\n# nothing\n".to_owned(), "holds no public key"),
+            ("hello".to_owned(), "is not a public key"),
+            ("\n# nothing\n".to_owned(), "contains no public key"),
         ] {
             let error = parse(&text).unwrap_err();
             assert_eq!(error.kind, Kind::Usage);

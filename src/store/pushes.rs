@@ -89,9 +89,9 @@ pub fn reserve_slot(paths: &Paths, limit: f64, now: u64, timeout: Duration) -> O
             // Longer than any queue: the clock was set back.
             shared.sent.clear();
         }
-        shared.sent.retain(|&sent| sent + window > now);
+        shared.sent.retain(|&sent| sent.saturating_add(window) > now);
         let turn = match shared.sent.len().checked_sub(at_once) {
-            Some(nth) => now.max(shared.sent[nth] + window),
+            Some(nth) => now.max(shared.sent[nth].saturating_add(window)),
             None => now.max(shared.sent.last().copied().unwrap_or(0)),
         };
         slot = Some(Duration::from_millis(turn - now)).filter(|&wait| wait <= timeout);

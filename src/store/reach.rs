@@ -69,7 +69,7 @@ impl Block {
         match self.kind {
             BlockKind::Host => format!("Host {}", self.arguments),
             BlockKind::Match => format!("Match {}", self.arguments),
-            BlockKind::Top => "its beginning".to_owned(),
+            BlockKind::Top => "before the first Host".to_owned(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The routes that delivered a version line under `route = "auto"`, by VPC and local network. They save the next
+//! The routes over which a host key was accepted under `route = "auto"`, by VPC and local network. They save the next
 //! connection the time in which the other route is tried; a wrong one costs that time again.
 
 use std::collections::BTreeMap;
@@ -66,7 +66,7 @@ pub fn keep(paths: &Paths, vpc: &str, network: &str, worked: Option<Worked>, now
         records.remove(&oldest);
     }
     if files::make_private_folder(&paths.cache).is_ok() {
-        let _ = files::replace(&paths.routes(), &serde_json::to_vec(&records).unwrap_or_default(), 0o600);
+        let _ = files::replace_own(&paths.routes(), &serde_json::to_vec(&records).unwrap_or_default(), 0o600);
     }
 }
 

@@ -41,7 +41,7 @@ fn write_some(folder: &Path, generated: &Files, names: &[&str]) -> Result<bool> 
     let mut changed = false;
     // In reverse: what refuses user names, and the routing, before what includes them.
     for (name, content) in generated.named().into_iter().rev().filter(|(name, _)| names.contains(name)) {
-        changed |= files::replace(&folder.join(name), content.as_bytes(), 0o600)?;
+        changed |= files::replace_own(&folder.join(name), content.as_bytes(), 0o600)?;
     }
     Ok(changed)
 }
@@ -141,7 +141,7 @@ pub fn note_absent(paths: &Paths) -> Result<()> {
     let news = [note(CONFIG, &paths.ssh_config), folder.is_some_and(|folder| note(FOLDER, folder))];
     if news.contains(&true) {
         files::make_private_folder(&paths.state)?;
-        files::replace(&paths.created(), (noted.join("\n") + "\n").as_bytes(), 0o600)?;
+        files::replace_own(&paths.created(), (noted.join("\n") + "\n").as_bytes(), 0o600)?;
     }
     Ok(())
 }
@@ -250,35 +250,35 @@ pub fn explained(trouble: Trouble, path: &Path) -> Error {
     let (at, words, hint) = match trouble {
         Trouble::EditedLine { line } => (
             line,
-            "other files have been added to our Include".to_owned(),
-            "give them an Include line of their own".to_owned(),
+            "other files were added to the Include line of ssh-eic".to_owned(),
+            "move them to an Include line of their own".to_owned(),
         ),
         Trouble::EditedBlock { line, end } => (
             line,
-            format!("the block of ssh-eic, which ends in line {end}, has been changed by hand"),
+            format!("the ssh-eic block, which ends in line {end}, was edited by hand"),
             format!(
                 "move what you need into [[host]] or [ssh] options of config.toml, delete lines {line} to {end}, and run it again"
             ),
         ),
         Trouble::Unclosed { line } => (
             line,
-            "a block of ssh-eic begins here and does not end".to_owned(),
-            "delete what is left of the block, with its mark, and run it again".to_owned(),
+            "the ssh-eic block that starts here has no end".to_owned(),
+            "delete the rest of the block, including its marker line, and run the command again".to_owned(),
         ),
         Trouble::Unopened { line } => (
             line,
-            "a block of ssh-eic ends here that has not begun".to_owned(),
-            "delete what is left of the block, with its mark, and run it again".to_owned(),
+            "the ssh-eic block that ends here has no start".to_owned(),
+            "delete the rest of the block, including its marker line, and run the command again".to_owned(),
         ),
         Trouble::Misplaced { line, block } => (
             line,
-            format!("what ssh-eic wrote stands inside the block of line {block}, where it has no effect"),
-            format!("delete it (line {line}) and run ssh-eic sync: it goes to the top of the file"),
+            format!("the ssh-eic lines are inside the block of line {block}, where they have no effect"),
+            format!("delete line {line} and run ssh-eic sync, which writes it at the top of the file"),
         ),
         Trouble::ByteOrderMark => {
             return Error::new(
                 Kind::Config,
-                format!("{file} starts with a byte-order mark, with which ssh refuses every connection"),
+                format!("{file} starts with a byte-order mark, so ssh refuses every connection"),
             )
             .hint(format!("sed -i '1s/^\\xef\\xbb\\xbf//' {file}"))
             .cause(cause);
@@ -351,7 +351,7 @@ pub fn check_owner(paths: &Paths, effective_uid: u32) -> Result<()> {
         let metadata = match fs::metadata(place) {
             Ok(metadata) => metadata,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(Error::file("look at", place, &error)),
+            Err(error) => return Err(Error::file("access", place, &error)),
         };
         // A config of root's is one that an administrator gives: ssh takes it, and it may include us already.
         let owners: &[u32] = if place == config { &[effective_uid, 0] } else { &[effective_uid] };
@@ -367,7 +367,7 @@ pub fn check_owner(paths: &Paths, effective_uid: u32) -> Result<()> {
             return Err(Error::new(
                 Kind::File,
                 format!(
-                    "{} can be written by others (mode {:o}): ssh refuses it",
+                    "other users can write {} (mode {:o}), so ssh rejects it",
                     place.display(),
                     metadata.mode() & 0o777
                 ),
@@ -377,4 +377,36 @@ pub fn check_owner(paths: &Paths, effective_uid: u32) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damaged_lines_are_reported_with_their_number_and_one_action() {
+        let remainder = "delete the rest of the block, including its marker line, and run the command again";
+        for (trouble, message, hint) in [
+            (
+                Trouble::EditedLine { line: 3 },
+                "~/c:3: other files were added to the Include line of ssh-eic",
+                "move them to an Include line of their own",
+            ),
+            (
+                Trouble::EditedBlock { line: 3, end: 9 },
+                "~/c:3: the ssh-eic block, which ends in line 9, was edited by hand",
+                "move what you need into [[host]] or [ssh] options of config.toml, delete lines 3 to 9, and run it again",
+            ),
+            (Trouble::Unclosed { line: 3 }, "~/c:3: the ssh-eic block that starts here has no end", remainder),
+            (Trouble::Unopened { line: 3 }, "~/c:3: the ssh-eic block that ends here has no start", remainder),
+            (
+                Trouble::Misplaced { line: 3, block: 1 },
+                "~/c:3: the ssh-eic lines are inside the block of line 1, where they have no effect",
+                "delete line 3 and run ssh-eic sync, which writes it at the top of the file",
+            ),
+        ] {
+            let error = explained(trouble, Path::new("~/c"));
+            assert_eq!((error.message.as_str(), error.hints.as_slice()), (message, &[hint.to_owned()][..]));
+        }
+    }
 }

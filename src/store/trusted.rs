@@ -15,6 +15,9 @@ use rustix::io::Errno;
 use crate::domain::diagnosis::Cause;
 use crate::error::{Error, Kind, Result};
 
+/// The largest buffer that is allocated for a file before anything is read, in bytes.
+const LARGEST_BUFFER: usize = 1024 * 1024;
+
 /// Opens a file for reading; none if it or its folder does not exist.
 ///
 /// # Errors
@@ -22,8 +25,17 @@ use crate::error::{Error, Kind, Result};
 /// [`Kind::File`] if the file or its folder can be changed by others, if it is a link or no regular file, or if it cannot
 /// be opened.
 pub fn open(path: &Path) -> Result<Option<File>> {
+    Ok(open_with_length(path)?.map(|(file, _)| file))
+}
+
+/// As [`open`], with the length of the file in bytes.
+///
+/// # Errors
+///
+/// As [`open`].
+pub fn open_with_length(path: &Path) -> Result<Option<(File, u64)>> {
     match open_in_folder(path, OFlags::RDONLY) {
-        Ok(file) => check(path, file).map(Some),
+        Ok(file) => check(path, &file).map(|metadata| Some((file, metadata.len()))),
         Err(Failure::Io(Errno::NOENT)) => Ok(None),
         Err(failure) => Err(failure.explain("read", path)),
     }
@@ -33,10 +45,18 @@ pub fn open(path: &Path) -> Result<Option<File>> {
 ///
 /// # Errors
 ///
-/// As [`open`]; also if the folder does not exist.
+/// As [`open`]; also if the folder does not exist, or if the file has a second name (hard link): what is written in place
+/// would change the other file.
 pub fn open_or_make(path: &Path, more: OFlags) -> Result<File> {
     let opened = open_in_folder(path, OFlags::RDWR | OFlags::CREATE | more);
-    opened.map_err(|failure| failure.explain("open", path)).and_then(|file| check(path, file))
+    let file = opened.map_err(|failure| failure.explain("open", path))?;
+    let metadata = check(path, &file)?;
+    if metadata.nlink() > 1 {
+        return Err(Error::new(Kind::File, format!("{} is a hard link to another file", path.display()))
+            .hint(format!("remove it: rm {}", path.display()))
+            .cause(Cause::FileWritable));
+    }
+    Ok(file)
 }
 
 /// Reads a file; none if it or its folder does not exist.
@@ -45,9 +65,10 @@ pub fn open_or_make(path: &Path, more: OFlags) -> Result<File> {
 ///
 /// As [`open`].
 pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
-    let Some(mut file) = open(path)? else { return Ok(None) };
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(|error| Error::file("read", path, &error))?;
+    let Some((file, length)) = open_with_length(path)? else { return Ok(None) };
+    // Larger than the file, so that the buffer is not moved at its end: a private key must not stay behind in memory.
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default().min(LARGEST_BUFFER) + 64);
+    file.take(u64::MAX).read_to_end(&mut bytes).map_err(|error| Error::file("read", path, &error))?;
     Ok(Some(bytes))
 }
 
@@ -99,20 +120,20 @@ fn open_in_folder(path: &Path, flags: OFlags) -> std::result::Result<File, Failu
     };
     let opened = rustix::fs::open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
     let opened = File::from(opened.map_err(Failure::Io)?);
-    let metadata = opened.metadata().map_err(|error| Failure::Refused(Error::file("look at", folder, &error)))?;
+    let metadata = opened.metadata().map_err(|error| Failure::Refused(Error::file("access", folder, &error)))?;
     check_trusted(folder, &metadata).map_err(Failure::Refused)?;
     // NONBLOCK: opening a pipe would wait for its other end. It means nothing for a regular file.
     let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     rustix::fs::openat(&opened, name, flags, Mode::RUSR | Mode::WUSR).map(File::from).map_err(Failure::Io)
 }
 
-fn check(path: &Path, file: File) -> Result<File> {
-    let metadata = file.metadata().map_err(|error| Error::file("look at", path, &error))?;
+fn check(path: &Path, file: &File) -> Result<Metadata> {
+    let metadata = file.metadata().map_err(|error| Error::file("access", path, &error))?;
     if !metadata.is_file() {
         return Err(Error::new(Kind::File, format!("{} is not a regular file", path.display()))
             .hint(format!("remove it: rm -r {}", path.display())));
     }
-    check_trusted(path, &metadata).map(|()| file)
+    check_trusted(path, &metadata).map(|()| metadata)
 }
 
 #[cfg(test)]

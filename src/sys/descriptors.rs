@@ -53,6 +53,29 @@ pub fn give_up_stderr() -> io::Result<()> {
     Ok(dup2_stderr(&null)?)
 }
 
+/// Replaces stderr by that of another process, for a last message after [`give_up_stderr`]. Writes do not block.
+///
+/// # Errors
+///
+/// If that process has ended or belongs to another user, if its stderr is a socket, and where the system does not show it.
+#[cfg(target_os = "linux")]
+pub fn take_stderr_of(process: i32) -> io::Result<()> {
+    let path = format!("/proc/{process}/fd/2");
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(path, flags, Mode::empty())?;
+    Ok(dup2_stderr(&opened)?)
+}
+
+/// The same, which this system does not allow.
+///
+/// # Errors
+///
+/// Always.
+#[cfg(not(target_os = "linux"))]
+pub fn take_stderr_of(_: i32) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// Whether a program may wait for the end of what is written to stderr: where that is a pipe or a socket.
 #[must_use]
 pub fn stderr_has_reader() -> bool {

@@ -2,15 +2,17 @@
 //! killed when the time is over, and when this process is ended by a signal that can be handled.
 
 use std::collections::BTreeSet;
-use std::io::{self, Read};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::event::{self, PollFd, PollFlags, Timespec};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
@@ -27,12 +29,11 @@ pub struct ProgramResult {
     pub stderr: String,
 }
 
-/// How long the streams may stay open after the program's end.
-const SLACK: Duration = Duration::from_secs(1);
 /// How often the program's end and signals are checked while its streams are open.
 const INTERVAL: Duration = Duration::from_millis(20);
 
-/// Runs it to its end, or kills it and its children when the time is over.
+/// Runs it to its end, or kills it and its children when the time is over. What it has written before its end is read
+/// completely, however slow this machine is; what its children write later is not waited for.
 ///
 /// # Errors
 ///
@@ -43,46 +44,86 @@ pub fn run(command: &mut Command, timeout: Duration) -> io::Result<ProgramResult
     let running = Running::start(streams.process_group(0))?;
     let mut child = running.child;
     let group = running.group;
-    let (ended, ends) = mpsc::channel();
-    let stdout = reader(child.stdout.take(), ended.clone());
-    let stderr = reader(child.stderr.take(), ended);
-    let status = wait(&mut child, &ends, deadline)?;
-    if status.is_none() {
-        group.kill();
-        let _ = child.wait();
-    }
+    let mut stdout = Output::new(child.stdout.take())?;
+    let mut stderr = Output::new(child.stderr.take())?;
+    let status = loop {
+        groups().end_if_signalled();
+        // Before reading: everything that an ended program has written is in the pipes.
+        let status = child.try_wait()?;
+        stdout.read()?;
+        stderr.read()?;
+        if status.is_some() {
+            break status;
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            group.kill();
+            let _ = child.wait();
+            break None;
+        }
+        wait(&[&stdout, &stderr], left.min(INTERVAL))?;
+    };
     Ok(ProgramResult {
         code: status.and_then(|status| status.code()),
         timed_out: status.is_none(),
-        stdout: text(&stdout),
-        stderr: text(&stderr),
+        stdout: stdout.into_text(),
+        stderr: stderr.into_text(),
     })
 }
 
-/// Waits for the program's end and, a little longer, for its streams' ends; none: the time is over.
-fn wait(child: &mut Child, ends: &Receiver<()>, deadline: Instant) -> io::Result<Option<ExitStatus>> {
-    let mut limit = deadline;
-    let mut status = None;
-    loop {
-        groups().end_if_signalled();
-        if status.is_none() {
-            status = child.try_wait()?;
-            if status.is_some() {
-                limit = Instant::now() + SLACK;
-            }
-        }
-        let left = limit.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Ok(status);
-        }
-        match ends.recv_timeout(left.min(INTERVAL)) {
-            Ok(()) | Err(RecvTimeoutError::Timeout) => {}
-            // Both streams have ended, and a program closes them with its end as a rule.
-            Err(RecvTimeoutError::Disconnected) if status.is_some() => return Ok(status),
-            Err(RecvTimeoutError::Disconnected) => thread::sleep(Duration::from_micros(200)),
-        }
+/// Waits until one of the streams can be read, but no longer than `limit`. A program closes them at its end as a rule.
+fn wait(streams: &[&Output], limit: Duration) -> io::Result<()> {
+    let open = streams.iter().filter_map(|output| output.stream.as_ref());
+    let mut open: Vec<PollFd<'_>> = open.map(|stream| PollFd::new(stream, PollFlags::IN)).collect();
+    let limit = if open.is_empty() { Duration::from_micros(200) } else { limit };
+    let limit = Timespec::try_from(limit).map_err(io::Error::other)?;
+    match event::poll(&mut open, Some(&limit)) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
+
+/// One stream of the program, read without blocking.
+struct Output {
+    /// None: it has ended.
+    stream: Option<OwnedFd>,
+    bytes: Vec<u8>,
+}
+
+impl Output {
+    fn new(stream: Option<impl Into<OwnedFd>>) -> io::Result<Self> {
+        let stream = stream.map(Into::into);
+        if let Some(stream) = &stream {
+            fcntl_setfl(stream, fcntl_getfl(stream)? | OFlags::NONBLOCK)?;
+        }
+        Ok(Self { stream, bytes: Vec::new() })
+    }
+
+    /// Reads what is there, but not for ever from a program that writes all the time.
+    fn read(&mut self) -> io::Result<()> {
+        let mut block = [0; 4096];
+        for _ in 0..=LONGEST_PIPE / block.len() {
+            let Some(stream) = &self.stream else { return Ok(()) };
+            match rustix::io::read(stream, &mut block) {
+                Ok(0) => self.stream = None,
+                Ok(count) if self.bytes.len() < KEPT => self.bytes.extend_from_slice(&block[..count]),
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn into_text(self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+}
+
+/// Most that is kept of a stream, in bytes.
+const KEPT: usize = 1024 * 1024;
+/// Most bytes that a pipe holds (`/proc/sys/fs/pipe-max-size`); 64 KiB without a request for more.
+const LONGEST_PIPE: usize = 1024 * 1024;
 
 /// A program that has been started, and its process group.
 struct Running {
@@ -172,33 +213,6 @@ impl Groups {
     }
 }
 
-/// Most that is kept of a stream, in bytes.
-const KEPT: usize = 1024 * 1024;
-
-fn reader(stream: Option<impl Read + Send + 'static>, ended: Sender<()>) -> Arc<Mutex<Vec<u8>>> {
-    let bytes = Arc::new(Mutex::new(Vec::new()));
-    let into = Arc::clone(&bytes);
-    thread::spawn(move || {
-        let _ended = ended;
-        let Some(mut stream) = stream else { return };
-        let mut block = [0; 4096];
-        while let Ok(count) = stream.read(&mut block) {
-            let mut kept = into.lock().unwrap_or_else(PoisonError::into_inner);
-            if count == 0 {
-                return;
-            }
-            if kept.len() < KEPT {
-                kept.extend_from_slice(&block[..count]);
-            }
-        }
-    });
-    bytes
-}
-
-fn text(bytes: &Mutex<Vec<u8>>) -> String {
-    String::from_utf8_lossy(&bytes.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,6 +227,13 @@ mod tests {
         let outcome = outcome.unwrap();
         assert!(outcome.timed_out && start.elapsed() < Duration::from_secs(5), "{outcome:?}");
         assert_eq!((outcome.stdout.as_str(), outcome.stderr.as_str()), ("a\n", "b\n"));
-        assert_eq!(run(Command::new("/bin/sh").args(["-c", "exit 3"]), SLACK).unwrap().code, Some(3));
+        assert_eq!(run(Command::new("/bin/sh").args(["-c", "exit 3"]), Duration::from_secs(60)).unwrap().code, Some(3));
+    }
+
+    #[test]
+    fn all_that_a_program_writes_before_its_end_is_read_while_a_child_keeps_its_streams() {
+        let script = "sleep 2 & dd if=/dev/zero bs=1000 count=300 2>/dev/null | tr '\\0' x";
+        let outcome = run(Command::new("/bin/sh").args(["-c", script]), Duration::from_secs(60)).unwrap();
+        assert_eq!((outcome.code, outcome.stdout.len()), (Some(0), 300_000));
     }
 }

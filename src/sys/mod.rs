@@ -8,6 +8,7 @@ pub mod environment;
 pub mod limited;
 pub mod limits;
 pub mod local_network;
+pub mod running_time;
 pub mod signals;
 pub mod ssh_client;
 pub mod supervise;

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::domain::diagnosis::Cause;
+use crate::domain::ssh_client::ProgramFile;
 use crate::domain::ssh_config::shadow::Options;
 use crate::error::{Error, Kind, Result};
 use crate::sys::environment::HOOK_OFF;
@@ -72,6 +73,36 @@ pub fn check_version() -> Result<(u32, u32)> {
     Ok(version)
 }
 
+/// The ssh program on PATH, with the ssh-keygen of the same installation if it has one. None without a regular file of
+/// that name.
+#[must_use]
+pub fn find() -> Option<(ProgramFile, Option<PathBuf>)> {
+    let folders: Vec<PathBuf> = std::env::split_paths(&std::env::var_os("PATH")?).collect();
+    let ssh = folders.iter().map(|folder| folder.join("ssh")).find(|file| file.is_file())?;
+    let installed = ssh.canonicalize().ok();
+    let beside = |program: &Path| Some(program.parent()?.join("ssh-keygen")).filter(|file| file.is_file());
+    let keygen = beside(&ssh).or_else(|| beside(installed.as_deref()?));
+    Some((program_file(&ssh)?, keygen))
+}
+
+/// What identifies a program file.
+pub(super) fn program_file(path: &Path) -> Option<ProgramFile> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = std::fs::metadata(path).ok()?;
+    let modified = metadata.mtime().checked_mul(1_000_000_000)?.checked_add(metadata.mtime_nsec())?;
+    Some(ProgramFile { inode: metadata.ino(), size: metadata.size(), modified })
+}
+
+/// The public half of a private key file as that ssh-keygen prints it; none if it cannot read the file.
+#[must_use]
+pub fn public_half(keygen: &Path, key: &Path) -> Option<String> {
+    // An empty passphrase is no prompt.
+    let mut command = Command::new(keygen);
+    command.args(["-y", "-P", "", "-f"]).arg(key);
+    let result = limited::run(&mut command, TIMEOUT).ok()?;
+    (result.code == Some(0)).then_some(result.stdout)
+}
+
 /// From `OpenSSH_9.2p1 Debian-2, OpenSSL …`, also `OpenSSH_for_Windows_8.9p1`.
 fn parse_version(words: &str) -> Option<(u32, u32)> {
     let rest = words.split_once("OpenSSH_")?.1;
@@ -129,7 +160,7 @@ pub fn resolve(config: Option<&Path>, host: &str) -> std::result::Result<Options
     }
     let mut lines = outcome.stderr.lines().filter(|line| !line.trim().is_empty());
     let line = lines.next().unwrap_or("no reason given").trim_end_matches('.');
-    let error = Error::new(Kind::Config, format!("ssh does not take the config: {line}")).cause(Cause::SshConfigBroken);
+    let error = Error::new(Kind::Config, format!("ssh rejects the config: {line}")).cause(Cause::SshConfigBroken);
     Err(ConfigFailure { error: Box::new(error), complaint: config.and_then(|config| parse_complaint(line, config)) })
 }
 
@@ -159,7 +190,7 @@ fn run(command: &mut Command, what: &str, timeout: Duration) -> Result<ProgramRe
             .cause(Cause::NoSsh)
     })?;
     if outcome.timed_out {
-        let words = format!("{what} does not end within {} s", timeout.as_secs());
+        let words = format!("{what} did not finish within {} s", timeout.as_secs());
         return Err(Error::new(Kind::Config, words)
             .hint("look for a Match exec in your ssh config that hangs")
             .cause(Cause::SshConfigBroken));
@@ -171,7 +202,8 @@ fn parse_options(printed: &[u8]) -> Options {
     let mut options = Options::new();
     for line in String::from_utf8_lossy(printed).lines() {
         let (keyword, value) = line.split_once(' ').unwrap_or((line, ""));
-        options.entry(keyword.to_owned()).or_default().push(value.to_owned());
+        // 10.4 prints `canonicalizePermittedcnames`; others print lower case only.
+        options.entry(keyword.to_ascii_lowercase()).or_default().push(value.to_owned());
     }
     options
 }
@@ -191,6 +223,13 @@ mod tests {
         );
         assert_eq!(complaint("Bad owner or permissions on /t/whole"), Some((None, String::new())));
         assert_eq!(complaint("/h/.ssh/other line 3: no argument"), None);
+    }
+
+    #[test]
+    fn keywords_are_in_lower_case_whatever_ssh_prints() {
+        let options = parse_options(b"host web\ncanonicalizePermittedcnames none\nidentityfile a\nidentityfile b\n");
+        assert_eq!(options.get("canonicalizepermittedcnames"), Some(&vec!["none".to_owned()]));
+        assert_eq!(options.get("identityfile"), Some(&vec!["a".to_owned(), "b".to_owned()]));
     }
 
     #[test]

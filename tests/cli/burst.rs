@@ -10,13 +10,20 @@ use crate::world::{World, finish, spawn, wait_until};
 #[test]
 fn a_first_connection_pushes_once_and_a_burst_pushes_no_more() {
     let world = World::new();
-    assert_eq!(world.ssh(&["prod-web-1", "echo $SSH_EIC_INSTANCE"]).ok(), format!("{}\n", world.web1));
+    let first = world.ssh(&["prod-web-1", "echo $SSH_EIC_INSTANCE"]);
+    assert_eq!(first.ok(), format!("{}\n", world.web1));
     assert_eq!(world.pushes().len(), 1);
-    for _ in 0..5 {
-        world.ssh(&["prod-web-1", "true"]).ok();
+    let others: Vec<_> = (0..5).map(|_| world.ssh(&["prod-web-1", "true"])).collect();
+    for output in &others {
+        output.ok();
     }
     assert_eq!(world.pushes().len(), 1, "{:#?}", world.pushes());
-    assert_eq!(world.sandbox.calls().unwrap().len(), 1, "nothing but the push is asked of AWS");
+    // An instance whose server sends nothing for a second is looked up, which happens on a busy machine.
+    let mut calls = world.sandbox.calls().unwrap();
+    if others.iter().chain([&first]).any(|output| output.took >= Duration::from_secs(1)) {
+        calls.retain(|call| call.action != "DescribeInstances");
+    }
+    assert_eq!(calls.len(), 1, "nothing but the push is requested from AWS: {calls:#?}");
 }
 
 #[test]
@@ -122,4 +129,38 @@ fn more_first_connections_than_the_rate_limit_all_succeed() {
 fn two_connections_to_each_of_twenty_at_once_push_twenty_times() {
     assert_eq!(all_at_once(&twenty_more(0), 2), (20, 0));
     assert_eq!(all_at_once(&twenty_more(1), 2), (20, 20), "throttled as well");
+}
+
+/// With the default timeouts, over TLS: on two cores the machine needs minutes for this, and no limit may take that for a
+/// fault of the network. Reports how long the logins took.
+#[needs_namespaces]
+#[test]
+#[ignore = "needs 16 GB of memory and some minutes; run it by hand"]
+#[serial_test::file_serial(many_processes)]
+fn five_hundred_first_connections_at_once_all_succeed() {
+    let world = World::over_tls();
+    let many =
+        (0..500).map(|n| Instance::new(&format!("many-{n}")).address(format!("10.0.{}.{}", 8 + n / 250, n % 250)));
+    world.sandbox.add_many(many.collect()).unwrap();
+    world.eic(&["sync"]).ok();
+    world.sandbox.clear_calls().unwrap();
+    let start = Instant::now();
+    let children: Vec<_> =
+        (0..500).map(|n| spawn(&mut world.ssh_command(&[&format!("many-{n}"), "echo $SSH_EIC_INSTANCE"]))).collect();
+    let started = start.elapsed();
+    let outputs: Vec<_> =
+        children.into_iter().enumerate().map(|(n, child)| finish(child, format!("ssh many-{n}"), start)).collect();
+    let mut times: Vec<Duration> = outputs.iter().map(|output| output.took).collect();
+    times.sort_unstable();
+    let failed: Vec<String> = outputs.iter().filter(|output| output.code != Some(0)).map(ToString::to_string).collect();
+    let pushes = world.pushes();
+    let well = pushes.iter().filter(|push| push.status == 200).count();
+    eprintln!(
+        "started within {started:?}; logins: median {:?}, last {:?}; {} failed; {} pushes, {well} of them well",
+        times[250],
+        times[499],
+        failed.len(),
+        pushes.len()
+    );
+    assert!(failed.is_empty(), "{} failed, the first: {}", failed.len(), failed[0]);
 }

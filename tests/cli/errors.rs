@@ -25,9 +25,35 @@ fn a_stopped_instance_is_reported_with_the_time_of_its_stop() {
     both_ways(&world, "prod-web-1", |output| {
         output.fails_with(255).within(Duration::from_secs(5));
         output
-            .says(&format!("prod-web-1 ({}) is stopped since 20", world.web1))
+            .says(&format!("prod-web-1 ({}) has been stopped since 20", world.web1))
             .says("aws ec2 start-instances --instance-ids i-");
     });
+}
+
+#[test]
+fn on_a_terminal_an_error_is_shown_once_and_elsewhere_in_band_too() {
+    let world = World::new();
+    world.sandbox.update(&world.web1, Change { state: Some(State::Stopped), ..Change::default() }).unwrap();
+    let config = world.home().join(".ssh/config");
+    let ssh = format!("ssh -F {} prod-web-1 true", config.display());
+    let on_terminal = world.sh(&format!("NO_COLOR=1 TERM=dumb script -qec '{ssh}' /dev/null")).stdout.replace('\r', "");
+    let lines: Vec<&str> = on_terminal.lines().collect();
+    let error = format!("ssh-eic: error: prod-web-1 ({}) ", world.web1);
+    assert!(lines.len() >= 3 && lines[0].starts_with(&error), "{on_terminal}");
+    assert!(lines[1].starts_with("ssh-eic: hint: aws ec2 start-instances --instance-ids i-"), "{on_terminal}");
+    assert!(lines[2].ends_with(":7: ssh-eic: see the error above"), "{on_terminal}");
+    assert_eq!(on_terminal.matches(&world.web1).count(), 2, "once in the error and once in the hint\n{on_terminal}");
+    // The standard error of Ansible and editors is a pipe, of which they may show ssh's last line only.
+    let piped = world.sh(&ssh);
+    let sentence =
+        piped.stderr.lines().next().and_then(|line| line.strip_prefix("ssh-eic: error: ")).expect("an error");
+    let in_band = format!(":7: ssh-eic: {sentence}; hint: aws ec2 start-instances --instance-ids i-");
+    assert!(piped.stderr.contains(&in_band), "{piped}");
+    // With a persisting master ssh has redirected stderr of the proxy, so that only the in-band message arrives.
+    let master = "-o ControlMaster=auto -o ControlPersist=1";
+    let script = format!("script -qec '{}' /dev/null", ssh.replace("ssh -F", &format!("ssh {master} -F")));
+    let persisting = world.sh(&script);
+    assert_eq!(persisting.stdout.matches(sentence).count(), 1, "{persisting}");
 }
 
 #[test]
@@ -71,7 +97,10 @@ fn credentials_of_another_account_are_reported_at_a_push() {
     let world = World::new();
     let credentials = world.read(".aws/credentials").replace(&world.access_key("prod"), &world.access_key("staging"));
     world.write(".aws/credentials", &credentials);
-    world.ssh(&["prod-web-1", "true"]).fails_with(255).says("signs for account 444455556666, not for 111122223333");
+    world
+        .ssh(&["prod-web-1", "true"])
+        .fails_with(255)
+        .says("has credentials for account 444455556666, not for 111122223333");
 }
 
 #[test]
@@ -195,7 +224,7 @@ fn a_name_that_moved_to_another_instance_is_reported() {
     let output = world.ssh(&["prod-web-1", "true"]);
     output
         .fails_with(255)
-        .says(&format!("prod-web-1: {} is terminated since 20", world.web1))
+        .says(&format!("prod-web-1: {} was terminated at 20", world.web1))
         .says(&format!("; the name now belongs to {new}\n"));
     output.says("hint: the ssh config was updated; run the command again");
     assert_eq!(world.ssh(&["prod-web-1", "echo $SSH_EIC_INSTANCE"]).ok(), format!("{new}\n"));
@@ -229,7 +258,7 @@ fn messages_of_aws_cannot_control_the_terminal() {
     let fail = sandbox::Fail { status: 400, code: "InvalidArgsException".to_owned(), message, times: None };
     world.fail("SendSSHPublicKey", fail);
     let output = world.ssh(&["prod-web-1", "true"]);
-    output.fails_with(255).says("refuses the OS user or the key");
+    output.fails_with(255).says("rejects the OS user or the key");
     assert!(!output.stderr.contains('\u{1b}') && !output.stderr.contains("\nssh-eic: error: forged"), "{output}");
 }
 

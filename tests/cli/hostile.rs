@@ -25,7 +25,8 @@ fn no_user_or_host_name_reaches_a_shell() {
             assert!(!mark.exists(), "a shell ran the user name\n{output}");
         }
     }
-    // A client refuses such names on the command line nowadays; in a config nobody does, and older clients nowhere.
+    assert!(world.pushes().is_empty(), "{:#?}", world.pushes());
+    // A client rejects such names on the command line nowadays, but not in a config; older clients reject them nowhere.
     let own = world.read(".ssh/config");
     for user in [format!("x'$({touch})'"), format!("x';{touch};'"), "x\\';id;'".to_owned(), "--home=/tmp".to_owned()] {
         world.write(".ssh/config", &format!("User \"{user}\"\n{own}"));
@@ -48,7 +49,7 @@ fn no_user_or_host_name_reaches_a_shell() {
         assert_ne!(output.code, Some(0), "{output}");
         assert!(!mark.exists(), "a shell ran the host name\n{output}");
     }
-    assert!(world.pushes().is_empty(), "{:#?}", world.pushes());
+    assert!(world.pushes().iter().all(|push| push.params["InstanceOSUser"] == "ec2-user"), "{:#?}", world.pushes());
 }
 
 /// Whether tcsh is there; without it a test is skipped, never under CI.
@@ -82,15 +83,17 @@ fn a_newline_in_a_user_name_runs_nothing_under_tcsh() {
     assert!(mark.exists(), "tcsh ends a command at a newline in quotes\n{output}");
     std::fs::remove_file(&mark).unwrap();
     for host in ["prod-web-1", world.web1.as_str()] {
-        for more in [&[][..], &["-F", &only]] {
-            // To a pattern a space and a newline are alike: neither is a permitted character.
-            let output = world.ssh(&[more, &["-G", "-o", &quoted_user(&name.replace('\n', " ")), host]].concat());
-            let command = output.ok().lines().find_map(|line| line.strip_prefix("proxycommand ")).expect("a command");
-            let output = run_as_ssh_does(command);
-            assert!(output.stdout.contains("does not accept this user name"), "{output}");
-            assert!(!mark.exists(), "a shell ran the user name\n{output}");
-        }
+        // To a pattern a space and a newline are alike: neither is a permitted character.
+        let user = quoted_user(&name.replace('\n', " "));
+        let output = world.ssh(&["-G", "-F", &only, "-o", &user, host]);
+        let command = output.ok().lines().find_map(|line| line.strip_prefix("proxycommand ")).expect("a command");
+        let output = run_as_ssh_does(command);
+        assert!(output.stdout.contains("does not accept this user name"), "{output}");
+        assert!(!mark.exists(), "a shell ran the user name\n{output}");
+        // The commands of the user's config do not contain it.
+        assert!(!world.ssh(&["-G", "-o", &user, host]).ok().contains("%r'"));
     }
+    assert!(!world.read(".ssh/eic/hook").contains("%r"));
     // Names that are fine log in by this shell.
     for (host, id) in [("prod-web-1", &world.web1), (world.web2.as_str(), &world.web2)] {
         let mut command = world.ssh_command(&[host, "echo $SSH_EIC_INSTANCE"]);
@@ -100,7 +103,7 @@ fn a_newline_in_a_user_name_runs_nothing_under_tcsh() {
 }
 
 #[test]
-fn only_user_names_that_instance_connect_accepts_reach_the_proxy() {
+fn only_user_names_that_instance_connect_accepts_are_in_the_commands_of_a_self_contained_config() {
     let world = World::new();
     world.eic(&["sync", "--output", "only.conf"]).ok();
     let only = world.home().join("only.conf").display().to_string();
@@ -110,16 +113,14 @@ fn only_user_names_that_instance_connect_accepts_reach_the_proxy() {
     let bad = ["a b", "a;b", "a\nb", "a\tb", "\u{fc}", "a'", "a\\b", "*", "?", "!a", "a,b", &too_long, "a#", "a\n"];
     for (user, is_good) in good.iter().map(|user| (user, true)).chain(bad.iter().map(|user| (user, false))) {
         for host in ["prod-web-1", world.web1.as_str()] {
-            for more in [&[][..], &["-F", &only]] {
-                let output = world.ssh(&[more, &["-G", "-o", &quoted_user(user), host]].concat());
-                // Some of these a patched client refuses by itself.
-                if !is_good && output.stderr.contains("invalid characters") {
-                    continue;
-                }
-                let line = output.ok().lines().find(|line| line.starts_with("proxycommand ")).unwrap_or_default();
-                assert_eq!(line.ends_with(" '%r'"), is_good, "{user:?} {host} {line}");
-                assert_eq!(line.contains(" --refused-user "), !is_good, "{user:?} {host} {line}");
+            let output = world.ssh(&["-F", &only, "-G", "-o", &quoted_user(user), host]);
+            // Some of these a patched client rejects by itself.
+            if !is_good && output.stderr.contains("invalid characters") {
+                continue;
             }
+            let line = output.ok().lines().find(|line| line.starts_with("proxycommand ")).unwrap_or_default();
+            assert_eq!(line.ends_with(" '%r'"), is_good, "{user:?} {host} {line}");
+            assert_eq!(line.contains(" --refused-user "), !is_good, "{user:?} {host} {line}");
         }
     }
 }
@@ -131,7 +132,7 @@ fn an_invalid_user_name_is_rejected_with_a_message_for_managed_hosts_only() {
         let output = world.ssh(&["-o", "User=CORP\\alice", host, "true"]);
         output
             .fails_with(255)
-            .says("EC2 Instance Connect does not accept this user name")
+            .says("EC2 Instance Connect does not accept the user name \"CORP\\\\alice\"")
             .says("hint: user names have");
     }
     let config = world.read(".ssh/config");
@@ -155,6 +156,35 @@ fn an_invalid_user_name_is_rejected_with_a_message_for_managed_hosts_only() {
 
 #[needs_namespaces]
 #[test]
+fn the_user_of_the_command_line_is_pushed_for_however_it_is_given() {
+    let world = World::new();
+    let url = "ssh://deploy@prod-web-1";
+    for args in [
+        &["-l", "deploy", "prod-web-1"][..],
+        &["-ldeploy", "prod-web-1"],
+        &["deploy@prod-web-1"],
+        &[url],
+        &["-o", "User=deploy", "prod-web-1"],
+        &["-oUser deploy", "prod-web-1"],
+        &["-o", "user=\"deploy\"", "-l", "ec2-user", "prod-web-1"],
+        &["deploy@prod-web-1", "-l", "ec2-user"],
+        &["-J", "deploy@prod-web-1", "deploy@prod-web-2"],
+    ] {
+        let pushed = world.pushes().len();
+        assert_eq!(world.ssh(&[args, &["id -un"]].concat()).ok(), "deploy\n", "{args:?}");
+        assert!(
+            world.pushes()[pushed..].iter().all(|push| push.params["InstanceOSUser"] == "deploy"),
+            "{args:?} {:#?}",
+            world.pushes()
+        );
+    }
+    let users: Vec<String> =
+        world.pushes().into_iter().map(|push| push.params["InstanceOSUser"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(users, ["deploy", "deploy"], "once for each instance");
+}
+
+#[needs_namespaces]
+#[test]
 fn a_local_user_with_a_backslash_logs_in_and_is_noticed_by_the_next_sync() {
     let world = World::new();
     world.own_etc();
@@ -164,7 +194,10 @@ fn a_local_user_with_a_backslash_logs_in_and_is_noticed_by_the_next_sync() {
     for (host, id) in [("prod-web-1", &world.web1), (world.web2.as_str(), &world.web2)] {
         assert_eq!(world.ssh(&[host, "echo $SSH_EIC_INSTANCE"]).ok(), format!("{id}\n"));
     }
-    world.ssh(&["-o", "User=CORP\\bob", "prod-web-1", "true"]).fails_with(255).says("does not accept this user name");
+    world
+        .ssh(&["-o", "User=CORP\\bob", "prod-web-1", "true"])
+        .fails_with(255)
+        .says("does not accept the user name \"CORP\\\\bob\"");
 }
 
 #[test]
@@ -227,7 +260,10 @@ fn a_user_that_instance_connect_rejects_is_reported_without_a_request() {
     let world = World::new();
     let output = world.ssh(&["-l", "a b", "prod-web-1", "true"]);
     output.fails_with(255);
-    world.eic(&["proxy", &world.web1, "10.0.3.7", "22", "a b"]).fails_with(2).says("takes no user such as \"a b\"");
+    world
+        .eic(&["proxy", &world.web1, "10.0.3.7", "22", "a b"])
+        .fails_with(2)
+        .says("does not accept the user name \"a b\"");
     world.eic(&["proxy", "i-../../x", "10.0.3.7", "22", "u"]).fails_with(2).says("is not an instance id");
     assert!(world.pushes().is_empty());
 }
@@ -245,6 +281,6 @@ fn a_folder_of_another_user_causes_no_push() {
         assert_eq!(crate::world::run(command).stdout, "");
     }
     let output = world.eic(&["match", "--", "prod-web-1", &format!("--home={}", evil.display())]);
-    output.says("takes no user such as \"--home=");
+    output.says("does not accept the user name \"--home=");
     assert!(world.pushes().is_empty(), "{:#?}", world.pushes());
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::generate::has;
 use crate::layouts::snapshot::Snapshot;
 use crate::layouts::{INLINE, configure};
+use crate::sources::append_aws_config;
 use crate::world::{CommandOutput, World, binary};
 
 fn install(world: &World, args: &[&str]) -> CommandOutput {
@@ -89,8 +90,57 @@ fn a_prefix_is_used_and_conflicting_flags_are_rejected() {
     }
 }
 
+/// A compiler that prints whether it may use unstable flags, and its arguments; it refuses the flags in `REFUSED`.
+const COMPILER: &str = "#!/bin/sh
+case \" $* \" in *\" ${REFUSED:-none} \"*) exit 1 ;; esac
+case \" $* \" in *\" --print \"*) exit 0 ;; esac
+echo \"${RUSTC_BOOTSTRAP:-stable} $*\"
+";
+
+#[test]
+fn the_rustc_wrapper_changes_the_call_for_one_crate_and_only_if_the_compiler_accepts_it() {
+    let world = World::bare();
+    world.write("rustc", COMPILER);
+    let wrapper = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/rustc-wrapper");
+    let compile = |environment: &str, arguments: &str| {
+        let script = format!("chmod +x ~/rustc; {environment} {} ~/rustc {arguments}", wrapper.display());
+        world.sh(&script).ok().to_owned()
+    };
+    let sdk = "--crate-name aws_sdk_ec2 --edition=2021 'a b'";
+    let plain = "stable --crate-name aws_sdk_ec2 --edition=2021 a b\n";
+    assert_eq!(compile("", sdk), "1 --crate-name aws_sdk_ec2 --edition=2021 a b -Zhint-mostly-unused\n");
+    assert_eq!(compile("REFUSED=-Zhint-mostly-unused", sdk), plain);
+    for other in ["--crate-name aws_sdk_ec2instanceconnect", "--crate-name ssh_eic --extern aws_sdk_ec2=x", "-vV"] {
+        assert_eq!(compile("", other), format!("stable {other}\n"));
+    }
+}
+
+#[test]
+fn a_rustc_wrapper_of_the_user_is_kept() {
+    let world = World::bare();
+    let project = Path::new(env!("CARGO_MANIFEST_DIR")).display();
+    let wrapper = |environment: &str| {
+        let script = "use_rustc_wrapper; echo \"${RUSTC_WRAPPER-none}\"";
+        let output = world.sh(&format!(
+            "unset RUSTC_WRAPPER CARGO_BUILD_RUSTC_WRAPPER CARGO_HOME; {environment} bash -c '. {project}/contrib/tools.sh; \
+             mkdir -p ~/project; cd ~/project; {script}'"
+        ));
+        output.ok().trim().to_owned()
+    };
+    let home = world.home().display().to_string();
+    assert_eq!(wrapper(""), format!("{home}/project/contrib/rustc-wrapper"));
+    assert_eq!(wrapper("RUSTC_WRAPPER=sccache"), "sccache");
+    assert_eq!(wrapper("RUSTC_WRAPPER="), "");
+    assert_eq!(wrapper("CARGO_BUILD_RUSTC_WRAPPER=sccache"), "none");
+    for config in [".cargo/config.toml", "cargo/config.toml", "project/.cargo/config"] {
+        world.write(config, "[build]\nrustc-wrapper = \"sccache\"\n");
+        assert_eq!(wrapper("CARGO_HOME=~/cargo"), "none", "{config}");
+        fs::remove_file(world.home().join(config)).unwrap();
+    }
+}
+
 /// A line with the cursor at its end, and what is offered there.
-const OFFERED: [(&str, &[&str]); 8] = [
+const OFFERED: [(&str, &[&str]); 17] = [
     ("ssh-eic pus", &["push"]),
     ("ssh-eic sync --acc", &["--accept-moves"]),
     ("ssh-eic push ", &["prod-web-1", "prod-web-2"]),
@@ -99,12 +149,28 @@ const OFFERED: [(&str, &[&str]); 8] = [
     ("ssh-eic list nothing-like-this", &[]),
     ("ssh-eic doctor prod-web-", &["prod-web-1", "prod-web-2"]),
     ("ssh-eic inventory --host prod-web-", &["prod-web-1", "prod-web-2"]),
+    ("ssh-eic init --profile st", &["staging"]),
+    ("ssh-eic init --sso-session ", &["corp"]),
+    ("ssh-eic init --region us-gov-e", &["us-gov-east-1"]),
+    ("ssh-eic sync --source ", &["prod"]),
+    ("ssh-eic list --source p", &["prod"]),
+    ("ssh-eic policy --account 1", &["111122223333"]),
+    ("ssh-eic matc", &[]),
+    ("ssh-eic prox", &[]),
+    ("ssh-eic value", &[]),
 ];
+
+/// A fleet, an SSO session, and the completions.
+fn completing() -> World {
+    let world = World::new();
+    append_aws_config(&world, "[sso-session corp]\nsso_region = eu-west-1\n");
+    install_ours(&world);
+    world
+}
 
 #[test]
 fn bash_completes_commands_flags_and_hosts() {
-    let world = World::new();
-    install_ours(&world);
+    let world = completing();
     for (line, offered) in OFFERED {
         let script = format!(
             ". ~/.local/share/bash-completion/completions/ssh-eic; line='{line}'; COMP_WORDS=($line); \
@@ -123,8 +189,7 @@ fn fish_completes_commands_flags_and_hosts() {
     if !has("fish") {
         return;
     }
-    let world = World::new();
-    install_ours(&world);
+    let world = completing();
     for (line, offered) in OFFERED {
         let output = world.run("fish", &["-c", &format!("complete -C '{line}'")]);
         let words: Vec<&str> = output.ok().lines().filter_map(|line| line.split('\t').next()).collect();
@@ -163,8 +228,7 @@ fn zsh_completes_commands_flags_and_hosts() {
     if !has("zsh") {
         return;
     }
-    let world = World::new();
-    install_ours(&world);
+    let world = completing();
     world.write("typist", TYPIST);
     let lines: Vec<&str> = OFFERED.iter().map(|(line, _)| *line).collect();
     let output = world.run("zsh", &[&["-f", "typist", "noted"], &lines[..]].concat());
@@ -178,6 +242,15 @@ fn zsh_completes_commands_flags_and_hosts() {
         "[ssh-eic list nothing-like-this]",
         "[ssh-eic doctor prod-web-]",
         "[ssh-eic inventory --host prod-web-]",
+        "[ssh-eic init --profile staging ]",
+        "[ssh-eic init --sso-session corp ]",
+        "[ssh-eic init --region us-gov-east-1 ]",
+        "[ssh-eic sync --source prod ]",
+        "[ssh-eic list --source prod ]",
+        "[ssh-eic policy --account 111122223333 ]",
+        "[ssh-eic matc]",
+        "[ssh-eic prox]",
+        "[ssh-eic value]",
     ];
     assert_eq!(output.ok().lines().collect::<Vec<_>>(), wanted, "{output}");
 }

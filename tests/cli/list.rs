@@ -34,7 +34,7 @@ fn table_names_and_json_have_the_same_hosts_and_the_count_is_on_stderr() {
     let none = world.eic(&["list", "nothing-like-this"]);
     none.fails_with(4);
     let expected = "ssh-eic: error: no managed host matches \"nothing-like-this\"\n\
-                    ssh-eic: hint: ssh-eic sync, if the instance is new\n";
+                    ssh-eic: hint: if the instance is new, run ssh-eic sync\n";
     assert_eq!(none.stderr, expected);
 }
 
@@ -65,16 +65,16 @@ fn states_tags_and_sources_filter_the_hosts() {
     world.sandbox.update(&world.web2, Change { state: Some(State::Stopped), ..Change::default() }).unwrap();
     world.eic(&["sync"]).ok();
     for (args, names) in [
-        (&["--instance-state", "stopped"][..], "prod-web-2\n"),
+        (&["--state", "stopped"][..], "prod-web-2\n"),
         (&["--tag", "Team=Pay*"], "web-10\n"),
         (&["--tag", "Team=Payments", "--tag", "Team=search"], "web-2\nweb-10\n"),
         (&["--tag", "Team=*", "--tag", "Name=web-2"], "web-2\n"),
-        (&["--source", "prod", "--instance-state", "running", "prod"], "prod-web-1\n"),
+        (&["--source", "prod", "--state", "running", "prod"], "prod-web-1\n"),
     ] {
         assert_eq!(world.eic(&[&["list", "--names"], args].concat()).ok(), names, "{args:?}");
     }
-    let output = world.eic(&["list", "--tag", "Team=a b", "--instance-state", "pending", "x"]);
-    output.fails_with(4).says("error: no managed host matches \"x\" --instance-state pending --tag 'Team=a b'\n");
+    let output = world.eic(&["list", "--tag", "Team=a b", "--state", "pending", "x"]);
+    output.fails_with(4).says("error: no managed host matches \"x\" --state pending --tag 'Team=a b'\n");
     let output = world.eic(&["list", "--source", "prdo"]);
     output
         .fails_with(4)
@@ -105,6 +105,7 @@ fn an_exact_name_shows_one_host_in_full() {
     }
     world.ssh(&["prod-web-1", "true"]).ok();
     let after = world.eic(&["list", "10.0.3.7"]);
+    assert!(after.ok().contains(" (trusted on first use)\n"), "{after}");
     assert!(after.ok().contains("\nhost key:     SHA256:") && after.stdout.contains(" for ec2-user, "), "{after}");
     let other = world.eic(&["list", "prod-web-10"]);
     assert!(other.ok().contains("\ntag:          Team = a b\n"), "no control characters: {other}");

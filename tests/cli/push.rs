@@ -61,10 +61,18 @@ fn what_instance_connect_does_not_accept_is_rejected_before_a_request() {
     world.sh("ssh-keygen -q -t ecdsa -N '' -f $HOME/ecdsa; ssh-keygen -q -t ed25519 -N '' -f $HOME/own").ok();
     let file = |name: &str| world.home().join(name).display().to_string();
     let push = |args: &[&str]| world.eic(&[&["push", "prod-web-1"], args].concat());
-    push(&["--public-key", &file("ecdsa.pub")]).fails_with(2).says("ECDSA").says("hint: ssh-keygen -t ed25519");
-    push(&["--public-key", &file("own")]).fails_with(2).says("is a private key").says("FILE.pub");
+    let ecdsa = push(&["--public-key", &file("ecdsa.pub")]);
+    let expected = "ssh-eic: error: ~/ecdsa.pub is an ECDSA key; EC2 Instance Connect accepts only Ed25519 and RSA keys\n\
+                    ssh-eic: hint: ssh-keygen -t ed25519 makes one that EC2 Instance Connect accepts\n";
+    assert_eq!(ecdsa.fails_with(2).stderr, expected);
+    let private = push(&["--public-key", &file("own")]);
+    let expected = "ssh-eic: error: ~/own is a private key\n\
+                    ssh-eic: hint: use the public key, FILE.pub; nothing was sent\n";
+    assert_eq!(private.fails_with(2).stderr, expected);
     push(&["--public-key", &file("none.pub")]).fails_with(9).says("none.pub");
-    push(&["--user", "no body"]).fails_with(2).says("takes no user");
+    push(&["--user", "no body"])
+        .fails_with(2)
+        .says("error: EC2 Instance Connect does not accept the user name \"no body\"\n");
     world.eic(&["push", "-oProxyCommand=x"]).fails_with(2);
     world.eic(&["push", "--", "-oProxyCommand=x"]).fails_with(4);
     assert!(world.pushes().is_empty(), "{:#?}", world.pushes());
@@ -94,4 +102,12 @@ fn errors_of_aws_are_printed_with_their_message() {
     let output = world.eic(&["push", "prod-web-1"]);
     output.fails_with(6).says("AWS denies ec2-instance-connect:SendSSHPublicKey");
     output.within(Duration::from_secs(10));
+}
+
+#[test]
+fn a_user_in_front_of_the_host_is_answered_with_the_option() {
+    let output = World::new().eic(&["push", "root@prod-web-1"]);
+    let expected =
+        "ssh-eic: error: push takes the user as an option\nssh-eic: hint: ssh-eic push prod-web-1 --user root\n";
+    assert_eq!(output.fails_with(2).stderr, expected);
 }

@@ -46,11 +46,11 @@ fn lines(text: &str) -> Vec<Value> {
 #[test]
 fn ssh_runs_the_proxy_with_the_route_of_the_source_or_of_a_host() {
     let world = World::new();
-    let place = "--region eu-west-1 --source prod";
+    let place = "--region eu-west-1 --source prod --default-user ec2-user";
     let plain = proxy_command(&world, "prod-web-1");
     assert!(plain.contains(&format!(" proxy {place} -- ")), "{plain}");
     configure(&world, CONFIG);
-    let diff = world.eic(&["sync", "--diff"]);
+    let diff = world.eic(&["sync", "--diff=text"]);
     diff.fails_with(1);
     let is_changed = |sign: char, flags: &str| {
         let command = format!(" proxy {place}{flags} -- ");

@@ -44,6 +44,13 @@ impl World {
         Self::bare().initialised()
     }
 
+    /// The same with another OpenSSH client, the programs in that folder.
+    pub(crate) fn with_client(folder: &Path) -> Self {
+        let mut world = Self::bare();
+        world.sandbox.path_with(folder);
+        world.initialised()
+    }
+
     /// The same with AWS over TLS, by an authority that nobody but the commands inside trusts.
     pub(crate) fn over_tls() -> Self {
         Self::with(Options { tls: true, ..Options::default() }).initialised()

@@ -24,8 +24,11 @@ struct Cli {
     short: bool,
     #[arg(long, value_name = "DIR", help = BIN)]
     bin: Option<PathBuf>,
+    /// The folder of another OpenSSH client, for the rows that measure with two of them
+    #[arg(long, value_name = "DIR")]
+    ssh: Option<PathBuf>,
     /// Measure nothing: read what an earlier run wrote with --json
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["rows", "short", "bin", "json"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["rows", "short", "bin", "ssh", "json"])]
     from: Option<PathBuf>,
     #[command(flatten)]
     outputs: Outputs,
@@ -65,7 +68,8 @@ pub(crate) fn run() -> io::Result<()> {
 fn measured(cli: &Cli) -> io::Result<(Report, Vec<String>)> {
     let rows = rows::chosen(&cli.rows).map_err(io::Error::other)?;
     let bin = program_folder(cli.bin.clone())?;
-    let mut lab = Lab::new(&bin, cli.short)?;
+    let new_lab = || Lab::new(&bin, cli.ssh.as_deref(), cli.short);
+    let mut lab = new_lab()?;
     let machine = Machine::of(&bin)?;
     let (mut lines, mut failed): (Vec<Line>, _) = (Vec::new(), Vec::new());
     for row in rows {
@@ -73,7 +77,7 @@ fn measured(cli: &Cli) -> io::Result<(Report, Vec<String>)> {
             let error = error.to_string().lines().collect::<Vec<_>>().join(" ");
             failed.push(format!("{}: {error}", row.name));
             // Whatever it has left behind is not the next one's.
-            lab = Lab::new(&bin, cli.short)?;
+            lab = new_lab()?;
             Ok::<_, io::Error>(vec![Line::missing(row.about, error)])
         })?;
         lines.extend(measured.into_iter().map(|line| line.of(row.name)));
@@ -129,7 +133,7 @@ mod tests {
     #[test]
     fn what_was_measured_before_is_not_measured_again() {
         Cli::command().debug_assert();
-        for flags in [&["--short"][..], &["P5"], &["--json", "new.json"], &["--bin", "."]] {
+        for flags in [&["--short"][..], &["P5"], &["--json", "new.json"], &["--bin", "."], &["--ssh", "."]] {
             assert!(Cli::try_parse_from(["bench", "--from", "old.json"].iter().chain(flags)).is_err(), "{flags:?}");
         }
         assert!(Cli::try_parse_from(["bench", "--from", "old.json", "--svg", "a.svg", "--markdown", "a.md"]).is_ok());

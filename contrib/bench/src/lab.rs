@@ -39,14 +39,17 @@ pub(crate) fn progress(words: &str) {
 #[derive(Debug)]
 pub(crate) struct Lab {
     bin: PathBuf,
+    /// The folder of another OpenSSH client.
+    pub(crate) client: Option<PathBuf>,
     short: bool,
     fleets: BTreeMap<usize, Site>,
     reachable: BTreeMap<usize, Site>,
 }
 
 impl Lab {
-    pub(crate) fn new(bin: &Path, short: bool) -> io::Result<Self> {
-        Ok(Self { bin: bin.canonicalize()?, short, fleets: BTreeMap::new(), reachable: BTreeMap::new() })
+    pub(crate) fn new(bin: &Path, client: Option<&Path>, short: bool) -> io::Result<Self> {
+        let client = client.map(Path::canonicalize).transpose()?;
+        Ok(Self { bin: bin.canonicalize()?, client, short, fleets: BTreeMap::new(), reachable: BTreeMap::new() })
     }
 
     /// One of two numbers, by how much time there is.
@@ -83,8 +86,16 @@ impl Lab {
 
     /// The same for one row alone, with further lines about the source of the hosts.
     pub(crate) fn logins(&self, hosts: usize, source: &str) -> io::Result<Site> {
+        self.logins_by(None, hosts, source)
+    }
+
+    /// The same with the OpenSSH client in a folder.
+    pub(crate) fn logins_by(&self, client: Option<&Path>, hosts: usize, source: &str) -> io::Result<Site> {
         progress(&format!("a sandbox with {hosts} instances to log in to"));
         let mut site = self.site()?;
+        if let Some(client) = client {
+            site.sandbox.path_with(client);
+        }
         let instance = |n: usize| Instance::new(&host(n)).address(format!("10.9.{}.{}", n / 250, n % 250 + 1));
         site.add((0..hosts).map(instance).collect())?;
         site.configure(&(config() + source))?;

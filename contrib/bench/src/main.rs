@@ -9,6 +9,7 @@
 //! - `lab`: sandboxes with fleets, and the programs that run in them
 //! - `files`: ssh configs to compare with, made from the one that `sync` wrote
 //! - `ways`: ways to log in to the same instances
+//! - `tls_relay`: a TLS relay to compare tunnels with
 //! - `programs`: where the programs are that people use instead
 //! - `meter`: the small process that starts what is measured
 //! - `stats`: what many samples say
@@ -28,6 +29,7 @@ mod programs;
 mod report;
 mod rows;
 mod stats;
+mod tls_relay;
 mod ways;
 
 use std::process::ExitCode;
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
     let result = match std::env::args().nth(1).as_deref() {
         _ if meter::is_called() => meter::obey(),
         Some("serve") => sandbox::cli::run(),
+        Some(tls_relay::ARGUMENT) => tls_relay::run(&std::env::args().skip(2).collect::<Vec<_>>()),
         _ => cli::run(),
     };
     match result {

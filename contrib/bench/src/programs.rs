@@ -25,6 +25,12 @@ pub(crate) fn find(sandbox: &Sandbox, name: &str) -> Result<String, String> {
     found.map(|program| program.display().to_string()).ok_or_else(why)
 }
 
+/// The AWS CLI of version 2, which is no Python package.
+pub(crate) fn aws_2(sandbox: &Sandbox) -> Option<String> {
+    let is_2 = |program: &PathBuf| version(sandbox, program).is_some_and(|version| version.starts_with("aws-cli/2."));
+    all(sandbox, "aws").into_iter().find(is_2).map(|program| program.display().to_string())
+}
+
 /// All programs of a name, the virtual environment's first.
 pub(crate) fn all(sandbox: &Sandbox, name: &str) -> Vec<PathBuf> {
     let path = std::env::var("PATH").unwrap_or_default();

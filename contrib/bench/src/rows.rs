@@ -7,8 +7,10 @@ mod config;
 mod hook;
 mod idle;
 mod login;
+mod lookups;
 pub(crate) mod peers;
 mod push;
+mod routes;
 mod scale;
 mod stream;
 mod sync;
@@ -35,7 +37,7 @@ const ROWS: &[Row] = &[
     Row { name: "P4", about: "CPU of one push against the AWS CLI's", measure: push::measure },
     Row { name: "P5", about: "sync of 10,000 instances against `aws ec2 describe-instances`", measure: sync::measure },
     Row { name: "P6", about: "`ssh -G` of the last of 10,000 hosts against bare pairs", measure: config::managed },
-    Row { name: "P7", about: "1 GiB through a session against plain ssh", measure: stream::measure },
+    Row { name: "P7", about: "1 GiB through a session against a bare relay", measure: stream::measure },
     Row {
         name: "P8",
         about: "Ansible's first connections to 100 hosts, against static keys",
@@ -44,6 +46,28 @@ const ROWS: &[Row] = &[
     Row { name: "P9", about: "200 first connections at once while AWS takes 20 a second", measure: burst::measure },
     Row { name: "P10", about: "memory of an idle proxy", measure: idle::measure },
     Row { name: "P11", about: "`ssh -G` of a foreign host with 10,000 managed ones", measure: config::foreign },
+    Row { name: "P12", about: "memory of an idle tunnel", measure: idle::tunnels },
+    Row {
+        name: "P13",
+        about: "throughput and CPU of a tunnel through an endpoint, against a TLS relay",
+        measure: routes::endpoint_stream,
+    },
+    Row {
+        name: "P14",
+        about: "a first login through an endpoint against a direct one, with a slow AWS",
+        measure: routes::first_login,
+    },
+    Row { name: "P15", about: "`auto` where the address does not respond", measure: routes::black_hole },
+    Row {
+        name: "SSM",
+        about: "Session Manager against `aws ssm start-session` (no budget)",
+        measure: routes::session_manager,
+    },
+    Row {
+        name: "P18",
+        about: "how often sshd runs its AuthorizedKeysCommand for one login, by each client",
+        measure: lookups::measure,
+    },
     Row {
         name: "PEERS",
         about: "how long a login takes with what people use instead (no budget)",

@@ -104,6 +104,13 @@ impl Plain {
         lab::remove(&self.folder.join(KNOWN_HOSTS))
     }
 
+    /// The same through any ProxyCommand.
+    pub(crate) fn through(&self, command: &str) -> io::Result<Way> {
+        let text = format!("{}    ProxyCommand {command}\n", self.text);
+        let name = command.split(' ').nth(1).unwrap_or_default();
+        write(&self.folder, &format!("through-{name}"), &text)
+    }
+
     /// The same through the relay in C; the text is why there is none.
     pub(crate) fn relayed(&self, arguments: &str) -> io::Result<Result<Way, String>> {
         let relay = match compiled(&self.folder)? {

@@ -5,6 +5,11 @@ use crate::console::Unusable;
 use crate::host_certificate::CertificateProblem;
 use crate::ids::InstanceId;
 
+/// What the message of another key than the trusted one begins with.
+pub const CHANGED: &str = "host identification has changed: ";
+/// What to do about it.
+pub const REPLACED: &str = "if the host key was replaced on purpose, list the new key for the instance id in a file named in known_hosts in the configuration";
+
 /// Principals of a certificate that a message lists.
 const LISTED_PRINCIPALS: usize = 3;
 
@@ -15,11 +20,11 @@ impl Refusal {
         let Self { label, presented, reason, certificate } = self;
         let id = instance.as_str();
         let text = match reason {
-            Reason::Mismatch(Expected { fingerprint, source, .. }) => format!(
-                "host identification has changed: {id} presents the {label} host key {presented}, but {source} lists {fingerprint}"
-            ),
+            Reason::Mismatch(Expected { fingerprint, source, .. }) => {
+                format!("{CHANGED}{id} presents the {label} host key {presented}, but {source} lists {fingerprint}")
+            }
             Reason::UnlistedType(listed) => format!(
-                "host identification has changed: {id} presents the {label} host key {presented}, but {} lists only {}",
+                "{CHANGED}{id} presents the {label} host key {presented}, but {} lists only {}",
                 listed.first().map(|expected| expected.source.to_string()).unwrap_or_default(),
                 listed.iter().map(|key| format!("{} {}", key.label, key.fingerprint)).collect::<Vec<_>>().join(", ")
             ),
@@ -46,9 +51,7 @@ impl Refusal {
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match &self.reason {
-            Reason::Mismatch(_) | Reason::UnlistedType(_) => {
-                "if the host key was replaced on purpose, list the new key for the instance id in a file named in known_hosts in the configuration"
-            }
+            Reason::Mismatch(_) | Reason::UnlistedType(_) => REPLACED,
             Reason::Revoked(_) => "replace the host key of the instance",
             Reason::Certificate => "sign a host certificate with the instance id as principal",
             Reason::ConsoleUnavailable => "allow ec2:GetConsoleOutput (ssh-eic policy), then connect again",

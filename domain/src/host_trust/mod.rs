@@ -224,5 +224,6 @@ impl fmt::Display for Source {
 }
 
 mod message;
+pub use message::{CHANGED, REPLACED};
 #[cfg(test)]
 mod tests;

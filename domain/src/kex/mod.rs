@@ -26,8 +26,9 @@ const KEX_REPLY_OR_GROUP: u8 = 31;
 const GROUP_EXCHANGE_REPLY: u8 = 33;
 
 /// The key exchanges whose reply is message 31. OpenSSH 8.7 to 10.5 has no other but the two group exchanges and GSSAPI.
-const REPLY_31: [&str; 13] = [
+const REPLY_31: [&str; 14] = [
     "mlkem768x25519-sha256",
+    "mlkem768nistp256-sha256",
     "sntrup761x25519-sha512",
     "sntrup761x25519-sha512@openssh.com",
     "curve25519-sha256",

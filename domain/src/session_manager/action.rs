@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::closed::CloseReason;
+use super::inbound::Lost;
 use super::message::Malformed;
 
 /// Why a session ended.
@@ -21,12 +22,16 @@ pub enum End {
 pub enum Failure {
     /// A message could not be read.
     Malformed(Malformed),
+    /// Data that was received and stored cannot be read again.
+    Overflow,
     /// The agent requires KMS encryption.
     EncryptionRequested,
     /// The agent requires an action that is not known.
     UnknownAction(String),
     /// The session is of another type than a plain port.
     UnsupportedSessionType(String),
+    /// The agent requests one handshake after another.
+    RepeatedHandshake,
     /// The agent has acknowledged nothing for five minutes.
     Unacknowledged,
     /// Two connections in a row were closed before the first message: the token was refused, or there is no agent.
@@ -39,13 +44,27 @@ impl fmt::Display for Failure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Malformed(why) => write!(formatter, "a message of the data channel is malformed: {why}"),
+            Self::Overflow => formatter.write_str("received data could not be read from a temporary file"),
             Self::EncryptionRequested => formatter.write_str("the agent requests KMS encryption of the session"),
             Self::UnknownAction(name) => write!(formatter, "the agent requests the unknown action {name}"),
             Self::UnsupportedSessionType(name) => write!(formatter, "the session has the unsupported type {name}"),
+            Self::RepeatedHandshake => formatter.write_str("the agent requests one handshake after another"),
             Self::Unacknowledged => formatter.write_str("the agent acknowledged no data for 300 s"),
             Self::Rejected => formatter.write_str("the gateway closed the data channel before any message"),
             Self::NotResumed => formatter.write_str("the session could not be resumed for 120 s"),
         }
+    }
+}
+
+impl From<Malformed> for Failure {
+    fn from(malformed: Malformed) -> Self {
+        Self::Malformed(malformed)
+    }
+}
+
+impl From<Lost> for Failure {
+    fn from(_: Lost) -> Self {
+        Self::Overflow
     }
 }
 

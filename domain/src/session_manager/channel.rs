@@ -7,8 +7,9 @@ use super::action::{Action, End, Failure};
 use super::closed;
 use super::inbound::{Control, Inbound, Verdict};
 use super::link::{Link, Need};
-use super::message::{Malformed, Message, MessageType};
+use super::message::{Message, MessageType};
 use super::outbound::Outbound;
+use super::overflow::Overflow;
 use super::phase::Phase;
 use super::uuid::{Uuid, UuidGenerator};
 use super::{content, handshake, payload_type};
@@ -25,6 +26,8 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_mins(5);
 /// Connections that are closed before the first message of a session; the second has a new token.
 const MOST_REJECTIONS: u32 = 2;
+/// Handshake requests that are answered; the agent sends one in a session.
+const MOST_HANDSHAKES: u32 = 4;
 /// Acknowledgements that wait to be sent.
 const MOST_ACKNOWLEDGEMENTS: usize = 1024;
 /// Acknowledgements that are repeated on a new connection. Those under way when a connection breaks are lost, and the
@@ -53,6 +56,7 @@ pub struct Channel {
     is_paused: bool,
     input_ended: Option<Duration>,
     is_end_reported: bool,
+    handshakes: u32,
     /// Whether any message of the session has arrived,
     has_received: bool,
     /// and how many connections were closed before that.
@@ -62,7 +66,7 @@ pub struct Channel {
 impl Channel {
     /// A session whose websocket is being connected. `seed` is random; `unix_ms` is the time of day at `now`.
     #[must_use]
-    pub fn new(seed: [u8; 32], unix_ms: u64, now: Duration) -> Self {
+    pub fn new(seed: [u8; 32], unix_ms: u64, now: Duration, overflow: Box<dyn Overflow + Send>) -> Self {
         let mut ids = UuidGenerator::new(seed);
         Self {
             client_id: ids.next(),
@@ -70,7 +74,7 @@ impl Channel {
             epoch: unix_ms.saturating_sub(millis(now)).max(1),
             phase: Phase::Handshake,
             link: Link::new(now),
-            inbound: Inbound::default(),
+            inbound: Inbound::new(overflow),
             outbound: Outbound::default(),
             acknowledgements: VecDeque::new(),
             acknowledged: VecDeque::new(),
@@ -78,6 +82,7 @@ impl Channel {
             is_paused: false,
             input_ended: None,
             is_end_reported: false,
+            handshakes: 0,
             has_received: false,
             rejections: 0,
         }
@@ -126,13 +131,13 @@ impl Channel {
         if self.is_over() {
             return;
         }
-        let done = Message::decode(frame).and_then(|message| self.dispatch(&message, now));
-        if let Err(why) = done {
-            self.end(End::Failed(Failure::Malformed(why)));
+        let message = Message::decode(frame).map_err(Failure::Malformed);
+        if let Err(failure) = message.and_then(|message| self.dispatch(&message, now)) {
+            self.end(End::Failed(failure));
         }
     }
 
-    fn dispatch(&mut self, message: &Message<'_>, now: Duration) -> Result<(), Malformed> {
+    fn dispatch(&mut self, message: &Message<'_>, now: Duration) -> Result<(), Failure> {
         if message.message_type != MessageType::Unknown {
             self.link.works();
             self.has_received = true;
@@ -160,12 +165,12 @@ impl Channel {
         Ok(())
     }
 
-    fn receive_data(&mut self, message: &Message<'_>, now: Duration) -> Result<(), Malformed> {
+    fn receive_data(&mut self, message: &Message<'_>, now: Duration) -> Result<(), Failure> {
         if self.acknowledgements.len() >= MOST_ACKNOWLEDGEMENTS {
             return Ok(());
         }
         let mut controls = Vec::new();
-        let verdict = self.inbound.receive(message.sequence, message.payload_type, message.payload, &mut controls);
+        let verdict = self.inbound.receive(message.sequence, message.payload_type, message.payload, &mut controls)?;
         if verdict == Verdict::Acknowledge {
             let acknowledgement = (message.id, message.sequence);
             self.acknowledgements.push_back(acknowledgement);
@@ -180,12 +185,16 @@ impl Channel {
         controls.into_iter().try_for_each(|control| self.receive_control(&control, now))
     }
 
-    fn receive_control(&mut self, control: &Control, now: Duration) -> Result<(), Malformed> {
+    fn receive_control(&mut self, control: &Control, now: Duration) -> Result<(), Failure> {
         if self.phase != Phase::Handshake {
             return Ok(());
         }
         match control.payload_type {
             payload_type::HANDSHAKE_REQUEST => {
+                self.handshakes += 1;
+                if self.handshakes > MOST_HANDSHAKES {
+                    return Err(Failure::RepeatedHandshake);
+                }
                 let answer = handshake::answer(&control.payload)?;
                 let id = self.ids.next();
                 self.outbound.push_control(payload_type::HANDSHAKE_RESPONSE, &answer.payload, id, now);
@@ -238,7 +247,13 @@ impl Channel {
     /// Removes bytes of [`Channel::output`] that stdout has taken.
     pub fn consume(&mut self, count: usize, now: Duration) {
         let was_reading = self.wants_input();
-        self.inbound.consume(count);
+        let mut controls = Vec::new();
+        let consumed = self.inbound.consume(count, &mut controls).map_err(Failure::from);
+        let received =
+            consumed.and_then(|()| controls.into_iter().try_for_each(|control| self.receive_control(&control, now)));
+        if let Err(failure) = received {
+            self.end(End::Failed(failure));
+        }
         if !was_reading && self.wants_input() {
             // Frames could not arrive while the transport did not read.
             self.link.heard(now);

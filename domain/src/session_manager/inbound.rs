@@ -1,15 +1,22 @@
 //! Stream data from the agent: put in order, and held until the reader takes it.
+//!
+//! The agent sends only its oldest unacknowledged message again, ten times in a second, and goes on with new ones at its
+//! full rate meanwhile. A message that is dropped here costs 100 ms later; if more are dropped than are repaired, the
+//! download falls to ten messages a second for good. What is ahead of a gap is therefore kept, as far as an SSH window of
+//! 2 MiB for each of several channels reaches, and what exceeds the memory limit goes to an [`Overflow`].
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
+use super::overflow::Overflow;
 use super::payload_type;
 
-/// Most bytes held, in order and ahead. A payload costs its length and this.
-const LIMIT: usize = 512 * 1024;
+/// Most bytes held in memory, in order and ahead. A payload costs its length and [`OVERHEAD`].
+const MEMORY_LIMIT: usize = 512 * 1024;
 const OVERHEAD: usize = 96;
-/// Ahead of the expected sequence number, at most so many messages are held. The agent, at 900 messages a second,
-/// needs some 300 ms to repair a loss.
-const WINDOW: i64 = 512;
+/// Ahead of the expected sequence number, at most so many messages are held.
+const WINDOW: usize = 8192;
+/// Most bytes of the overflow.
+const OVERFLOW_LIMIT: u64 = 16 * 1024 * 1024;
 /// From this number of bytes in order that the reader has not taken, the connection should not be read.
 const READER_LIMIT: usize = 64 * 1024;
 
@@ -22,6 +29,10 @@ pub(super) enum Verdict {
     Drop,
 }
 
+/// The overflow does not return what it has stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Lost;
+
 /// A message of stream data that is not the user's data.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Control {
@@ -29,13 +40,25 @@ pub(super) struct Control {
     pub(super) payload: Box<[u8]>,
 }
 
+/// A message ahead of its turn.
+#[derive(Debug)]
+enum Ahead {
+    Memory(Control),
+    Overflow { payload_type: u32, at: u64, length: usize },
+}
+
 /// The receiving half.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Inbound {
-    /// The sequence number of the next message in order.
+    /// The sequence number of the next message in order, the place of the first element of `ahead`.
     expected: i64,
-    ahead: BTreeMap<i64, Control>,
+    ahead: VecDeque<Option<Ahead>>,
+    /// Memory of the messages in `ahead`.
     ahead_bytes: usize,
+    overflow: Box<dyn Overflow + Send>,
+    /// Messages in the overflow, and the offset behind the last of them.
+    overflowed: usize,
+    overflow_end: u64,
     output: VecDeque<Box<[u8]>>,
     output_bytes: usize,
     /// Bytes of the first chunk of `output` that the reader has taken.
@@ -43,39 +66,101 @@ pub(super) struct Inbound {
 }
 
 impl Inbound {
+    pub(super) fn new(overflow: Box<dyn Overflow + Send>) -> Self {
+        Self {
+            expected: 0,
+            ahead: VecDeque::new(),
+            ahead_bytes: 0,
+            overflow,
+            overflowed: 0,
+            overflow_end: 0,
+            output: VecDeque::new(),
+            output_bytes: 0,
+            taken: 0,
+        }
+    }
+
     /// Takes a message. Control messages that are now in order are appended to `controls`.
+    ///
+    /// # Errors
+    ///
+    /// [`Lost`].
     pub(super) fn receive(
         &mut self,
         sequence: i64,
         payload_type: u32,
         payload: &[u8],
         controls: &mut Vec<Control>,
-    ) -> Verdict {
-        if sequence < self.expected || self.ahead.contains_key(&sequence) {
-            return Verdict::Acknowledge;
+    ) -> Result<Verdict, Lost> {
+        if sequence < self.expected {
+            return Ok(Verdict::Acknowledge);
         }
-        let in_order = sequence == self.expected;
-        // The message in order must always find room, or one that was taken ahead would block it for ever.
-        let has_room = if in_order {
-            !self.is_reader_slow()
-        } else {
-            sequence - self.expected < WINDOW && self.held() + payload.len() + OVERHEAD <= LIMIT
-        };
-        if !has_room {
-            return Verdict::Drop;
+        let place = usize::try_from(sequence - self.expected).unwrap_or(usize::MAX);
+        if matches!(self.ahead.get(place), Some(Some(_))) {
+            return Ok(Verdict::Acknowledge);
         }
-        let control = Control { payload_type, payload: payload.into() };
-        if in_order {
-            self.pass(control, controls);
-            while let Some(next) = self.ahead.remove(&self.expected) {
-                self.ahead_bytes -= cost(&next.payload);
-                self.pass(next, controls);
-            }
-        } else {
-            self.ahead_bytes += cost(&control.payload);
-            self.ahead.insert(sequence, control);
+        if place >= WINDOW || (place == 0 && self.is_reader_slow()) {
+            return Ok(Verdict::Drop);
         }
-        Verdict::Acknowledge
+        if place == 0 {
+            self.ahead.pop_front();
+            self.pass(Control { payload_type, payload: payload.into() }, controls);
+            self.pass_ahead(controls)?;
+            return Ok(Verdict::Acknowledge);
+        }
+        let Some(ahead) = self.store(payload_type, payload) else { return Ok(Verdict::Drop) };
+        if self.ahead.len() <= place {
+            self.ahead.resize_with(place + 1, || None);
+        }
+        self.ahead[place] = Some(ahead);
+        Ok(Verdict::Acknowledge)
+    }
+
+    /// Keeps a message that is ahead of its turn; `None`: there is no room.
+    fn store(&mut self, payload_type: u32, payload: &[u8]) -> Option<Ahead> {
+        if self.ahead_bytes + self.output_bytes + cost(payload) <= MEMORY_LIMIT {
+            self.ahead_bytes += cost(payload);
+            return Some(Ahead::Memory(Control { payload_type, payload: payload.into() }));
+        }
+        let (at, length) = (self.overflow_end, payload.len());
+        let end = at.checked_add(u64::try_from(length).ok()?).filter(|end| *end <= OVERFLOW_LIMIT)?;
+        if !self.overflow.write(at, payload) {
+            return None;
+        }
+        self.overflowed += 1;
+        self.overflow_end = end;
+        Some(Ahead::Overflow { payload_type, at, length })
+    }
+
+    /// Passes on what is in order now, but no more than the reader keeps up with.
+    fn pass_ahead(&mut self, controls: &mut Vec<Control>) -> Result<(), Lost> {
+        while !self.is_reader_slow()
+            && let Some(next) = self.ahead.pop_front_if(|next| next.is_some()).flatten()
+        {
+            let message = match next {
+                Ahead::Memory(message) => {
+                    self.ahead_bytes -= cost(&message.payload);
+                    message
+                }
+                Ahead::Overflow { payload_type, at, length } => {
+                    let mut payload = vec![0; length];
+                    if !self.overflow.read(at, &mut payload) {
+                        return Err(Lost);
+                    }
+                    self.overflowed -= 1;
+                    Control { payload_type, payload: payload.into() }
+                }
+            };
+            self.pass(message, controls);
+        }
+        if self.overflowed == 0 {
+            self.overflow_end = 0;
+        }
+        if self.ahead.is_empty() {
+            // Gaps are rare: an idle session keeps no memory for them.
+            self.ahead = VecDeque::new();
+        }
+        Ok(())
     }
 
     fn pass(&mut self, message: Control, controls: &mut Vec<Control>) {
@@ -93,15 +178,22 @@ impl Inbound {
         self.output.front().map_or(&[], |chunk| &chunk[self.taken..])
     }
 
-    /// Removes bytes of [`Inbound::output`] that the reader has taken.
-    pub(super) fn consume(&mut self, count: usize) {
-        let Some(front) = self.output.front() else { return };
+    /// Removes bytes of [`Inbound::output`] that the reader has taken. Control messages that are now in order are
+    /// appended to `controls`.
+    ///
+    /// # Errors
+    ///
+    /// [`Lost`].
+    pub(super) fn consume(&mut self, count: usize, controls: &mut Vec<Control>) -> Result<(), Lost> {
+        let Some(front) = self.output.front() else { return Ok(()) };
         self.taken = (self.taken + count).min(front.len());
-        if self.taken == front.len() {
-            self.output_bytes -= cost(front);
-            self.output.pop_front();
-            self.taken = 0;
+        if self.taken < front.len() {
+            return Ok(());
         }
+        self.output_bytes -= cost(front);
+        self.output.pop_front();
+        self.taken = 0;
+        self.pass_ahead(controls)
     }
 
     /// Whether the reader is behind, so that no more should be received.
@@ -111,7 +203,7 @@ impl Inbound {
 
     /// Bytes of memory held.
     pub(super) fn held(&self) -> usize {
-        self.ahead_bytes + self.output_bytes
+        self.ahead_bytes + self.output_bytes + self.ahead.capacity() * size_of::<Option<Ahead>>()
     }
 }
 
@@ -121,38 +213,74 @@ fn cost(payload: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{Inbound, Verdict};
+    use super::super::overflow::NoOverflow;
+    use super::super::tests::MemoryOverflow;
+    use super::*;
+
+    fn without_overflow() -> Inbound {
+        Inbound::new(Box::new(NoOverflow))
+    }
+
+    fn receive(inbound: &mut Inbound, sequence: i64, payload: &[u8]) -> Verdict {
+        inbound.receive(sequence, 1, payload, &mut Vec::new()).expect("readable")
+    }
+
+    fn consume(inbound: &mut Inbound, count: usize) {
+        inbound.consume(count, &mut Vec::new()).expect("readable");
+    }
 
     #[test]
     fn order_repetition_and_limits() {
-        let (mut inbound, mut controls) = (Inbound::default(), Vec::new());
-        assert_eq!(inbound.receive(1, 1, b"b", &mut controls), Verdict::Acknowledge);
+        let (mut inbound, mut controls) = (without_overflow(), Vec::new());
+        assert_eq!(receive(&mut inbound, 1, b"b"), Verdict::Acknowledge);
         assert_eq!(inbound.output(), b"");
-        assert_eq!(inbound.receive(0, 1, b"a", &mut controls), Verdict::Acknowledge);
-        assert_eq!(inbound.receive(0, 1, b"a", &mut controls), Verdict::Acknowledge, "again");
-        assert_eq!(inbound.receive(-1, 1, b"x", &mut controls), Verdict::Acknowledge);
-        assert_eq!(inbound.receive(i64::MAX, 1, b"x", &mut controls), Verdict::Drop);
-        assert_eq!(inbound.receive(2, 10, b"flag", &mut controls), Verdict::Acknowledge);
+        assert_eq!(receive(&mut inbound, 0, b"a"), Verdict::Acknowledge);
+        assert_eq!(receive(&mut inbound, 0, b"a"), Verdict::Acknowledge, "again");
+        assert_eq!(receive(&mut inbound, -1, b"x"), Verdict::Acknowledge);
+        assert_eq!(receive(&mut inbound, i64::MAX, b"x"), Verdict::Drop);
+        assert_eq!(inbound.receive(2, 10, b"flag", &mut controls).expect("readable"), Verdict::Acknowledge);
         assert_eq!(controls.len(), 1);
         for expected in [b"a", b"b"] {
             assert_eq!(inbound.output(), expected);
-            inbound.consume(1);
+            consume(&mut inbound, 1);
         }
         assert_eq!((inbound.output(), inbound.held()), (b"".as_slice(), 0));
     }
 
     #[test]
     fn a_slow_reader_stops_the_stream_and_a_full_buffer_still_takes_the_next_in_order() {
-        let (mut inbound, mut controls) = (Inbound::default(), Vec::new());
+        let mut inbound = without_overflow();
         let chunk = vec![0; 32 * 1024];
-        let taken = (1..400).filter(|n| inbound.receive(*n, 1, &chunk, &mut controls) == Verdict::Acknowledge).count();
+        let taken = (1..400).filter(|n| receive(&mut inbound, *n, &chunk) == Verdict::Acknowledge).count();
         assert!((10..20).contains(&taken), "{taken}");
-        assert_eq!(inbound.receive(0, 1, &chunk, &mut controls), Verdict::Acknowledge);
+        assert_eq!(receive(&mut inbound, 0, &chunk), Verdict::Acknowledge);
         let next = i64::try_from(taken).expect("small") + 1;
-        assert_eq!(inbound.receive(next, 1, &chunk, &mut controls), Verdict::Drop);
+        assert_eq!(receive(&mut inbound, next, &chunk), Verdict::Drop);
         while !inbound.output().is_empty() {
-            inbound.consume(1000);
+            consume(&mut inbound, 1000);
         }
-        assert_eq!(inbound.receive(next, 1, &chunk, &mut controls), Verdict::Acknowledge);
+        assert_eq!(receive(&mut inbound, next, &chunk), Verdict::Acknowledge);
+    }
+
+    #[test]
+    fn what_exceeds_the_memory_limit_comes_back_from_the_overflow_in_order() {
+        let mut inbound = Inbound::new(Box::new(MemoryOverflow::default()));
+        let chunk = |n: i64| vec![u8::try_from(n % 251).expect("a byte"); 1024];
+        let window = i64::try_from(WINDOW).expect("small");
+        for round in 0..3 {
+            let first = round * window;
+            for n in first + 1..first + window {
+                assert_eq!(receive(&mut inbound, n, &chunk(n)), Verdict::Acknowledge, "{n}");
+            }
+            assert_eq!(receive(&mut inbound, first + window, &chunk(0)), Verdict::Drop);
+            assert!(inbound.held() < 1024 * 1024, "{}", inbound.held());
+            assert_eq!(receive(&mut inbound, first, &chunk(first)), Verdict::Acknowledge);
+            for n in first..first + window {
+                assert_eq!(inbound.output(), chunk(n), "{n}");
+                assert!(inbound.output_bytes < 2 * READER_LIMIT);
+                consume(&mut inbound, 1024);
+            }
+            assert_eq!((inbound.output(), inbound.held(), inbound.overflow_end), (b"".as_slice(), 0, 0));
+        }
     }
 }

@@ -19,6 +19,7 @@ mod inbound;
 mod link;
 mod message;
 mod outbound;
+mod overflow;
 mod pace;
 mod phase;
 mod round_trip;
@@ -30,6 +31,7 @@ pub use action::{Action, End, Failure};
 pub use channel::Channel;
 pub use closed::CloseReason;
 pub use message::{Malformed, Message, MessageType};
+pub use overflow::{NoOverflow, Overflow};
 pub use uuid::Uuid;
 
 /// The version of session-manager-plugin that the client states. The agent derives features from it; 1.2.764 is the

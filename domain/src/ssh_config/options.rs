@@ -104,8 +104,14 @@ impl SshOption {
 /// The options in the order in which they are written, then those that are not written. Of one effect, an earlier option
 /// explains a later one: paths have the alias of the host key in them.
 pub const OPTIONS: [SshOption; 27] = [
-    SshOption::new("HostKeyAlias", Written::OfHost).effect(Effect::Breaks).proven().refused("it is the instance's id"),
-    SshOption::new("HostName", Written::OfHost).effect(Effect::Breaks).proven().refused("it is the instance's address"),
+    SshOption::new("HostKeyAlias", Written::OfHost)
+        .effect(Effect::Breaks)
+        .proven()
+        .refused("remove it: its value is the instance id"),
+    SshOption::new("HostName", Written::OfHost)
+        .effect(Effect::Breaks)
+        .proven()
+        .refused("remove it, or set address of the source"),
     SshOption::new("Port", Written::OfHost)
         .effect(Effect::Breaks)
         .proven()
@@ -123,29 +129,29 @@ pub const OPTIONS: [SshOption; 27] = [
     SshOption::new("ProxyCommand", Written::Computed)
         .effect(Effect::AnotherWay)
         .reports_override()
-        .refused("it connects to the instance")
+        .refused("remove it, or set route next to options")
         .harmless(Harmless::Value("none")),
     SshOption::new("ProxyUseFdpass", Written::Fixed("no"))
         .effect(Effect::Breaks)
         .reports_override()
-        .refused("it would bypass the proxy")
+        .refused("remove it: it would bypass the proxy")
         .harmless(Harmless::Value("no")),
     SshOption::new("ControlPath", Written::Computed)
         .effect(Effect::Breaks)
-        .refused("it keeps instances apart; set control_persist in [ssh]")
+        .refused("set control_persist in [ssh]")
         .harmless(Harmless::Always),
     SshOption::new("IdentitiesOnly", Written::Fixed("yes"))
         .effect(Effect::Weakens)
         .proven()
-        .refused("without it the agent's keys use up the server's login attempts"),
+        .refused("remove it: without IdentitiesOnly the keys of the agent use up the login attempts"),
     SshOption::new("AddKeysToAgent", Written::Fixed("no")),
     SshOption::new("PubkeyAuthentication", Written::Fixed("yes"))
         .effect(Effect::Breaks)
-        .refused("the login depends on it")
+        .refused("remove it: the login depends on it")
         .harmless(Harmless::Value("yes")),
     SshOption::new("PreferredAuthentications", Written::Fixed("publickey,keyboard-interactive"))
         .effect(Effect::Breaks)
-        .refused("the login depends on it")
+        .refused("remove it: the login depends on it")
         .harmless(Harmless::Always),
     SshOption::new("UserKnownHostsFile", Written::Computed),
     SshOption::new("HashKnownHosts", Written::Fixed("no")),
@@ -288,6 +294,13 @@ const KEYWORDS: &[&str] = &[
     "WarnWeakCrypto",
     "XAuthLocation",
 ];
+
+/// The usual spelling of a keyword that `options` of config.toml accept.
+#[must_use]
+pub fn keyword(written: &str) -> Option<&'static str> {
+    let known = KEYWORDS.iter().find(|known| known.eq_ignore_ascii_case(written)).copied()?;
+    find(known).is_none_or(|option| option.refused.is_none()).then_some(known)
+}
 
 /// The keyword that was probably meant, for one that is not known and at most two letters away from a known one.
 #[must_use]

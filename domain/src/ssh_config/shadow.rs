@@ -74,13 +74,13 @@ pub fn unusable_keys(effective: &Options, types: &[KeyType]) -> Option<String> {
     let why = |key_type: &KeyType| match key_type {
         KeyType::Ed25519 if accepts("ssh-ed25519") => None,
         KeyType::Ed25519 => {
-            Some("PubkeyAcceptedAlgorithms without ssh-ed25519, so that our key is not offered".to_owned())
+            Some("PubkeyAcceptedAlgorithms without ssh-ed25519, so the key of ssh-eic is not offered".to_owned())
         }
         KeyType::Rsa if !(accepts("rsa-sha2-512") || accepts("rsa-sha2-256")) => {
-            Some("PubkeyAcceptedAlgorithms without rsa-sha2-512, so that our key is not offered".to_owned())
+            Some("PubkeyAcceptedAlgorithms without rsa-sha2-512, so the key of ssh-eic is not offered".to_owned())
         }
         KeyType::Rsa if !takes_rsa_size(size) => {
-            Some(format!("RequiredRSASize {size}, so that our RSA key of {RSA_BITS} bits is not offered"))
+            Some(format!("RequiredRSASize {size}, so the RSA key of ssh-eic ({RSA_BITS} bits) is not offered"))
         }
         KeyType::Rsa => None,
     };
@@ -170,7 +170,7 @@ mod tests {
         assert_eq!(why(&[("requiredrsasize", "2048")], &rsa), None);
         assert_eq!(why(&[("requiredrsasize", "3072")], &[KeyType::Ed25519]), None);
         let words = why(&[("requiredrsasize", "3072")], &rsa).unwrap();
-        assert_eq!(words, "RequiredRSASize 3072, so that our RSA key of 2048 bits is not offered");
+        assert_eq!(words, "RequiredRSASize 3072, so the RSA key of ssh-eic (2048 bits) is not offered");
         let only_ed25519 = [("pubkeyacceptedalgorithms", "ssh-ed25519")];
         assert_eq!(why(&only_ed25519, &[KeyType::Ed25519]), None);
         assert!(why(&only_ed25519, &rsa).is_some_and(|words| words.contains("without rsa-sha2-512")));

@@ -74,7 +74,7 @@ fn make_key_for_asyncssh(
 pub fn options(host: &Host, settings: &Settings, flags: &[(&'static str, String)]) -> Vec<(String, String)> {
     let (region, source) = (render::word(&host.region), render::flags(flags));
     let connection = render::flags(&ConnectionOptions::of_host(host).proxy_flags());
-    let target = format!(" --in-band --region {region}{source}{connection} -- {} %h %p", host.id);
+    let target = format!(" --in-band --region {region}{source}{connection} -- {} %h %p '%r'", host.id);
     let mut lines = Vec::from(render::addresses(host));
     lines.extend(render::options(&host.options, settings));
     lines.extend(render::login(host.user.as_str(), host.port));

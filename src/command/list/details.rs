@@ -6,6 +6,7 @@ use crate::domain::fleet::Host;
 use crate::domain::freshness::KEY_LIVES;
 use crate::domain::known_hosts;
 use crate::domain::source::Route;
+use crate::store::host_keys::{Overview, Trust};
 use crate::store::paths::Paths;
 use crate::store::pushes::{self, Outcome};
 use crate::store::trusted;
@@ -68,8 +69,16 @@ fn host_key(paths: &Paths, host: &Host) -> String {
             Err(error) => return error.message,
         }
     }
+    let trust = match Overview::read(paths).of(&host.id) {
+        Trust::Verified(source) => format!("verified by {source}"),
+        Trust::FirstUse | Trust::Unknown => "trusted on first use".to_owned(),
+    };
     let shown: Vec<String> = keys.hosts.iter().map(|listed| listed.key.fingerprint().to_string()).collect();
-    if shown.is_empty() { "none stored; the first connection stores it".to_owned() } else { shown.join(", ") }
+    if shown.is_empty() {
+        "none stored; the first connection stores it".to_owned()
+    } else {
+        format!("{} ({trust})", shown.join(", "))
+    }
 }
 
 fn last_push(paths: &Paths, host: &Host, now: u64) -> String {

@@ -164,7 +164,7 @@ fn matches(host: &Host, wanted: &str) -> bool {
     values.chain(host.tags.values().map(String::as_str)).any(|value| value.to_lowercase().contains(&wanted))
 }
 
-/// The options `--instance-state`, `--source` and `--tag`: any value of each, and all keys of `--tag`.
+/// The options `--state`, `--source` and `--tag`: any value of each, and all keys of `--tag`.
 fn matches_filters(host: &Host, args: &cli::List) -> bool {
     let is_of = |name: &String| {
         host.source == *name || host.source.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('/'))
@@ -186,12 +186,12 @@ fn nothing_matches(args: &cli::List, sources: &BTreeSet<String>) -> Error {
             .hint(format!("sources with hosts: {}", text::first_names(sources, 10)));
     }
     let mut conditions: Vec<String> = args.pattern.iter().map(|pattern| format!("{pattern:?}")).collect();
-    conditions.extend(args.states.iter().map(|state| format!("--instance-state {state}")));
+    conditions.extend(args.states.iter().map(|state| format!("--state {state}")));
     conditions
         .extend(args.tags.iter().map(|(key, value)| format!("--tag {}", text::shell_word(&format!("{key}={value}")))));
     conditions.extend(args.sources.iter().map(|source| format!("--source {}", text::shell_word(source))));
     let error = Error::new(Kind::NoHost, format!("no managed host matches {}", conditions.join(" ")));
-    if args.live { error.hint("ssh-eic list --live") } else { error.hint("ssh-eic sync, if the instance is new") }
+    if args.live { error.hint("ssh-eic list --live") } else { error.hint("if the instance is new, run ssh-eic sync") }
 }
 
 /// `2 of 40 hosts, synced 5 min ago`.

@@ -15,6 +15,7 @@ use crate::domain::source::{AddressKind, Route};
 use crate::domain::ssh_words::{self, Refusal};
 use crate::error::{Error, Kind, Result, reason};
 use crate::net::{Closed, State, Stream, Tcp};
+use crate::sys::running_time;
 use crate::ui;
 
 impl Opening<'_> {
@@ -52,7 +53,7 @@ impl Opening<'_> {
             return Ok(());
         }
         let Ok(ip) = host.parse::<IpAddr>() else { return Ok(()) };
-        match Tcp::start(&[ip], self.target.port, None, Instant::now()) {
+        match Tcp::start(&[ip], self.target.port, None, running_time::now()) {
             Ok(tcp) => self.racing.push(Candidate::new(Via::Direct, Stream::Tcp(tcp))),
             Err(closed) => self.connection_failed(host, &closed.to_string()),
         }
@@ -68,7 +69,7 @@ impl Opening<'_> {
             (Via::Jump(name), _) => {
                 let message = format!("{name}: {}", jump::reason(closed));
                 self.connection_failed(&host, &message);
-                let hint = "ssh to the jump host by hand; it has to reach the instance and to allow forwarding";
+                let hint = "test the jump host with ssh: it must reach the instance and allow TCP forwarding";
                 self.address_failure = Some(AddressFailure { message, hint: Some(hint) });
             }
             (Via::Direct, Stream::Tcp(tcp)) => {
@@ -102,24 +103,25 @@ impl Opening<'_> {
     /// The present attempt has failed before the server sent anything: another one follows if there may be more.
     pub(super) fn connection_failed(&mut self, host: &str, message: &str) {
         self.address_failure = Some(AddressFailure { message: message.to_owned(), hint: None });
-        let at = Instant::now() + BETWEEN_ATTEMPTS;
-        let is_in_time = self.target.limit.is_none_or(|limit| at < self.target.start + limit);
+        let at = running_time::now() + BETWEEN_ATTEMPTS;
+        let is_in_time = self.target.limit.is_none_or(|limit| at < running_time::at(self.target.start + limit));
         if self.attempts < self.target.attempts && is_in_time {
             self.retry = Some((at, host.to_owned()));
         }
     }
 
-    /// The end of the present attempt. Time in the queue for a tunnel does not count, except for ssh's own timeout.
+    /// The end of the present attempt. Time in the queue for a tunnel, and time in which this process does not run, does
+    /// not count, except for ssh's own timeout.
     pub(super) fn attempt_deadline(&self) -> Option<Instant> {
         let own = self.attempt_start + self.target.timeout + self.queued;
         let own = (!self.tunnel.is_queued()).then_some(own);
-        let of_ssh = self.target.limit.map(|limit| self.target.start + limit);
+        let of_ssh = self.target.limit.map(|limit| running_time::at(self.target.start + limit));
         [own, of_ssh].into_iter().flatten().min()
     }
 
     /// Retries, asks AWS and gives up when it is time to, while the server has sent no version.
     pub(super) fn check_connection_timers(&mut self) -> Result<()> {
-        let now = Instant::now();
+        let now = running_time::now();
         if let Some((_, host)) = self.retry.take_if(|(at, _)| now >= *at) {
             self.attempts += 1;
             self.attempt_start = now;
@@ -150,7 +152,7 @@ impl Opening<'_> {
         if is_stuck && matches!(self.query, InstanceQuery::Done) {
             return Err(self.unreachable());
         }
-        if is_stuck || self.target.start.elapsed() >= QUERY_AFTER {
+        if is_stuck || running_time::since(self.target.start) >= QUERY_AFTER {
             self.start_query()?;
         }
         Ok(())

@@ -20,11 +20,12 @@ use crate::domain::source::Route;
 use crate::error::{Error, Kind, Result};
 use crate::net::{Closed, Tcp};
 use crate::store::routes::{self, Worked};
-use crate::sys::{clock, local_network};
+use crate::sys::{clock, local_network, running_time};
 use crate::ui;
 
-/// How long a direct connection may take alone.
-const HEAD_START: Duration = Duration::from_secs(1);
+/// How long a direct connection may take alone, less the time in which a worker prepares the other route: that is
+/// connected after 1 s.
+const HEAD_START: Duration = Duration::from_millis(950);
 
 impl Opening<'_> {
     pub(super) fn start_auto(&mut self) -> Result<()> {
@@ -48,7 +49,7 @@ impl Opening<'_> {
         }
         let Ok(ip) = self.target.host.parse::<IpAddr>() else { return self.dial_host(None) };
         let types: Vec<HostKeyType> = self.known_keys().hosts.iter().map(|listed| listed.key.key_type()).collect();
-        match Tcp::start(&[ip], self.target.port, None, Instant::now()) {
+        match Tcp::start(&[ip], self.target.port, None, running_time::now()) {
             Ok(tcp) => {
                 self.probe = Some(Probe::start(tcp, &types));
                 Ok(())
@@ -153,10 +154,11 @@ impl Opening<'_> {
         routes::last(self.paths, &key, &network, clock::now())
     }
 
-    /// Keeps the route of the candidate that has just delivered a version line.
-    pub(super) fn remember_route(&self, candidate: &Candidate) {
-        let worked = match &candidate.via {
-            _ if self.target.job.connection.route != Route::Auto => return,
+    /// Keeps the route of a connection whose host key ssh has accepted, which its NEWKEYS shows.
+    pub(super) fn remember_route(&self, server: &Candidate) {
+        let is_accepted = self.client.phase() == Phase::NewKeys;
+        let worked = match &server.via {
+            _ if self.target.job.connection.route != Route::Auto || !is_accepted => return,
             Via::Direct => Worked::Direct,
             _ => Worked::Specific,
         };

@@ -4,23 +4,19 @@
 use std::time::{Duration, Instant};
 
 use super::{Candidate, Opening};
-use crate::aws::endpoints::URL_LIFETIME;
-use crate::connect::first_hop::Websocket;
 use crate::connect::stream_relay::{OpenTunnel, Via};
 use crate::connect::tunnel::{PORT, PreparedTunnel, TunnelAnswer, TunnelRequest};
 use crate::connect::tunnel_errors;
 use crate::connect::worker::{Answer, Request, Worker};
 use crate::domain::endpoint::Endpoint;
 use crate::domain::source::{AddressKind, Route};
-use crate::domain::upgrade::Url;
 use crate::error::{Error, Kind, Result};
-use crate::net::{self, Closed, Destination, Mode, Stream, Timeouts, Tunnel, trust};
+use crate::net::{Closed, Stream};
 use crate::store::endpoints;
 use crate::store::tunnel_slots::{self, Slot, Slots};
+use crate::sys::{clock, limits, running_time};
 use crate::ui;
 
-/// A URL that has waited longer than this is replaced before it is used.
-const URL_USABLE: Duration = URL_LIFETIME.saturating_sub(Duration::from_secs(20));
 /// Between two requests for a tunnel that the endpoint refuses because there are too many: those of other machines, or
 /// one that has just ended.
 const REFUSED_RETRY: Duration = Duration::from_millis(500);
@@ -42,11 +38,24 @@ pub(super) enum TunnelState {
 #[derive(Debug)]
 pub(super) struct Queued {
     tunnel: PreparedTunnel,
-    prepared: Instant,
     since: Instant,
     is_reported: bool,
     next: Instant,
     slot: Option<Slot>,
+}
+
+impl Queued {
+    fn new(tunnel: PreparedTunnel, slot: Option<Slot>, now: Instant) -> Self {
+        Self { tunnel, since: now, is_reported: false, next: now, slot }
+    }
+
+    /// A tunnel that the endpoint has refused because there are too many. It keeps its slot and its URL, which expires
+    /// meanwhile.
+    fn again(open: OpenTunnel, now: Instant) -> Self {
+        let OpenTunnel { tunnel, slot, .. } = open;
+        let next = now + REFUSED_RETRY.mul_f64(0.5 + fastrand::f64());
+        Self { tunnel, since: now, is_reported: true, next, slot: Some(slot) }
+    }
 }
 
 impl TunnelState {
@@ -118,9 +127,9 @@ impl Opening<'_> {
         self.finished.push(worker);
         match answer {
             Ok(Answer::Tunnel(TunnelAnswer::Prepared(tunnel))) => {
-                let now = Instant::now();
-                let queued = Queued { tunnel: *tunnel, prepared: now, since: now, is_reported: false, next: now, slot };
-                self.tunnel = TunnelState::Queued(Box::new(queued));
+                limits::no_core_dumps();
+                let now = running_time::now();
+                self.tunnel = TunnelState::Queued(Box::new(Queued::new(*tunnel, slot, now)));
                 self.check_tunnel_timers()
             }
             Ok(Answer::Tunnel(TunnelAnswer::NoEndpoint(error))) => self.no_endpoint(*error),
@@ -131,7 +140,7 @@ impl Opening<'_> {
 
     /// Opens a queued tunnel once there is a slot for it.
     pub(super) fn check_tunnel_timers(&mut self) -> Result<()> {
-        let now = Instant::now();
+        let now = running_time::now();
         if self.tunnel_at.is_some_and(|at| now >= at) {
             self.start_specific_route()?;
         }
@@ -158,22 +167,17 @@ impl Opening<'_> {
         let TunnelState::Queued(queued) = std::mem::replace(&mut self.tunnel, TunnelState::Started) else {
             return Ok(());
         };
-        let now = Instant::now();
+        let now = running_time::now();
         self.queued += now - queued.since;
-        let Queued { tunnel, prepared, slot, .. } = *queued;
+        let Queued { tunnel, slot, .. } = *queued;
         let Some(slot) = slot else { return Ok(()) };
-        if now >= prepared + URL_USABLE {
+        if !tunnel.is_usable(clock::now()) {
             return self.prepare_tunnel(Some(slot));
         }
-        let url = Url::parse(tunnel.url.expose())
-            .ok_or_else(|| Error::new(Kind::Unavailable, "AWS returned an endpoint without a usable DNS name"))?;
-        let proxy = Websocket::Tunnel.proxy_for(&url.host)?;
-        let destination = Destination { url, proxy, addresses: tunnel.hop.clone(), headers: Vec::new() };
-        let config = net::config(trust::roots(tunnel.ca_bundle.as_deref())?)?;
-        let timeouts = Timeouts { connect: self.target.timeout, upgrade: self.target.timeout };
-        let open =
-            OpenTunnel { tunnel, slot, opened: now, max_duration: self.target.job.connection.max_tunnel_duration };
-        match Tunnel::start(destination, &config, Mode::Bytes, timeouts, now) {
+        let started = tunnel.start(self.target.timeout, now)?;
+        let max_duration = self.target.job.connection.max_tunnel_duration;
+        let open = OpenTunnel { tunnel, slot, opened: Instant::now(), max_duration };
+        match started {
             Ok(stream) => {
                 self.racing.push(Candidate::new(Via::Endpoint(Box::new(open)), Stream::Tunnel(Box::new(stream))));
                 Ok(())
@@ -184,14 +188,11 @@ impl Opening<'_> {
 
     /// The tunnel has ended before the server's version line.
     pub(super) fn tunnel_closed(&mut self, open: OpenTunnel, closed: &Closed) -> Result<()> {
-        let OpenTunnel { tunnel, slot, .. } = open;
         if tunnel_errors::is_limit(closed) {
-            let now = Instant::now();
-            let next = now + REFUSED_RETRY.mul_f64(0.5 + fastrand::f64());
-            let queued = Queued { tunnel, prepared: now, since: now, is_reported: true, next, slot: Some(slot) };
-            self.tunnel = TunnelState::Queued(Box::new(queued));
+            self.tunnel = TunnelState::Queued(Box::new(Queued::again(open, running_time::now())));
             return Ok(());
         }
+        let OpenTunnel { tunnel, slot, .. } = open;
         let is_outdated = matches!(
             closed,
             Closed::Refused(_) | Closed::Connect { .. } | Closed::TimedOut(_) | Closed::Tls(_) | Closed::NotHttp(_)
@@ -201,7 +202,11 @@ impl Opening<'_> {
         }
         if is_outdated && tunnel.cached && !self.refreshed {
             self.refreshed = true;
-            ui::verbose(|| format!("{}: {closed}; asking AWS for the endpoint again", tunnel.endpoint.id));
+            ui::verbose(|| format!("{}: {closed}; querying AWS for the endpoint again", tunnel.endpoint.id));
+            return self.prepare_tunnel(Some(slot));
+        }
+        if matches!(closed, Closed::Refused(_)) && !tunnel.is_usable(clock::now()) {
+            // The machine was suspended between the signature and the request.
             return self.prepare_tunnel(Some(slot));
         }
         self.tunnel_failed(tunnel_errors::explain(
@@ -263,5 +268,30 @@ impl Opening<'_> {
             Some(failure) => error.hint(format!("directly: {}", failure.message)),
             None => error,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::paths::{Environment, Paths};
+
+    #[test]
+    fn a_refused_tunnel_keeps_the_age_of_its_url_in_the_queue() {
+        let home = tempfile::tempdir().unwrap();
+        let paths = Paths::new(&Environment { home: Some(home.path().to_owned()), ..Environment::default() }).unwrap();
+        let tunnel = serde_json::json!({
+            "endpoint": Endpoint::default(), "address": "10.0.3.7", "url": "wss://e/", "hop": [], "cached": false,
+            "ca_bundle": null, "signed": 1_000_000,
+        });
+        let tunnel: PreparedTunnel = serde_json::from_value(tunnel).unwrap();
+        let now = Instant::now();
+        let slot = Slots::new(&paths, "eice-1").try_take();
+        let Queued { tunnel, slot, .. } = Queued::new(tunnel, slot, now);
+        let open = OpenTunnel { tunnel, slot: slot.unwrap(), opened: now, max_duration: 3600 };
+        let again = Queued::again(open, now);
+        assert!(again.slot.is_some() && again.next > now);
+        assert!(again.tunnel.is_usable(1_000_000) && again.tunnel.is_usable(1_030_000));
+        assert!(!again.tunnel.is_usable(1_060_000), "the endpoint would refuse the URL");
     }
 }

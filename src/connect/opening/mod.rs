@@ -30,6 +30,7 @@ use crate::net::{State, Stream, Tcp};
 use crate::store::keys;
 use crate::store::paths::Paths;
 use crate::sys::clock;
+use crate::sys::running_time::{self, STEP, Turns};
 
 mod address;
 mod auto;
@@ -113,6 +114,7 @@ struct Opening<'a> {
     /// When the present attempt began, and how many have.
     attempt_start: Instant,
     attempts: u32,
+    turns: Turns,
     /// When the next attempt begins, and to which host.
     retry: Option<(Instant, String)>,
     version_at: Option<Instant>,
@@ -153,7 +155,7 @@ pub fn open(
     paths: &Paths,
     program: &Program,
 ) -> std::result::Result<Outcome, Box<OpeningFailure>> {
-    let now = Instant::now();
+    let now = running_time::now();
     let mut opening = Opening {
         target,
         paths,
@@ -169,7 +171,8 @@ pub fn open(
         probe: None,
         host_keys: None,
         unchecked: Vec::new(),
-        attempt_start: target.start,
+        attempt_start: now,
+        turns: Turns::new(),
         attempts: 1,
         retry: None,
         version_at: None,
@@ -198,7 +201,9 @@ pub fn open(
 impl Opening<'_> {
     fn run(&mut self, speculative: Speculative) -> Result<Outcome> {
         if let Some(setting) = &self.target.host_keys {
-            self.host_keys = Some(HostKeyCheck::start(self.paths, self.program, &self.target.job, setting)?);
+            let connect_timeout = self.target.limit.map(|limit| self.target.start + limit);
+            let check = HostKeyCheck::start(self.paths, self.program, &self.target.job, setting, connect_timeout)?;
+            self.host_keys = Some(check);
         }
         self.start_push(speculative.worker)?;
         self.start_route(speculative.connection)?;
@@ -227,7 +232,10 @@ impl Opening<'_> {
 
     /// Waits for an event and handles it. Some: the opening has ended.
     fn step(&mut self) -> Result<Option<Outcome>> {
-        let Some(events) = self.wait()? else { return Ok(None) };
+        let limit = self.wait_limit();
+        let events = self.wait(limit)?;
+        self.turns.end(limit);
+        let Some(events) = events else { return Ok(None) };
         if events.reader_gone {
             return Ok(Some(Outcome::Closed));
         }
@@ -264,6 +272,12 @@ impl Opening<'_> {
         self.server.as_ref().map_or(Phase::Greeting, |server| server.server.phase())
     }
 
+    /// The longest wait: up to the next timer, and short while the server's answer is waited for.
+    fn wait_limit(&self) -> Duration {
+        let left = self.next_timer().saturating_duration_since(running_time::now());
+        if self.version_at.is_none() { left.min(STEP) } else { left }
+    }
+
     fn next_timer(&self) -> Instant {
         let mut next = self.renewed + RENEW_LEASE;
         if let Push::Running { since, .. } = self.push {
@@ -287,20 +301,23 @@ impl Opening<'_> {
     }
 
     fn check_timers(&mut self) -> Result<()> {
-        if self.renewed.elapsed() >= RENEW_LEASE {
-            self.renewed = Instant::now();
-            keys::lease(self.paths, &self.target.job.id, self.target.job.key_type, clock::now())?;
+        if running_time::since(self.renewed) >= RENEW_LEASE {
+            self.renewed = running_time::now();
+            let job = &self.target.job;
+            keys::lease(self.paths, &job.id, job.key_type, job.readable, clock::now())?;
         }
         if let Some(check) = &mut self.host_keys {
             check.check_timers();
+            // What the server has sent has waited for the end of the reading.
+            self.relay_checked()?;
         }
         if let Push::Running { since, .. } = self.push
-            && since.elapsed() >= PUSH_TIMEOUT + WORKER_SLACK
+            && running_time::since(since) >= PUSH_TIMEOUT + WORKER_SLACK
         {
             return Err(push::too_late(&self.target.job));
         }
         if let Some(version_at) = self.version_at {
-            return if version_at.elapsed() >= HANDSHAKE_TIMEOUT && !self.client_ready() {
+            return if running_time::since(version_at) >= HANDSHAKE_TIMEOUT && !self.client_ready() {
                 Err(self.handshake_failed(format!("did not finish within {} min", HANDSHAKE_TIMEOUT.as_secs() / 60)))
             } else {
                 Ok(())
@@ -312,7 +329,7 @@ impl Opening<'_> {
 
     fn handshake_failed(&self, what: impl std::fmt::Display) -> Error {
         Error::new(Kind::Unreachable, format!("the SSH handshake with {} {what}", self.target.job.name()))
-            .hint("try again; ssh -v shows how far it comes")
+            .hint("try again; ssh -v shows how far it gets")
     }
 
     /// Reads from the client. True: it has closed.
@@ -349,7 +366,7 @@ impl Opening<'_> {
 
     /// Moves bytes on all connections; the first one with a version line becomes the server.
     fn advance_candidates(&mut self) -> Result<()> {
-        let now = Instant::now();
+        let now = running_time::now();
         if let Some(server) = &mut self.server {
             server.send(&mut self.to_server);
             server.stream.advance(now);
@@ -444,10 +461,9 @@ impl Opening<'_> {
         self.racing.clear();
         self.probe = None;
         self.tunnel = TunnelState::NotStarted;
-        self.version_at = Some(Instant::now());
+        self.version_at = Some(running_time::now());
         self.to_server = Queue::with(candidate.not_replayed(&self.client_start).to_vec());
         self.client_start = Vec::new();
-        self.remember_route(&candidate);
         let greeting = candidate.take_greeting();
         self.server = Some(candidate);
         self.pass_to_client(&greeting)
@@ -460,6 +476,7 @@ impl Opening<'_> {
 
     fn release(&mut self) -> Result<Outcome> {
         let Some(mut server) = self.server.take() else { return Ok(Outcome::Closed) };
+        self.remember_route(&server);
         self.to_client.push(&server.server.release());
         self.to_server.push(&self.client.release());
         let mut to_client = std::mem::take(&mut self.to_client);

@@ -1,13 +1,11 @@
 //! The push that runs while the connection is opened.
 
-use std::time::Instant;
-
 use super::{Opening, PUSH_TIMEOUT, Push};
 use crate::connect::push;
 use crate::connect::worker::{Answer, Request, Waiting};
 use crate::error::{Error, Kind, Result};
 use crate::store::keys;
-use crate::sys::clock;
+use crate::sys::{clock, running_time};
 use crate::ui;
 
 impl Opening<'_> {
@@ -19,7 +17,7 @@ impl Opening<'_> {
             && stamp.is_fresh(&stamp.key, &job.user, now, job.window)
         {
             // A key that has been removed is made again, and is another key then.
-            let key = keys::lease(self.paths, &job.id, job.key_type, now)?;
+            let key = keys::lease(self.paths, &job.id, job.key_type, job.readable, now)?;
             if stamp.key == key.fingerprint {
                 self.push = Push::Done(stamp.sent);
                 return Ok(());
@@ -28,7 +26,7 @@ impl Opening<'_> {
         let timeout = u64::try_from(PUSH_TIMEOUT.as_millis()).unwrap_or(u64::MAX);
         let ready = ready.map_or_else(|| self.program.prepare(), Ok)?;
         let worker = ready.ask(&Request::Push(Box::new(job.clone()), timeout))?;
-        self.push = Push::Running { worker, since: Instant::now() };
+        self.push = Push::Running { worker, since: running_time::now() };
         Ok(())
     }
 

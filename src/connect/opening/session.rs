@@ -1,7 +1,5 @@
 //! The route over Session Manager: the session as a candidate, and its errors.
 
-use std::time::Instant;
-
 use super::{Candidate, Opening};
 use crate::connect::session_manager::SessionStream;
 use crate::connect::stream_relay::Via;
@@ -9,6 +7,7 @@ use crate::domain::source::Route;
 use crate::domain::ssh_words::{self, Refusal};
 use crate::error::{Error, Kind, Result};
 use crate::net::{Closed, Stream};
+use crate::sys::{limits, running_time};
 use crate::ui;
 
 /// How far the session is.
@@ -36,7 +35,8 @@ impl Opening<'_> {
             return Ok(());
         }
         let target = self.target;
-        let stream = SessionStream::start(self.program, &target.job, target.port, Instant::now())?;
+        limits::no_core_dumps();
+        let stream = SessionStream::start(self.program, &target.job, target.port, running_time::now())?;
         self.session = SessionState::Started;
         self.racing.push(Candidate::new(Via::Session, Stream::Session(Box::new(stream))));
         Ok(())

@@ -1,5 +1,7 @@
 //! Waiting for everything that an opening has under way: the client, the connections, and the workers.
 
+use std::time::Duration;
+
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::stdio::{stdin, stdout};
 
@@ -23,8 +25,8 @@ pub(super) struct Events {
 }
 
 impl Opening<'_> {
-    /// Waits for everything that is under way. None: interrupted by a signal.
-    pub(super) fn wait(&self) -> Result<Option<Events>> {
+    /// Waits at most `limit` for everything that is under way. None: interrupted by a signal.
+    pub(super) fn wait(&self, limit: Duration) -> Result<Option<Events>> {
         let mut fds = Vec::with_capacity(8);
         let output = if self.to_client.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
         // Without events poll(2) still reports a reader that has closed.
@@ -55,7 +57,7 @@ impl Opening<'_> {
         if let Some(probe) = &self.probe {
             probe.stream.watch(&mut fds);
         }
-        match poll(&mut fds, Some(&relay::until(self.next_timer()))) {
+        match poll(&mut fds, Some(&relay::timespec(limit))) {
             Err(rustix::io::Errno::INTR) => return Ok(None),
             Err(error) => return Err(Error::new(Kind::Bug, "cannot wait for the connection").because(error)),
             Ok(_) => {}

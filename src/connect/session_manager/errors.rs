@@ -85,11 +85,14 @@ fn failed(name: &str, failure: &Failure, last: Option<&Closed>) -> Error {
     let error = |kind, detail: &str| Error::new(kind, format!("{name}: {failure}{detail}"));
     match failure {
         Failure::Malformed(_) => error(Kind::Unavailable, "").hint("connect again; report it if it happens again"),
+        Failure::Overflow => error(Kind::File, "").hint("connect again, with TMPDIR on another file system"),
         Failure::EncryptionRequested => error(Kind::Denied, ", which ssh-eic does not support").hint(
             "SSH is encrypted already: turn off KMS encryption for this document in the preferences of Session Manager",
         ),
-        Failure::UnknownAction(_) | Failure::UnsupportedSessionType(_) => error(Kind::Unavailable, "")
-            .hint("update ssh-eic; until then set another route for the host in config.toml"),
+        Failure::UnknownAction(_) | Failure::UnsupportedSessionType(_) | Failure::RepeatedHandshake => {
+            error(Kind::Unavailable, "")
+                .hint("update ssh-eic; until then set another route for the host in config.toml")
+        }
         Failure::Unacknowledged => error(Kind::Unreachable, "")
             .hint("check that amazon-ssm-agent still runs on the instance, and connect again"),
         Failure::Rejected => error(Kind::Unavailable, "").hint(
@@ -135,6 +138,8 @@ mod tests {
         let text = || "x".to_owned();
         let failures = [
             Failure::Malformed(Malformed::Truncated),
+            Failure::Overflow,
+            Failure::RepeatedHandshake,
             Failure::EncryptionRequested,
             Failure::UnknownAction(text()),
             Failure::UnsupportedSessionType(text()),

@@ -9,6 +9,7 @@
 //! Not here: credentials and AWS calls; the race of routes (`opening`).
 
 mod errors;
+mod overflow;
 
 use std::fmt;
 use std::os::fd::AsFd;
@@ -26,9 +27,10 @@ use crate::domain::session_manager::{Action, Channel, End};
 use crate::domain::upgrade::Url;
 use crate::error::{Error, Kind, Result};
 use crate::net::{self, Closed, Destination, KeepAlive, Message, Mode, State, Timeouts, Transport, Tunnel, trust};
-use crate::sys::clock;
 use crate::sys::signals::HangUp;
+use crate::sys::{clock, running_time};
 use crate::ui;
+use overflow::TemporaryFile;
 
 /// Longest message in bytes: the longest payload that the gateway passes on, and its header.
 const LONGEST_MESSAGE: usize = 80 * 1024;
@@ -122,7 +124,7 @@ impl SessionStream {
             job: job.clone(),
             port,
             began: now,
-            channel: Channel::new(seed, clock::now(), Duration::ZERO),
+            channel: Channel::new(seed, clock::now(), Duration::ZERO, Box::new(TemporaryFile::default())),
             link: Link::Requesting { worker, until: now + START_TIMEOUT },
             session: None,
             tls: None,
@@ -367,9 +369,9 @@ impl SessionStream {
     /// Ends an open session in order: flushes, sends the flag, and waits for the close.
     fn linger(&mut self) {
         self.finish();
-        let limit = Instant::now() + LINGER_TIMEOUT;
+        let limit = running_time::now() + LINGER_TIMEOUT;
         loop {
-            let now = Instant::now();
+            let now = running_time::now();
             self.advance(now);
             while !self.channel.output().is_empty() {
                 let count = self.channel.output().len();
@@ -413,7 +415,7 @@ impl Transport for SessionStream {
             Link::Down => None,
         };
         // While a message cannot be sent the connection is waited for, and nothing else can be done.
-        let elapsed = self.elapsed(Instant::now());
+        let elapsed = self.elapsed(running_time::now());
         let channel = self.channel.next_deadline(elapsed).filter(|_| self.unsent.is_none());
         let signal = self.hung_up.map(|at| at + if self.is_finished { HANG_UP_TIMEOUT } else { HANG_UP_GRACE });
         [link, channel.map(|due| self.began + due), signal].into_iter().flatten().min()
@@ -445,7 +447,7 @@ impl Transport for SessionStream {
 
     fn consume(&mut self, count: usize) {
         self.has_delivered |= count > 0;
-        self.channel.consume(count, self.elapsed(Instant::now()));
+        self.channel.consume(count, self.elapsed(running_time::now()));
         // The output is in chunks: no descriptor reports the next one.
         self.has_more |= count > 0 && !self.channel.output().is_empty();
     }
@@ -465,7 +467,7 @@ impl Transport for SessionStream {
 
     fn finish(&mut self) {
         self.is_finished = true;
-        self.channel.end_input(self.elapsed(Instant::now()));
+        self.channel.end_input(self.elapsed(running_time::now()));
     }
 }
 

@@ -14,7 +14,7 @@ use crate::domain::identity::Role;
 use crate::domain::ids::{OsUser, is_account, is_region};
 use crate::domain::source::{Accounts, AddressKind, Duplicates, HostKeys, LISTED_STATES, Regions, Route, Source, Who};
 use crate::domain::ssh_config::{options, render};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 pub(super) fn config(raw: Raw) -> Result<Config> {
     let written = if raw.source.is_empty() { vec![RawSource::default()] } else { raw.source };
@@ -35,13 +35,16 @@ pub(super) fn config(raw: Raw) -> Result<Config> {
     }
     let refresh = match raw.refresh {
         Some(refresh) if refresh.value == "off" => None,
-        refresh => Some(time("refresh", refresh, 900)?),
+        refresh => Some(time("refresh", refresh, 900).map_err(|error| Error {
+            hints: vec!["write a number with a unit, or \"off\": refresh = \"15m\"".to_owned()],
+            ..error
+        })?),
     };
     let connect_timeout = raw.limits.connect_timeout;
     let place = connect_timeout.as_ref().map(|timeout| timeout.place.clone());
     let connect_timeout = time("connect_timeout", connect_timeout, 8)?;
     if let Some(place) = place.filter(|_| connect_timeout.is_zero()) {
-        return Err(place.error("connect_timeout must be at least 1s"));
+        return Err(place.error("connect_timeout must be at least 1s: connect_timeout = \"8s\""));
     }
     ssh(&raw.ssh)?;
     Ok(Config {
@@ -103,9 +106,7 @@ fn options(options: Option<&Located<Options>>) -> Result<()> {
             return Err(place.error(format!("options: {keyword:?} is not a keyword of ssh_config")));
         }
         if let Some(instead) = options::find(keyword).and_then(|option| option.refused) {
-            return Err(place
-                .error(format!("options: {keyword} cannot be set here"))
-                .hint(format!("{instead} ({keyword} is written by ssh-eic)")));
+            return Err(place.error(format!("options: {keyword} cannot be set here")).hint(instead));
         }
         if let Some(near) = options::correction(keyword) {
             return Err(place.error(format!("unknown ssh option {keyword}; did you mean {near}?")));
@@ -254,7 +255,7 @@ fn who(raw: &RawSource) -> Result<Who> {
         return Err(session
             .place
             .error("sso_session needs a role: the name of a permission set")
-            .hint("role = \"SshUser\", or a list of which the first one that you hold in an account is used"));
+            .hint("role = \"SshUser\"; in a list, the first role that you hold in an account is used"));
     }
     Ok(Who::Accounts(Accounts {
         session: session.value.clone(),

@@ -28,12 +28,20 @@ use table::File;
 /// [`Kind::Config`] with file, line and what to write instead; [`Kind::File`] if one cannot be read, or others could
 /// have written it: it decides about the user's credentials and command lines.
 pub fn load(path: &Path, machine: &Path) -> Result<Config> {
+    with_text(&read(path)?.unwrap_or_default(), path, machine)
+}
+
+/// As [`load`], with `own` in place of the content of the user's file.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn with_text(own: &str, path: &Path, machine: &Path) -> Result<Config> {
     let of_machine = read(machine)?;
-    let own = read(path)?.unwrap_or_default();
     let digest = digest::of([of_machine.as_deref().unwrap_or("").as_bytes(), own.as_bytes()]);
     let config = match of_machine {
-        None => parse(&own, path)?,
-        Some(text) => check::config(raw(&own, path)?.over(raw(&text, machine)?))?,
+        None => parse(own, path)?,
+        Some(text) => check::config(raw(own, path)?.over(raw(&text, machine)?))?,
     };
     Ok(Config { digest, ..config })
 }
@@ -57,7 +65,7 @@ pub fn credentials_folder(config: &Config, paths: &Paths) -> Option<PathBuf> {
 /// The text of a config file that no other user could have written; `None` if it does not exist.
 fn read(path: &Path) -> Result<Option<String>> {
     let Some(bytes) = files::read(path)? else { return Ok(None) };
-    let metadata = fs::metadata(path).map_err(|error| Error::file("look at", path, &error))?;
+    let metadata = fs::metadata(path).map_err(|error| Error::file("access", path, &error))?;
     trusted::check_trusted(path, &metadata)?;
     let text = String::from_utf8(bytes)
         .map_err(|_| Error::new(Kind::Config, format!("{}: not UTF-8 text", path.display())))?;

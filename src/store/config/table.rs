@@ -14,6 +14,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::raw::{self, Form, Key};
+use crate::domain::ssh_config::options;
 use crate::error::{Error, Kind};
 
 type Result<T> = std::result::Result<T, Error>;
@@ -90,7 +91,8 @@ fn correction(line: &str) -> Option<String> {
         let name = name.trim_matches(['[', ']', ' ']);
         return raw::header(name).map(|header| format!("write {header}"));
     }
-    let (key, value) = line.split_once('=').or_else(|| line.split_once(':')).or_else(|| line.split_once(' '))?;
+    let (key, value) =
+        line.split_once('=').or_else(|| line.split_once(':')).or_else(|| line.split_once(' ')).unwrap_or((line, ""));
     let (key, value) = (key.trim(), value.trim().trim_matches(['"', '\'', ',']));
     let plain =
         |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "_-.*:/@".contains(c));
@@ -132,6 +134,13 @@ impl<'d, 't> Table<'d, 't> {
             if let Some((table, _)) = home {
                 let header = raw::header(table).unwrap_or_default();
                 return Err(place.error(format!("{written} belongs under {header}")));
+            }
+            if known.iter().any(|key| key.name == "options")
+                && let Some(keyword) = options::keyword(written)
+            {
+                return Err(place
+                    .error(format!("{keyword} belongs in options"))
+                    .hint(format!("options = {{ {keyword} = \"…\" }}")));
             }
             let distance = |key: &&Key| strsim::damerau_levenshtein(key.name, written);
             let error = place.error(format!("unknown key {written:?}"));

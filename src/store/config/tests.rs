@@ -68,6 +68,7 @@ fn errors_of_form_name_line_and_correction() {
         ),
         ("[[source]]\nprofile = prod", "config.toml:2: this line is not TOML | write profile = \"prod\""),
         ("[[source]]\nprofile: prod", "config.toml:2: this line is not TOML | write profile = \"prod\""),
+        ("[[source]]\nprofile", "config.toml:2: this line is not TOML | write profile = \"prod\""),
         ("[[source]]\nprofile prod", "config.toml:2: this line is not TOML | write profile = \"prod\""),
         ("[[source]\nprofile = \"prod\"", "config.toml:1: this line is not TOML | write [[source]]"),
         ("[[source]]\nport = 1\nport = 2", "config.toml:3: port is set twice"),
@@ -83,7 +84,10 @@ fn errors_of_form_name_line_and_correction() {
             "[limits]\nconnect_timeout = \"soon\"",
             "config.toml:2: connect_timeout: \"soon\" is not a time | write a number with a unit: connect_timeout = \"15m\"",
         ),
-        ("[limits]\nconnect_timeout = \"0\"", "config.toml:2: connect_timeout must be at least 1s"),
+        (
+            "[limits]\nconnect_timeout = \"0\"",
+            "config.toml:2: connect_timeout must be at least 1s: connect_timeout = \"8s\"",
+        ),
     ];
     for (text, expected) in table {
         assert_eq!(refusal(text), expected, "{text}");
@@ -131,7 +135,7 @@ fn errors_name_line_and_nearest_key() {
         ),
         (
             "[[source]]\nsso_session = \"x\"",
-            "config.toml:2: sso_session needs a role: the name of a permission set | role = \"SshUser\", or a list of which the first one that you hold in an account is used",
+            "config.toml:2: sso_session needs a role: the name of a permission set | role = \"SshUser\"; in a list, the first role that you hold in an account is used",
         ),
         (
             "[[source]]\nprofile = \"p\"\nsso_session = \"x\"\nrole = \"r\"",
@@ -157,7 +161,7 @@ fn errors_name_line_and_nearest_key() {
         ),
         (
             "[ssh]\noptions = { ProxyJump = \"b\" }",
-            "config.toml:2: options: ProxyJump cannot be set here | set route = \"jump:HOST\" next to options (ProxyJump is written by ssh-eic)",
+            "config.toml:2: options: ProxyJump cannot be set here | set route = \"jump:HOST\" next to options",
         ),
         (
             "[ssh]\noptions = { ForwardAgnt = \"yes\" }",
@@ -175,7 +179,7 @@ fn errors_name_line_and_nearest_key() {
         ("[ssh]\nknown_hosts = [\"x\"]", "config.toml:2: known_hosts: \"x\": it is not an absolute path"),
         (
             "[[host]]\nmatch = \"x\"\noptions = { User = \"b\" }",
-            "config.toml:3: options: User cannot be set here | set user next to options (User is written by ssh-eic)",
+            "config.toml:3: options: User cannot be set here | set user next to options",
         ),
         ("[[host]]\nmatch = []", "config.toml:2: match needs a pattern of aliases: match = \"prod-db-*\""),
         (
@@ -185,6 +189,23 @@ fn errors_name_line_and_nearest_key() {
         ("x = [", "config.toml:1: this line is not TOML | see man ssh-eic-config for the form"),
     ];
     for (text, expected) in table {
+        assert_eq!(refusal(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_key_in_the_wrong_place_and_a_wrong_time_have_the_correction() {
+    for (text, expected) in [
+        (
+            "[[host]]\nmatch = \"x\"\nForwardAgent = \"yes\"",
+            "config.toml:3: ForwardAgent belongs in options | options = { ForwardAgent = \"…\" }",
+        ),
+        ("[[host]]\nmatch = \"x\"\nPort = 23", "config.toml:3: unknown key \"Port\" | did you mean \"port\"?"),
+        (
+            "[sync]\nrefresh = \"never\"",
+            "config.toml:2: refresh: \"never\" is not a time | write a number with a unit, or \"off\": refresh = \"15m\"",
+        ),
+    ] {
         assert_eq!(refusal(text), expected, "{text}");
     }
 }

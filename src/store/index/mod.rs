@@ -21,6 +21,7 @@ use crate::domain::diagnosis::Cause;
 use crate::domain::fleet::Host;
 use crate::domain::ids::InstanceId;
 use crate::domain::names::{Holder, Shared};
+use crate::domain::ssh_client::CheckedClient;
 use crate::error::{Error, Kind, Result};
 use crate::store::{files, trusted};
 
@@ -60,13 +61,17 @@ pub struct Header {
     /// Names have moved that nobody has read of.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub untold: bool,
+    /// The ssh client on PATH, and what it can read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<CheckedClient>,
 }
 
 impl Header {
     /// The header of an index written at `synced`.
     #[must_use]
     pub fn new(synced: u64, push: PushMode, refresh: Option<u64>, made_from: String) -> Self {
-        Self { version: VERSION, synced, push, refresh, made_from, tried: synced, failed: Vec::new(), untold: false }
+        let (tried, failed, untold, client) = (synced, Vec::new(), false, None);
+        Self { version: VERSION, synced, push, refresh, made_from, tried, failed, untold, client }
     }
 }
 
@@ -95,8 +100,7 @@ impl Index {
     /// [`Kind::File`] if it is there and cannot be read.
     pub fn open(path: &Path) -> Result<Option<Self>> {
         let fail = |error: io::Error| Error::file("read", path, &error);
-        let Some(file) = trusted::open(path)? else { return Ok(None) };
-        let length = file.metadata().map_err(fail)?.len();
+        let Some((file, length)) = trusted::open_with_length(path)? else { return Ok(None) };
         let Some(line) = line_at(&file, 0, length).map_err(fail)? else { return Ok(None) };
         let header = serde_json::from_slice::<Header>(&line).ok().filter(|header| header.version == VERSION);
         Ok(header.map(|header| Self { file, length, first_line: line.len() as u64 + 1, header }))
@@ -325,5 +329,5 @@ enum Entry<'a> {
 ///
 /// Names the file; the old index is then whole.
 pub fn write(path: &Path, header: &Header, content: &Content) -> Result<()> {
-    files::overwrite(path, 0o600, &mut |out| render(header, content, out))
+    files::overwrite_own(path, 0o600, &mut |out| render(header, content, out))
 }

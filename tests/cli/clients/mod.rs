@@ -3,6 +3,7 @@
 mod completion;
 mod editor;
 mod git;
+mod libssh;
 pub(crate) mod python;
 mod streams;
 mod terminal;

@@ -110,7 +110,7 @@ fn a_helper_whose_output_does_not_end_is_stopped() {
 #[test]
 fn a_helper_that_hangs_is_ended_at_the_timeout() {
     let world = with_helper("echo $$ > mine/pid; sleep 300 & echo $! > mine/child; wait");
-    push(&world).says("gave no credentials within 20 s");
+    push(&world).says("returned no credentials within 20 s");
     let start = Instant::now();
     for file in ["mine/pid", "mine/child"] {
         let pid = world.read(file);

@@ -28,7 +28,8 @@ fn missing_credentials_are_named() {
     configure(&world, "[[source]]\nprofile = \"prod\"\n");
     doctor(&world, &[]).problem("no-region", &["no region is set for profile \"prod\"", "set regions"]);
     world.write(".aws/config", &config);
-    doctor_in(&world, "AWS_CA_BUNDLE=/nosuch.pem", &[]).problem("ca-bundle", &["/nosuch.pem", "AWS_CA_BUNDLE names"]);
+    doctor_in(&world, "AWS_CA_BUNDLE=/nosuch.pem", &[])
+        .problem("ca-bundle", &["/nosuch.pem", "AWS_CA_BUNDLE must be a file of PEM certificates"]);
     doctor_in(&world, "AWS_ENDPOINT_URL=http://127.0.0.1:9", &["prod-web-1"])
         .problem("aws-unreachable", &["AWS could not be reached", "HTTPS_PROXY"]);
 }
@@ -46,9 +47,10 @@ fn credentials_that_aws_rejects_are_named() {
     doctor(&world, &["prod-web-1"]).problem("clock-off", &["20 min ahead of AWS's", "timedatectl"]);
     world.sandbox.reset_switches().unwrap();
     world.write(".aws/credentials", &credentials.replace(&world.access_key("prod"), "AKIAUNKNOWN00000TEST"));
-    doctor(&world, &["prod-web-1"]).problem("credentials-refused", &["are not accepted", "renew them"]);
+    doctor(&world, &["prod-web-1"])
+        .problem("credentials-refused", &["are not accepted", "replace the access key of the profile"]);
     world.write(".aws/credentials", &credentials.replace(&world.access_key("prod"), &world.access_key("staging")));
-    let words = ["signs for account 444455556666, not for 111122223333", "sign in to the right account"];
+    let words = ["has credentials for account 444455556666, not for 111122223333", "sign in to the right account"];
     doctor(&world, &["prod-web-1"]).problem("wrong-account", &words);
     doctor(&world, &[]).problem("wrong-account", &words);
 }
@@ -136,9 +138,9 @@ fn a_terminated_stopped_or_windows_instance_is_named() {
     let state = |id: &str, state| world.sandbox.update(id, Change { state: Some(state), ..Change::default() }).unwrap();
     state(&world.web1, State::Stopped);
     let start = format!("aws ec2 start-instances --instance-ids {} --region eu-west-1 --profile prod", world.web1);
-    doctor(&world, &["prod-web-1"]).problem("instance-stopped", &["is stopped since 20", &start]);
+    doctor(&world, &["prod-web-1"]).problem("instance-stopped", &["has been stopped since 20", &start]);
     state(&world.web1, State::Terminated);
-    doctor(&world, &["prod-web-1"]).problem("instance-gone", &["is terminated since 20", "ssh-eic sync"]);
+    doctor(&world, &["prod-web-1"]).problem("instance-gone", &["was terminated at 20", "ssh-eic sync"]);
     world.sandbox.remove(&world.web2).unwrap();
     doctor(&world, &["prod-web-2"]).problem("instance-gone", &["is not in eu-west-1", "ssh-eic sync"]);
     let windows = world.sandbox.add(Instance::new("win").windows()).unwrap();
@@ -165,7 +167,7 @@ fn each_error_of_a_push_is_named() {
     let world = world();
     fail(&world, "SendSSHPublicKey", 400, "InvalidArgsException", "bad\u{1b}[31muser");
     let found = doctor(&world, &["prod-web-1"]);
-    found.problem("user-refused", &["refuses the OS user or the key", "user in config.toml"]);
+    found.problem("user-refused", &["rejects the OS user or the key", "user in config.toml"]);
     assert!(!found.human.stdout.contains('\u{1b}') && !found.json.stdout.contains("\\u001b"), "{}", found.json);
     fail(&world, "SendSSHPublicKey", 400, "EC2InstanceUnavailableException", "unavailable");
     let found = doctor(&world, &["prod-web-1"]);

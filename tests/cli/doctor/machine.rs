@@ -89,7 +89,7 @@ fn a_home_that_ssh_does_not_use_is_named() {
     let world = world();
     world.sh("mkdir other && cp -r .ssh .config .local .aws other/").ok();
     let found = doctor_in(&world, "HOME=$HOME/other", &["prod-web-1"]);
-    found.problem("home-differs", &["/home/.ssh/config, by the user database", "ssh -F "]);
+    found.problem("home-differs", &["$HOME differs from your home in the user database: ssh reads /", "ssh -F "]);
 }
 
 #[needs_namespaces]
@@ -116,12 +116,12 @@ fn an_include_that_is_absent_misplaced_or_changed_is_named() {
     };
     written("Host github.com\n").problem("include-missing", &[".ssh/config has no Include", "ssh-eic sync"]);
     written(&format!("Host x\n  User y\n{good}"))
-        .problem("include-misplaced", &["config:3: ", "block of line 1", "delete it"]);
+        .problem("include-misplaced", &["config:4: ", "block of line 1", "delete line 4 and run ssh-eic sync"]);
     written(&good.replace("eic/main", "eic/main /tmp/other"))
-        .problem("include-edited", &["config:1: other files", "Include line of their own"]);
+        .problem("include-edited", &["config:2: other files", "Include line of their own"]);
     let ahead = format!("# mine\nServerAliveInterval 9\nUser bob\n{good}");
     written(&ahead)
-        .problem("include-not-first", &["config line 3: user bob stands before our Include (line 4)", "move it"]);
+        .problem("include-not-first", &["config line 3: user bob stands before our Include (line 5)", "move it"]);
     written(&format!("{good}Bogus yes\n"))
         .problem("ssh-config-broken", &["Bad configuration option: bogus", "correct the line"]);
     written(&format!("\u{feff}{good}")).problem("ssh-config-broken", &["byte-order mark", "sed -i"]);
@@ -136,7 +136,7 @@ fn an_inline_block_that_is_changed_or_misplaced_is_named() {
     let good = world.read(".ssh/config");
     doctor(&world, &["prod-web-1"]).all_ok();
     world.write(".ssh/config", &good.replacen("User ec2-user", "User bob", 1));
-    doctor(&world, &["prod-web-1"]).problem("include-edited", &["has been changed by hand", "[[host]]"]);
+    doctor(&world, &["prod-web-1"]).problem("include-edited", &["was edited by hand", "[[host]]"]);
     world.write(".ssh/config", &format!("Host x\n{good}"));
     doctor(&world, &["prod-web-1"]).problem("include-misplaced", &["config:2: "]);
 }

@@ -190,7 +190,7 @@ fn quiet_prints_problems_only() {
     world.write(".ssh/config", "");
     let output = world.eic(&["doctor", "-q"]);
     output.fails_with(1);
-    let expected = "problem  include     ~/.ssh/config has no Include of ours, so that ssh knows no managed host\n\
+    let expected = "problem  include     ~/.ssh/config has no Include line of ssh-eic, so ssh finds no managed host\n\
                     \x20                    fix: ssh-eic sync, or put this at its top: ";
     assert!(output.stdout.lines().count() == 2 && output.stdout.starts_with(expected), "{output}");
 }
@@ -216,6 +216,6 @@ fn every_check_ends_within_its_timeout() {
     // So does a Match exec of somebody's.
     world.write(".ssh/config", &(world.read(".ssh/config") + "Match exec \"sleep 100\"\n"));
     let found = doctor(&world, &["prod-web-1"]);
-    found.problem("ssh-config-broken", &["does not end within 10 s", "Match exec"]);
+    found.problem("ssh-config-broken", &["did not finish within 10 s", "Match exec"]);
     found.human.within(Duration::from_secs(30));
 }

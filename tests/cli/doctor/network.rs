@@ -88,7 +88,7 @@ fn a_changed_address_is_a_problem_only_if_another_instance_has_it() {
     moved(&world.web2, "10.0.3.78");
     world.sandbox.add(Instance::new("stranger").address("10.0.3.8")).unwrap();
     let found = doctor(&world, &["prod-web-2"]);
-    found.problem("address-changed", &["somebody else answers at 10.0.3.8", "ssh-eic sync"]);
+    found.problem("address-changed", &["another machine responds at 10.0.3.8", "ssh-eic sync"]);
 }
 
 #[needs_namespaces]

@@ -15,7 +15,8 @@ fn an_unknown_or_shared_name_is_named() {
         world.sandbox.add(Instance::new("twin")).unwrap();
     }
     world.eic(&["sync"]).ok();
-    doctor(&world, &["twin"]).problem("name-shared", &["twin is the name of several instances", "name one of them"]);
+    doctor(&world, &["twin"])
+        .problem("name-shared", &["twin is the name of several instances", "use one of these names"]);
 }
 
 #[needs_namespaces]
@@ -62,7 +63,7 @@ fn a_user_option_that_overrides_a_generated_one_is_named_with_its_line() {
             &format!("Host other\n  Port 9\n# mine\nHost prod-*\n  Compression yes\n  {option}\n"),
         );
         let found = doctor(&world, &["prod-web-1"]);
-        found.problem("option-shadowed", &[told, "/.ssh/first line 6", "move it behind our Include"]);
+        found.problem("option-shadowed", &[told, "/.ssh/first line 6", "move it below the Include line of ssh-eic"]);
     }
     world.write(".ssh/first", "Host prod-*\n  IdentitiesOnly no\n");
     doctor(&world, &["prod-web-1"])
@@ -78,10 +79,7 @@ fn another_proxy_command_is_named_unless_the_hook_pushes_for_it() {
     world.write(".ssh/first", "Host prod-*\n  ProxyJump prod-web-2.example\n");
     world.write(".ssh/config", &format!("Include first\n{good}"));
     let found = doctor(&world, &["prod-web-1"]);
-    found.problem(
-        "proxy-shadowed",
-        &["ssh takes ProxyJump prod-web-2.example", "first line 2", "nobody pushes the key"],
-    );
+    found.problem("proxy-shadowed", &["ssh takes ProxyJump prod-web-2.example", "first line 2", "no key is pushed"]);
     world.write(".ssh/first", &format!("Host prod-*\n  ProxyCommand {}\n", crate::world::OTHER_PROXY));
     doctor(&world, &["prod-web-1"]).problem("proxy-shadowed", &["ssh takes ProxyCommand perl"]);
     world.eic(&["sync"]).ok();
@@ -121,8 +119,8 @@ fn user_options_that_also_apply_to_managed_hosts_are_named() {
     let good = world.read(".ssh/config");
     world.write(".ssh/config", &format!("{good}Host *\n  RemoteCommand tmux new\n"));
     let found = doctor(&world, &["prod-web-1"]);
-    found.healthy().note("option-leaks", &["ssh takes RemoteCommand tmux new", "config line 3", "scp"]);
+    found.healthy().note("option-leaks", &["ssh takes RemoteCommand tmux new", "config line 4", "scp"]);
     world.write(".ssh/config", &format!("{good}Host *\n  PubkeyAcceptedAlgorithms rsa-sha2-512\n"));
     let found = doctor(&world, &["prod-web-1"]);
-    found.problem("key-type-refused", &["config line 3", "leaves out the type of our key", "add ssh-ed25519"]);
+    found.problem("key-type-refused", &["config line 4", "excludes the type of the key of ssh-eic", "add ssh-ed25519"]);
 }

@@ -91,7 +91,21 @@ fn a_security_group_that_does_not_allow_the_endpoint_is_named() {
         ],
     );
     allow(&world, from_group(ENDPOINT_GROUP));
-    ok(&doctor(&world, &["prod-web-1"]), "endpoint");
+    let found = doctor(&world, &["prod-web-1"]);
+    ok(&found, "endpoint");
+    assert_eq!(ok(&found, "tunnel"), "eice-0aaaabbbbccccdddd opened a tunnel, which was closed at once");
+    world.deny("OpenTunnel");
+    let arn = "arn:aws:ec2:eu-west-1:111122223333:instance-connect-endpoint/eice-0aaaabbbbccccdddd";
+    let found = doctor(&world, &["prod-web-1"]);
+    ok(&found, "endpoint");
+    found.problem(
+        "permission-denied",
+        &[
+            "eice-0aaaabbbbccccdddd refused the tunnel to prod-web-1",
+            &format!("allow ec2-instance-connect:OpenTunnel on {arn}; ssh-eic policy prints the policy"),
+        ],
+    );
+    world.sandbox.reset_switches().unwrap();
     // Then the instance sees the client, which is in no security group.
     let preserving = Endpoint { id: "eice-0000".to_owned(), preserve_client_ip: true, ..Endpoint::default() };
     world.sandbox.add_endpoint(preserving).unwrap();

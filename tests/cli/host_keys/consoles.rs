@@ -1,15 +1,14 @@
 //! What a console output says, and when it is read.
 
+use std::time::Duration;
+
 use sandbox::{Change, Console, Instance, Switches};
 
 use super::{forget, lines_of, reads, replace_host_key, unseen, update, world_with};
-use crate::world::can_have_namespaces;
 
+#[sandbox::needs_namespaces]
 #[test]
 fn the_first_login_needs_no_trust_on_first_use() {
-    if !can_have_namespaces() {
-        return;
-    }
     for mode in ["console", "require-console"] {
         for console in [Console::Keys, Console::Prefixed, Console::Fingerprints] {
             let world = world_with(mode);
@@ -29,11 +28,9 @@ fn the_first_login_needs_no_trust_on_first_use() {
     }
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn the_connection_waits_for_a_slow_console_output_and_reports_it() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = world_with("require-console");
     forget(&world, &world.web1);
     let latency_ms = [("GetConsoleOutput".to_owned(), 2_500)].into();
@@ -43,11 +40,25 @@ fn the_connection_waits_for_a_slow_console_output_and_reports_it() {
     output.says(&format!("ssh-eic: warning: waiting for the console output of prod-web-1 ({})", world.web1));
 }
 
+#[sandbox::needs_namespaces]
+#[test]
+fn the_wait_for_the_console_output_ends_before_the_connect_timeout_of_ssh() {
+    let world = world_with("console");
+    forget(&world, &world.web1);
+    world.hold("GetConsoleOutput");
+    let output = world.ssh(&["-o", "ConnectTimeout=4", "prod-web-1", "true"]);
+    world.release_held();
+    output
+        .fails_with(255)
+        .says("AWS did not return the console output of prod-web-1 (")
+        .says(") within 3 s (ConnectTimeout)")
+        .within(Duration::from_secs(10));
+    assert!(!output.stderr.contains("Connection timed out"), "{output}");
+}
+
+#[sandbox::needs_namespaces]
 #[test]
 fn a_host_without_console_keys_is_trusted_on_first_use_and_reported_once() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = world_with("console");
     let id = &world.web1;
     update(&world, id, Change { console_output: Some(b"boot\nlogin: ".to_vec()), ..Change::default() });
@@ -62,11 +73,9 @@ fn a_host_without_console_keys_is_trusted_on_first_use_and_reported_once() {
     world.ssh(&["prod-web-1", "true"]).fails_with(255).says("REMOTE HOST IDENTIFICATION HAS CHANGED");
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn without_nitro_only_the_console_snapshot_is_read() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = world_with("require-console");
     let id = unseen(&world, Instance::new("xen").address("10.0.3.61").without_nitro());
     world.eic(&["sync"]).ok();
@@ -75,11 +84,9 @@ fn without_nitro_only_the_console_snapshot_is_read() {
     assert_eq!(reads(&world), 2, "the latest, then the snapshot");
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn keys_that_were_read_once_stay_valid_after_a_reboot_without_them() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = world_with("require-console");
     let id = &world.web1;
     update(&world, id, Change { reboot: true, ..Change::default() });
@@ -90,11 +97,9 @@ fn keys_that_were_read_once_stay_valid_after_a_reboot_without_them() {
     output.fails_with(255).says("host identification has changed");
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn a_reused_address_is_not_reported_as_a_changed_host_key() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = world_with("require-console");
     world.ssh(&["prod-web-1", "true"]).ok();
     world.sandbox.remove(&world.web1).unwrap();
@@ -107,11 +112,9 @@ fn a_reused_address_is_not_reported_as_a_changed_host_key() {
     assert!(!world.eic_folder().join("host-keys").join(&world.web1).exists());
 }
 
+#[sandbox::needs_namespaces]
 #[test]
 fn switching_to_console_removes_the_keys_of_first_use() {
-    if !can_have_namespaces() {
-        return;
-    }
     let world = crate::world::World::new();
     world.ssh(&["prod-web-1", "true"]).ok();
     assert_eq!(lines_of(&world, "known_hosts", &world.web1).len(), 1);

@@ -41,14 +41,14 @@ fn a_block_without_its_first_mark_is_left_alone() {
     let (world, config) = synced(INLINE);
     let damaged: String = config.split_inclusive('\n').filter(|line| !line.starts_with("# >>> ")).collect();
     let end = damaged.lines().position(|line| line.starts_with("# <<< ")).unwrap() + 1;
-    is_left_alone(&world, &damaged, &end.to_string(), "ends here that has not begun");
+    is_left_alone(&world, &damaged, &end.to_string(), "that ends here has no start");
 }
 
 #[test]
 fn a_block_without_its_last_mark_is_left_alone() {
     let (world, config) = synced(INLINE);
     let damaged: String = config.split_inclusive('\n').filter(|line| !line.starts_with("# <<< ")).collect();
-    is_left_alone(&world, &damaged, "3", "begins here and does not end");
+    is_left_alone(&world, &damaged, "3", "that starts here has no end");
 }
 
 #[test]
@@ -63,14 +63,14 @@ fn a_block_that_was_edited_is_left_alone() {
         let damaged = config.replacen(from, to, 1);
         assert_ne!(damaged, config, "{from}");
         let end = end + to.lines().count() - from.lines().count();
-        is_left_alone(&world, &damaged, "3", &format!("which ends in line {end}, has been changed by hand"));
+        is_left_alone(&world, &damaged, "3", &format!("which ends in line {end}, was edited by hand"));
     }
 }
 
 #[test]
 fn a_block_with_changed_line_endings_is_left_alone() {
     let (world, config) = synced(INLINE);
-    is_left_alone(&world, &config.replace('\n', "\r\n"), "3", "has been changed by hand");
+    is_left_alone(&world, &config.replace('\n', "\r\n"), "3", "was edited by hand");
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn an_include_line_with_other_files_added_is_left_alone() {
     let (world, config) = synced("");
     let damaged = config.replacen("/eic/main\n", "/eic/main ~/.ssh/more\n", 1);
     assert_ne!(damaged, config);
-    is_left_alone(&world, &damaged, "3", "other files have been added to our Include");
+    is_left_alone(&world, &damaged, "4", "other files were added to the Include line of ssh-eic");
 }
 
 #[test]
@@ -102,14 +102,14 @@ fn after_the_hint_was_followed_the_next_sync_succeeds() {
 
 #[test]
 fn a_generated_part_inside_a_user_s_block_is_reported_with_both_lines() {
-    for more in ["", INLINE] {
+    for (more, line) in [("", 5), (INLINE, 4)] {
         let (world, config) = synced(more);
         let config = format!("Host y\n{config}");
         world.write(".ssh/config", &config);
         let before = Snapshot::of(&world.home().join(".ssh"));
         for args in [&["sync"][..], &["sync", "--diff"]] {
             let output = world.eic(args);
-            output.fails_with(3).says("config:4: what ssh-eic wrote stands inside the block of line 1");
+            output.fails_with(3).says(&format!("config:{line}: the ssh-eic lines are inside the block of line 1"));
             before.assert_same(&Snapshot::of(&world.home().join(".ssh")), &output);
         }
         // Taking it out needs no understanding of where it stands.

@@ -1,9 +1,9 @@
-//! `sync --diff` and `sync --if-older-than`: what would change, and when nothing is asked.
+//! `sync --diff` and `sync --if-older-than`: the differences that are shown, and when AWS is not queried.
 
 use std::fs;
 use std::path::Path;
 
-use sandbox::Instance;
+use sandbox::{Change, Instance};
 
 use super::snapshot::Snapshot;
 use super::{INLINE, configure};
@@ -32,12 +32,58 @@ fn patch_makes_what_sync_writes(world: &World, diff: &str) {
     fs::remove_dir_all(copy).unwrap();
 }
 
-/// Runs `sync --diff` and asserts that it writes nothing at all.
+/// Runs `sync --diff=text` and asserts that it writes nothing at all.
 fn diff(world: &World) -> CommandOutput {
+    diff_as(world, "--diff=text")
+}
+
+/// Runs `sync` with a diff option and asserts that it writes nothing at all.
+fn diff_as(world: &World, option: &str) -> CommandOutput {
     let before = Snapshot::of(world.home());
-    let output = world.eic(&["sync", "--diff"]);
+    let output = world.eic(&["sync", option]);
     before.assert_same(&Snapshot::of(world.home()), &output);
     output
+}
+
+#[test]
+fn a_diff_of_hosts_shows_added_removed_renamed_and_changed_ones() {
+    let world = World::bare();
+    configure(&world, "");
+    let first = diff_as(&world, "--diff");
+    assert_eq!(first.fails_with(1).stdout, "+ prod-web-1\n+ prod-web-2\n2 hosts (+2)\n", "{first}");
+    world.eic(&["sync"]).ok();
+    let none = diff_as(&world, "--diff");
+    assert_eq!((none.ok(), none.stderr.as_str()), ("", ""), "{none}");
+
+    world.sandbox.add(Instance::new("web-10").address("10.0.5.10")).unwrap();
+    let jump = world.add(Instance::new("jump").address("10.0.5.1"));
+    world.sandbox.remove(&jump).unwrap();
+    world.sandbox.add(Instance::new("web-9").address("10.0.5.9")).unwrap();
+    let renamed = Change { tags: [("Name".to_owned(), Some("web-renamed".to_owned()))].into(), ..Change::default() };
+    world.sandbox.update(&world.web1, renamed).unwrap();
+    configure(&world, "[[host]]\nmatch = \"prod-web-2\"\nuser = \"root\"\nroute = \"ssm\"\n");
+    let output = diff_as(&world, "--diff");
+    let expected = "+ web-9\n- jump\nprod-web-1 -> web-renamed\n\
+                    prod-web-2: user ec2-user -> root, route direct -> ssm\n\
+                    4 hosts (+1 -1, 1 renamed, 1 changed)\n";
+    assert_eq!(output.fails_with(1).stdout, expected, "{output}");
+    world.eic(&["sync"]).ok();
+    assert_eq!(diff_as(&world, "--diff").ok(), "");
+}
+
+#[test]
+fn a_diff_of_hosts_says_which_files_change_if_no_host_does() {
+    let world = World::new();
+    world.write(".ssh/config", "Host mine\n");
+    let output = diff_as(&world, "--diff");
+    let expected =
+        "ssh-eic: no host changes, only the text of ~/.ssh/config\nssh-eic: hint: ssh-eic sync --diff=text\n";
+    assert_eq!((output.fails_with(1).stdout.as_str(), output.stderr.as_str()), ("", expected), "{output}");
+    assert_eq!(world.eic(&["sync", "--diff", "text"]).stdout, diff(&world).stdout, "an equals sign is not needed");
+    let unknown = world.eic(&["sync", "--diff=hsots"]);
+    let expected =
+        "ssh-eic: error: --diff cannot be \"hsots\": write one of hosts, text\nssh-eic: hint: ssh-eic sync --help\n";
+    assert_eq!(unknown.fails_with(2).stderr, expected);
 }
 
 #[test]
@@ -72,7 +118,7 @@ fn a_diff_can_be_patched_into_a_config_that_is_not_utf_8() {
     world.write(".ssh/config", "");
     fs::write(world.home().join(".ssh/config"), b"# M\xfcllers Rechner\nHost mueller\n").unwrap();
     let mut command = world.sandbox.command("ssh-eic");
-    let output = command.args(["sync", "--diff"]).output().unwrap();
+    let output = command.args(["sync", "--diff=text"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let context = b"\n # M\xfcllers Rechner\n";
     let shown = output.stdout.windows(context.len()).any(|window| window == context);

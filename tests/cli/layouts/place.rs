@@ -66,7 +66,7 @@ fn a_dangling_symlink_gets_its_file_and_survives_remove() {
     configure(&world, "");
     let before = Snapshot::of(&home.join("dotfiles"));
     world.eic(&["sync"]).ok();
-    assert!(fs::read_to_string(&target).unwrap().starts_with("Include "));
+    assert!(fs::read_to_string(&target).unwrap().starts_with("# Written by ssh-eic "));
     assert_eq!(mode(&target), 0o600);
     world.ssh(&["prod-web-1", "true"]).ok();
     let output = world.eic(&["remove"]);
@@ -148,6 +148,9 @@ fn a_read_only_config_stops_the_inline_layout_and_remove_before_anything_changes
 const OTHER_SPELLINGS: [&str; 3] =
     ["Include ~/.ssh/eic/main\n", "Include eic/main\n", "Include = \"~/.ssh/eic/main\"\n"];
 
+/// The line above the Include line.
+const COMMENT: &str = "# Written by ssh-eic for EC2 instances; \"ssh-eic remove\" deletes these two lines.";
+
 /// As versions before wrote it.
 const EARLIER: &str = "Include ~/.ssh/eic/guard ~/.ssh/eic/hosts ~/.ssh/eic/hook\n";
 
@@ -158,8 +161,21 @@ fn an_include_of_an_earlier_version_is_replaced() {
     configure(&world, "");
     world.eic(&["sync"]).ok();
     let config = world.read(".ssh/config");
-    assert_eq!(config, format!("Include {}/.ssh/eic/main\n{MINE}", world.home().display()));
+    assert_eq!(config, format!("{COMMENT}\nInclude {}/.ssh/eic/main\n{MINE}", world.home().display()));
     assert_eq!(option(&resolved(&world, "prod-web-1"), "hostkeyalias"), world.web1);
+}
+
+#[test]
+fn an_include_without_the_comment_of_this_version_is_kept_and_removed() {
+    let world = World::bare();
+    let earlier = format!("Include {}/.ssh/eic/main\n{MINE}", world.home().display());
+    world.write(".ssh/config", &earlier);
+    configure(&world, "");
+    world.eic(&["sync"]).ok();
+    assert_eq!(world.read(".ssh/config"), earlier);
+    world.ssh(&["prod-web-1", "true"]).ok();
+    world.eic(&["remove"]).ok();
+    assert_eq!(world.read(".ssh/config"), MINE);
 }
 
 #[test]

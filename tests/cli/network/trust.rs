@@ -84,12 +84,12 @@ fn a_missing_bundle_is_named() {
 
 #[test]
 fn a_bundle_without_a_certificate_is_named() {
-    bundle_is_told("AWS_CA_BUNDLE", Some("corp CA, see the wiki\n"), "no certificate");
+    bundle_is_told("AWS_CA_BUNDLE", Some("corp CA, see the wiki\n"), "corp.pem contains no readable certificate\n");
 }
 
 #[test]
 fn a_bundle_with_nothing_but_a_damaged_certificate_is_named() {
-    bundle_is_told("AWS_CA_BUNDLE", Some(DAMAGED), "there is no certificate in");
+    bundle_is_told("AWS_CA_BUNDLE", Some(DAMAGED), "corp.pem contains no readable certificate\n");
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn a_missing_ssl_cert_file_is_named() {
 
 #[test]
 fn an_ssl_cert_file_without_a_certificate_is_named() {
-    bundle_is_told("SSL_CERT_FILE", Some(""), "no certificate");
+    bundle_is_told("SSL_CERT_FILE", Some(""), "corp.pem contains no readable certificate\n");
 }
 
 /// The authority behind a certificate that cannot be read.

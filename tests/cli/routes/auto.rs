@@ -120,3 +120,26 @@ fn a_connection_to_another_machine_at_the_address_ends_at_its_host_key() {
     login(&world);
     assert!(!world.sandbox.sshd_log(&stranger).contains("Accepted"), "{}", world.sandbox.sshd_log(&stranger));
 }
+
+#[test]
+fn a_version_line_alone_is_no_route_that_worked() {
+    let world = world("auto");
+    login(&world);
+    world.sh("rm -f $HOME/.cache/ssh-eic/routes.json").ok();
+    login(&world);
+    assert_eq!(direct_connections(&world), 1);
+    // Old enough to be kept anew, and not yet expired.
+    let path = ".cache/ssh-eic/routes.json";
+    let mut routes: serde_json::Value = serde_json::from_str(&world.read(path)).unwrap();
+    for record in routes.as_object_mut().unwrap().values_mut() {
+        assert_eq!(record["worked"], "direct");
+        record["at"] = (record["at"].as_u64().unwrap() - 13 * 60 * 60 * 1000).into();
+    }
+    world.write(path, &routes.to_string());
+    network(&world, &world.web1, Network::Away);
+    let deaf = Instance::new("deaf").address("10.0.3.7").vpc("vpc-other").network(Network::Deaf);
+    world.sandbox.add(Instance { greeting: "SSH-2.0-deaf\r\n".into(), ..deaf }).unwrap();
+    let script = "cd $HOME; ssh -v prod-web-1 true 2>log & until grep -q 'software version deaf' log; do sleep 0.1; done; kill $!; wait";
+    world.sh(script);
+    assert_eq!(world.read(path), routes.to_string());
+}

@@ -58,7 +58,7 @@ fn the_endpoint_is_found_on_the_last_page_in_the_subnet_of_the_instance() {
 #[test]
 fn files_arrive_whole_in_both_directions_however_the_endpoint_sends_them() {
     let world = world("endpoint");
-    let script = "set -e; cd $HOME; head -c 20971520 /dev/urandom > big; sum() { sha256sum < $1; }
+    let script = "set -e; cd $HOME; head -c 104857600 /dev/urandom > big; sum() { sha256sum < $1; }
         scp -q big prod-web-1:copy; [ \"$(ssh prod-web-1 sha256sum '<' copy)\" = \"$(sum big)\" ]
         scp -q prod-web-1:copy back; [ \"$(sum back)\" = \"$(sum big)\" ]; echo whole";
     assert_eq!(world.sh(script).ok(), "whole\n");
@@ -117,6 +117,24 @@ fn a_tunnel_that_breaks_ends_ssh_with_a_message() {
 }
 
 #[sandbox::needs_namespaces]
+#[test]
+fn the_end_of_a_tunnel_is_reported_where_stderr_is_captured_and_ssh_in_the_background_does_not_hold_it() {
+    let world = world("endpoint");
+    switch(&world, TunnelSwitches { cut_after: Some(200_000), ..TunnelSwitches::default() });
+    let script =
+        "errors=$(ssh prod-web-1 'head -c 400000 /dev/zero; sleep 300' 2>&1 >/dev/null); echo $?; echo \"$errors\"";
+    let output = world.sh(script);
+    assert!(output.ok().starts_with("255\n"), "{output}");
+    let message = "ssh-eic: error: the tunnel through eice-0aaaabbbbccccdddd closed unexpectedly";
+    assert!(output.stdout.contains(message), "{output}");
+    world.sandbox.reset_switches().unwrap();
+    let start = Instant::now();
+    world.sh("cd $HOME; x=$(ssh -f -N -M -S cm prod-web-1 2>&1)").ok();
+    assert!(!crate::world::is_over(start, Duration::from_secs(20)), "the caller waited for the session");
+    world.sh("cd $HOME; ssh -S cm -O exit prod-web-1").ok();
+    world.nothing_lingers(Duration::from_secs(10));
+}
+
 #[test]
 fn the_end_of_the_tunnel_s_time_is_reported() {
     let world = world("endpoint");

@@ -29,7 +29,7 @@ fn a_stopped_instance_is_reported_as_stopped() {
     let world = world("endpoint");
     let change = sandbox::Change { state: Some(sandbox::State::Stopped), ..sandbox::Change::default() };
     world.sandbox.update(&world.web1, change).unwrap();
-    world.ssh(&["prod-web-1", "true"]).fails_with(255).says("is stopped");
+    world.ssh(&["prod-web-1", "true"]).fails_with(255).says("has been stopped since 20");
 }
 
 #[sandbox::needs_namespaces]

@@ -54,15 +54,24 @@ fn a_loop_is_reported_and_not_run() {
 
 #[sandbox::needs_namespaces]
 #[test]
-fn an_ipv6_address_is_reached_through_the_jump_host() {
+fn a_login_over_ipv6_goes_through_the_jump_host() {
     let world = world("direct");
-    world.sandbox.add(Instance::new("six").address("10.0.3.60").ipv6("::1")).unwrap();
+    if !std::path::Path::new("/proc/net/if_inet6").exists() {
+        return;
+    }
+    let six = world.sandbox.add(Instance::new("six").address("10.0.3.60").ipv6("fd00::60")).unwrap();
+    world.sandbox.update(&world.web2, Change { ipv6: Some("fd00::8".to_owned()), ..Change::default() }).unwrap();
     let path = ".config/ssh-eic/config.toml";
     let hosts = "\n[[host]]\nmatch = \"six\"\nroute = \"jump:prod-web-2\"\n";
     set_route(&world, "direct", "address = \"ipv6\"");
     world.write(path, &(world.read(path) + hosts));
     world.eic(&["sync"]).ok();
-    let output = world.ssh(&["six", "true"]);
-    // The jump host has no IPv6 address, which its own ssh reports.
-    output.fails_with(255).says("prod-web-2: ");
+    assert!(world.read(".ssh/eic/hosts").contains("HostName fd00::60\n"));
+    assert_eq!(world.ssh(&["six", "echo $SSH_EIC_INSTANCE"]).ok(), format!("{six}\n"));
+    let log = world.sandbox.sshd_log(&world.web2);
+    assert!(log.contains("Accepted publickey for ec2-user"), "{log}");
+    // A jump host without such an address is named.
+    world.sandbox.update(&world.web2, Change { ipv6: Some(String::new()), ..Change::default() }).unwrap();
+    world.eic(&["sync"]).ok();
+    world.ssh(&["six", "true"]).fails_with(255).says("prod-web-2: ");
 }

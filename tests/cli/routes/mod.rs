@@ -6,6 +6,7 @@ mod endpoint;
 mod endpoint_errors;
 mod jump;
 mod load;
+mod session_load;
 mod session_manager;
 
 use sandbox::{Endpoint, Switches, Tunnel, TunnelSwitches};

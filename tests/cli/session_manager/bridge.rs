@@ -14,7 +14,7 @@ use ssh_eic::aws::client;
 use ssh_eic::aws::credentials::Session;
 use ssh_eic::aws::session_manager::{self, DataChannel, Target};
 use ssh_eic::domain::ids::InstanceId;
-use ssh_eic::domain::session_manager::{Action, Channel, End};
+use ssh_eic::domain::session_manager::{Action, Channel, End, NoOverflow};
 use tungstenite::client::IntoClientRequest;
 use tungstenite::{Error as WebSocketError, Message, WebSocket};
 
@@ -90,7 +90,7 @@ impl Bridge<'_> {
 
     fn carry(&mut self, mut local: &TcpStream, data_channel: &DataChannel) -> Outcome {
         let begun = Instant::now();
-        let mut channel = Channel::new([7; 32], 1_795_568_400_000, Duration::ZERO);
+        let mut channel = Channel::new([7; 32], 1_795_568_400_000, Duration::ZERO, Box::new(NoOverflow));
         let mut socket = match dial(self.session, data_channel, self.ca) {
             Ok(socket) => Some(socket),
             Err(outcome) => return outcome,

@@ -2,6 +2,7 @@
 //! real ssh and sshd at the ends.
 
 mod bridge;
+mod dead_peer;
 
 use std::fs;
 use std::net::TcpListener;
@@ -33,7 +34,16 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let sandbox = Sandbox::start(Options { form: Form::Loopback, ..Options::default() }).expect("a sandbox");
+        Self::with(Options::default())
+    }
+
+    /// The same with AWS over TLS.
+    fn over_tls() -> Self {
+        Self::with(Options { tls: true, ..Options::default() })
+    }
+
+    fn with(options: Options) -> Self {
+        let sandbox = Sandbox::start(Options { form: Form::Loopback, ..options }).expect("a sandbox");
         let id = sandbox.add(Instance::new("web")).expect("an instance");
         let credential = sandbox.credential("prod").expect("a profile").clone();
         let credentials =

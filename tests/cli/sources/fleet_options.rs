@@ -86,7 +86,7 @@ fn the_user_is_derived_from_the_image_and_a_tag_has_precedence() {
         world.sandbox.add(instance).unwrap();
     }
     configure(&world, PROD);
-    world.eic(&["sync"]).says("left out 1 Windows instance").ok();
+    world.eic(&["sync"]).says("skipped 1 Windows instance").ok();
     for (host, user) in [
         ("amazon", "ec2-user"),
         ("ubuntu", "ubuntu"),
@@ -148,7 +148,7 @@ fn if_images_cannot_be_described_the_known_users_are_kept() {
     world.sandbox.add(away("new", UBUNTU)).unwrap();
     world.deny("DescribeImages");
     let output = world.eic(&["sync"]);
-    output.says("warning: AWS denies ec2:DescribeImages").says("set user in config.toml").ok();
+    output.says("warning: AWS denies ec2:DescribeImages").says("to set them, use user in config.toml").ok();
     assert_eq!(output.stderr.matches("DescribeImages").count(), 1, "{output}");
     assert_eq!((option(&world, "old", "user"), option(&world, "new", "user")), ("ubuntu".into(), "ec2-user".into()));
     world.sandbox.reset_switches().unwrap();

@@ -238,7 +238,7 @@ fn accounts_of_a_session_are_chosen_by_id_and_by_name() {
     world
         .eic(&["sync"])
         .fails_with(6)
-        .says("no account of the SSO session \"corp\" offers you a role SshUser, ReadOnly");
+        .says("no account of the SSO session \"corp\" gives you a role SshUser, ReadOnly");
 }
 
 #[test]
@@ -355,9 +355,9 @@ fn a_role_of_another_account_is_assumed_from_a_session() {
 fn credentials_of_another_account_than_the_named_one_are_refused() {
     let world = World::bare();
     configure(&world, "[[source]]\nprofile = \"prod\"\naccount = \"444455556666\"\n");
-    world.eic(&["sync"]).fails_with(5).says("signs for account 111122223333, not for 444455556666");
+    world.eic(&["sync"]).fails_with(5).says("has credentials for account 111122223333, not for 444455556666");
     assert!(calls_of(&world, "DescribeInstances").is_empty(), "nothing is asked with them");
     let role = format!("role_arn = \"{ROLE}\"\n");
     configure(&world, &format!("[[source]]\nprofile = \"prod\"\n{role}account = \"111122223333\"\n"));
-    world.eic(&["sync"]).fails_with(5).says("signs for account 444455556666, not for 111122223333");
+    world.eic(&["sync"]).fails_with(5).says("has credentials for account 444455556666, not for 111122223333");
 }

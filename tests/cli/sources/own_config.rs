@@ -25,7 +25,7 @@ fn options_without_effect_are_named_with_file_and_line() {
                  \x20   IdentityFile ~/.ssh/prod\n    ProxyJump bastion\n    ForwardAgent yes\n";
     let world = own(block);
     let output = world.eic(&["sync"]);
-    let place = "~/.ssh/config:5";
+    let place = "~/.ssh/config:6";
     let [warning] = warnings(&output)[..] else { panic!("one warning\n{output}") };
     for words in [place, "User deploy", "Port 2222", "IdentityFile", "ProxyJump bastion", "have no effect"] {
         assert!(warning.contains(words), "it should name {words}\n{output}");

@@ -47,7 +47,7 @@ fn a_denied_region_is_a_note_with_all_and_an_error_if_it_is_listed() {
     let denied = Some(vec!["eu-central-1".to_owned()]);
     world.switch(Switches { denied_regions: denied, ..Switches::default() });
     let output = world.eic(&["sync"]);
-    output.says("source \"prod\" may not use eu-central-1").ok();
+    output.says("source \"prod\" is denied access to eu-central-1; its hosts there are unchanged").ok();
     assert_eq!(told(&output).0, 0, "{output}");
     assert_eq!(names(&world), "prod-web-1\nprod-web-2\nus-web\n");
     configure(&world, "[[source]]\nprofile = \"prod\"\nregions = [\"eu-west-1\", \"eu-central-1\"]\n");
@@ -63,7 +63,7 @@ fn hosts_of_a_named_region_that_fails_stay() {
     world.sandbox.remove(&world.web1).unwrap();
     let denied = Some(vec!["eu-central-1".to_owned()]);
     world.switch(Switches { denied_regions: denied, ..Switches::default() });
-    world.eic(&["sync"]).fails_with(6).says("stay as they were");
+    world.eic(&["sync"]).fails_with(6).says("are unchanged");
     assert_eq!(names(&world), "central-web\nprod-web-2\nus-web\n", "what could be asked is up to date");
 }
 
@@ -106,7 +106,7 @@ fn all_regions_are_found_although_the_default_one_is_denied() {
     configure(&world, "[[source]]\nprofile = \"corp\"\nregions = [\"all\"]\n");
     let denied = Some(vec!["us-east-1".to_owned()]);
     world.switch(Switches { denied_regions: denied, ..Switches::default() });
-    world.eic(&["sync"]).says("may not use us-east-1").ok();
+    world.eic(&["sync"]).says("is denied access to us-east-1").ok();
     assert_eq!(names(&world), "central-web\nprod-web-1\nprod-web-2\n");
 }
 

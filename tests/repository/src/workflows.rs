@@ -5,10 +5,17 @@ use std::process::Command;
 
 use crate::{output, scripts, text, yaml};
 
+const OWN_WORKFLOWS: [&str; 4] = [
+    ".github/workflows/ci.yml",
+    ".github/workflows/openssh.yml",
+    ".github/workflows/release.yml",
+    ".github/workflows/weekly.yml",
+];
+
 #[test]
 fn scripts_of_workflows_and_examples_pass_shellcheck() {
     let mut seen = 0;
-    for file in [".github/workflows/ci.yml", ".github/workflows/release.yml", "contrib/ci/github-actions.yml"] {
+    for file in [&OWN_WORKFLOWS[..], &["contrib/ci/github-actions.yml"]].concat() {
         let Some(workflow) = yaml(file) else { return };
         for (job, what) in workflow["jobs"].as_object().expect("jobs") {
             for (name, script) in scripts(what) {
@@ -27,7 +34,7 @@ fn scripts_of_workflows_and_examples_pass_shellcheck() {
 
 #[test]
 fn actions_of_the_project_s_workflows_are_pinned_and_read_only() {
-    for file in [".github/workflows/ci.yml", ".github/workflows/release.yml"] {
+    for file in OWN_WORKFLOWS {
         let Some(workflow) = yaml(file) else { return };
         assert_eq!(workflow["permissions"], serde_json::json!({ "contents": "read" }), "{file}");
         for line in text(file).lines().filter(|line| line.trim_start().starts_with("- uses:")) {

@@ -126,6 +126,9 @@ pub struct Switches {
     pub tunnels: Option<TunnelSwitches>,
     /// Endpoints per page of `DescribeInstanceConnectEndpoints`, if the request asks for no fewer.
     pub endpoint_page: Option<usize>,
+    /// Milliseconds that the `AuthorizedKeysCommand` of every sshd takes, for connections from now on. Without it the keys
+    /// are in a file. [`crate::Sandbox::key_lookups`] counts its runs.
+    pub key_command_ms: Option<u64>,
 }
 
 impl Switches {
@@ -149,6 +152,7 @@ impl Switches {
         self.endless_body = new.endless_body.or(self.endless_body.take());
         self.tunnels = tunnels.or(self.tunnels.take());
         self.endpoint_page = endpoint_page.or(self.endpoint_page);
+        self.key_command_ms = new.key_command_ms.or(self.key_command_ms);
     }
 }
 

@@ -25,11 +25,14 @@ pub(crate) fn run(options: Options, bin: Option<PathBuf>) -> io::Result<()> {
     let script = Script::new(form);
     step(&sandbox, "ssh-eic init --profile prod --region eu-west-1", 0)?;
     step(&sandbox, "ssh-eic list", 0)?;
-    for line in script.lines(&sandbox) {
+    for line in script.logins() {
         step(&sandbox, &line, 0)?;
     }
     println!("# A stopped instance is reported as stopped, not as a network error:");
     step(&sandbox, &format!("{} prod-batch-1 uptime", script.ssh), 255)?;
+    for line in script.copies(&sandbox) {
+        step(&sandbox, &line, 0)?;
+    }
     conclude(&sandbox)
 }
 
@@ -63,7 +66,11 @@ impl Script {
         Self { ssh, scp, rsync, form }
     }
 
-    fn lines(&self, sandbox: &Sandbox) -> Vec<String> {
+    fn logins(&self) -> [String; 3] {
+        ["prod-web-1 hostname", "prod-web-1 uptime", "prod-db-1 id -un"].map(|rest| format!("{} {rest}", self.ssh))
+    }
+
+    fn copies(&self, sandbox: &Sandbox) -> Vec<String> {
         let Self { ssh, scp, rsync, form } = self;
         // Off namespaces a remote path without a root would lie in the real home.
         let remote = match form {
@@ -71,9 +78,6 @@ impl Script {
             Form::Loopback => format!("{}/", sandbox.dir().join("users").display()),
         };
         let mut lines = vec![
-            format!("{ssh} prod-web-1 hostname"),
-            format!("{ssh} prod-web-1 uptime"),
-            format!("{ssh} prod-db-1 id -un"),
             String::from("mkdir site && date > site/index.html"),
             format!("{scp} site/index.html prod-web-1:{remote}page.html"),
             format!("{scp} prod-web-1:{remote}page.html back.html && cmp site/index.html back.html && echo same"),

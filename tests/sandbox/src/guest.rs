@@ -27,6 +27,9 @@ pub struct HostCertificate {
     pub principals: Vec<String>,
     /// Validity interval in the form of `ssh-keygen -V`, such as `-1h:+1h` or `always:forever`.
     pub validity: String,
+    /// Signed by an authority other than [`crate::Sandbox::host_ca`].
+    #[serde(default)]
+    pub forged: bool,
 }
 
 impl HostCertificate {
@@ -36,6 +39,13 @@ impl HostCertificate {
         Self {
             principals: principals.iter().map(ToString::to_string).collect(),
             validity: String::from("always:forever"),
+            forged: false,
         }
+    }
+
+    /// The same, signed by another authority.
+    #[must_use]
+    pub fn forged(principals: &[&str]) -> Self {
+        Self { forged: true, ..Self::new(principals) }
     }
 }

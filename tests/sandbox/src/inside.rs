@@ -9,7 +9,7 @@ use std::process::Command;
 use serde::{Deserialize, Serialize};
 
 use crate::options::Form;
-use crate::program::{SYSTEM_PATH, user_name};
+use crate::program::{command_path, user_name};
 use crate::server::CA;
 
 /// What the server reports once it is ready, also in `DIR/ready.json`.
@@ -38,13 +38,7 @@ pub(crate) struct Inside {
 
 impl Inside {
     pub(crate) fn new(dir: &Path, ready: Ready) -> io::Result<Self> {
-        Ok(Self {
-            authority: dir.join(CA),
-            ready,
-            home: dir.join("home"),
-            path: SYSTEM_PATH.into(),
-            user: user_name()?,
-        })
+        Ok(Self { authority: dir.join(CA), ready, home: dir.join("home"), path: command_path(), user: user_name()? })
     }
 
     /// The authority, once something is served over TLS.

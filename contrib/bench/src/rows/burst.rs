@@ -13,7 +13,7 @@ use crate::report::{Line, Quantity};
 use crate::stats::Runs;
 use crate::ways::{self, Plain, Way};
 
-const TIME: Quantity = Quantity::Ratio(1.3);
+const TIME: Quantity = Quantity::Ratio(1.2);
 
 pub(super) fn measure(lab: &mut Lab) -> io::Result<Vec<Line>> {
     let (hosts, rate, rounds) = (lab.pick(200, 30), lab.pick(20, 10), lab.pick(3, 1));

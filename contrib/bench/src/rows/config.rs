@@ -14,7 +14,8 @@ use crate::meter::Step;
 use crate::report::{Line, Quantity};
 use crate::stats::Runs;
 
-const TIME: Quantity = Quantity::Ratio(1.8);
+const MANAGED: Quantity = Quantity::Ratio(1.5);
+const FOREIGN: Quantity = Quantity::Ratio(1.6);
 
 /// `ssh -F FILE -G HOST`.
 pub(super) fn ssh_g(file: &str, host: &str) -> Step {
@@ -39,7 +40,7 @@ pub(super) fn managed(lab: &mut Lab) -> io::Result<Vec<Line>> {
     let raw = json!({"routing": routing, "whole": whole, "bare": bare, "keyed": keyed});
     Ok(vec![
         line(&format!("ssh -G last of {hosts}, no hook / bare pairs"), &routing, &bare)
-            .limit(TIME)
+            .limit(MANAGED)
             .floor(floor)
             .raw(raw),
         line(&format!("ssh -G last of {hosts}, hook a no-op / bare pairs"), &whole, &bare).floor(floor),
@@ -57,7 +58,7 @@ pub(super) fn foreign(lab: &mut Lab) -> io::Result<Vec<Line>> {
     let [whole, bare, keyed] = site.runs(&steps, rounds)?;
     let raw = json!({"whole": whole, "bare": bare, "keyed": keyed});
     let time = line(&format!("ssh -G {HOST}, {hosts} managed / bare pairs"), &whole, &bare)
-        .limit(TIME)
+        .limit(FOREIGN)
         .floor(Some(keyed.ratio(&bare)))
         .raw(raw);
     Ok(vec![time, processes(site, &files, HOST)?.limit(Quantity::Count(0.0))])

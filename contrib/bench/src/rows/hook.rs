@@ -13,7 +13,7 @@ use crate::report::{Line, Quantity};
 use crate::stats::Runs;
 use crate::ways;
 
-const TIME: Quantity = Quantity::Ratio(2.5);
+const TIME: Quantity = Quantity::Ratio(1.8);
 const NOTHING: &str = "/bin/true";
 /// An unmanaged name, such as a mistyped one.
 const FOREIGN: &str = "github.com";

@@ -1,7 +1,7 @@
 //! P10: what a session that does nothing holds of the machine's memory, by the proxy alone: there may be hundreds, for days.
 
 use std::fs;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Stdio};
 use std::thread;
@@ -10,12 +10,14 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::login::FEW;
+use super::routes;
+use super::stream::zeros;
 use crate::lab::{Lab, Site, host, progress};
 use crate::report::{Line, Quantity};
 use crate::stats::Summary;
 use crate::ways;
 
-const MEMORY: Quantity = Quantity::MiB(4.0);
+const MEMORY: Quantity = Quantity::MiB(1.0);
 /// Timeout for the end of the process that pushed, and of the proxy after its ssh was killed.
 const GONE: Duration = Duration::from_secs(5);
 
@@ -39,8 +41,8 @@ pub(super) fn measure(lab: &mut Lab) -> io::Result<Vec<Line>> {
     let (mut cold, mut warm) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
         site.forget_logins()?;
-        cold.push(idle(site)?);
-        warm.push(idle(site)?);
+        cold.push(idle(site, &host(0), None)?);
+        warm.push(idle(site, &host(0), None)?);
     }
     let line = |what: &str, idle: &[Idle]| {
         let mib: Vec<f64> = idle.iter().map(|idle| idle.mib).collect();
@@ -61,16 +63,65 @@ pub(super) fn measure(lab: &mut Lab) -> io::Result<Vec<Line>> {
     Ok(vec![line("warm", &warm), line("after a cold push", &cold), processes])
 }
 
-/// Looks at the proxy of a session, and ends it.
-fn idle(site: &Site) -> io::Result<Idle> {
-    let [program, args @ ..] = &*ways::ours(site).argv(&host(0), "echo here; exec sleep 60") else {
+/// P12: the same of sessions over the other routes, also after bytes have passed.
+pub(super) fn tunnels(lab: &mut Lab) -> io::Result<Vec<Line>> {
+    const WHAT: &str = "memory of an idle tunnel";
+    if !cfg!(target_os = "linux") {
+        return Ok(vec![Line::missing(WHAT, "only Linux reports the private memory of a process")]);
+    }
+    let mib = lab.pick(100, 2);
+    let site = match routes::site(lab)? {
+        Ok(site) => site,
+        Err(reason) => return Ok(vec![Line::missing(WHAT, reason)]),
+    };
+    let file = zeros(&site, mib)?;
+    let load = Load { file: &file, bytes: mib as u64 * 1_048_576 };
+    let mut lines = Vec::new();
+    // Session Manager carries 0.9 MB/s: one round takes four minutes.
+    for (route, name, limit, rounds) in
+        [("endpoint", routes::ENDPOINT, 1.0, lab.pick(5, 1)), ("ssm", routes::SSM, 2.0, 1)]
+    {
+        progress(&format!("P12: idle sessions over {route}, then {rounds} after {mib} MiB"));
+        let limit = Quantity::MiB(limit);
+        let idle = |load: Option<&Load<'_>>, rounds: usize| -> io::Result<Vec<f64>> {
+            (0..rounds).map(|_| Ok(idle(&site, name, load)?.mib)).collect()
+        };
+        for (what, mib) in [
+            (format!("{WHAT}, {route}"), idle(None, lab.pick(5, 1))?),
+            (format!("{WHAT}, {route}, after {mib} MiB each way"), idle(Some(&load), rounds)?),
+        ] {
+            let most = mib.iter().copied().fold(0.0, f64::max);
+            let detail = format!("{} runs, most {most:.2} MiB", mib.len());
+            let median = Summary::of(mib.iter().copied()).median;
+            lines.push(Line::new(what, Quantity::MiB(median), detail).limit(limit).raw(json!(mib)));
+        }
+    }
+    Ok(lines)
+}
+
+/// Bytes that a session carries in each direction before it is idle.
+struct Load<'a> {
+    /// A file of this size.
+    file: &'a str,
+    bytes: u64,
+}
+
+/// Measures the proxy of a session, and ends the session.
+fn idle(site: &Site, host: &str, load: Option<&Load<'_>>) -> io::Result<Idle> {
+    let bytes = load.map_or(0, |load| load.bytes);
+    let script = match load {
+        None => "echo here; exec sleep 60".to_owned(),
+        Some(_) => format!("head -c {bytes} >/dev/null; head -c {bytes} /dev/zero; echo here; exec sleep 60"),
+    };
+    let [program, args @ ..] = &*ways::ours(site).argv(host, &script) else {
         return Err(io::Error::other("no ssh"));
     };
+    let stdin = load.map_or_else(|| Ok(Stdio::null()), |load| fs::File::open(load.file).map(Stdio::from))?;
     let mut command = site.sandbox.command(program);
     // Inside, ssh replaces the process that enters: the process that is started here is ssh.
-    let mut ssh = command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    let mut ssh = command.args(args).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
     let stdout = ssh.stdout.take();
-    let seen = look(&ssh, stdout);
+    let seen = look(&ssh, stdout, bytes);
     ssh.kill()?;
     ssh.wait()?;
     let (proxy, mib, beside) = seen?;
@@ -78,9 +129,11 @@ fn idle(site: &Site) -> io::Result<Idle> {
 }
 
 /// The proxy's process, its memory, and how many processes it has beside it.
-fn look(ssh: &Child, stdout: Option<ChildStdout>) -> io::Result<(u32, f64, usize)> {
+fn look(ssh: &Child, stdout: Option<ChildStdout>, bytes: u64) -> io::Result<(u32, f64, usize)> {
     let mut line = String::new();
-    let _ = stdout.map(|stdout| BufReader::new(stdout).read_line(&mut line)).transpose()?;
+    let mut stdout = BufReader::new(stdout.ok_or_else(|| io::Error::other("an ssh without stdout"))?);
+    io::copy(&mut stdout.by_ref().take(bytes), &mut io::sink())?;
+    stdout.read_line(&mut line)?;
     if line != "here\n" {
         return Err(io::Error::other("ssh ended before its session was there"));
     }

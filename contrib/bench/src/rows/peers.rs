@@ -131,18 +131,14 @@ fn push_and_ssh(site: &Site, seen: &Seen, way: &Way) -> io::Result<Peer> {
 /// command nor options for ssh: this measures a login shell without input, with the key exchange that ssh prefers.
 fn cli_ssh(site: &Site, seen: &Seen) -> Peer {
     const PEER: &str = "aws ec2-instance-connect ssh";
-    let is_2 = |version: String| version.starts_with("aws-cli/2.");
-    let mut all = programs::all(&site.sandbox, "aws").into_iter();
-    let aws = all.find(|aws| programs::version(&site.sandbox, aws).is_some_and(is_2));
-    let login = match aws {
+    let login = match programs::aws_2(&site.sandbox) {
         None => Err("only version 2 of the AWS CLI has it, and there is none".into()),
         // Without options it would go by the user's own ssh config.
         Some(_) if site.sandbox.form() == Form::Loopback => Err("its ssh cannot be kept inside this sandbox".into()),
         Some(aws) => know(site, seen).map(|()| {
             let options = ["--instance-id", &seen.id, "--os-user", &seen.user, "--ssh-port", &seen.port];
             let fixed = ["--connection-type", "direct", "--profile", PROFILE, "--region", REGION];
-            let aws = aws.display().to_string();
-            Step::new([&[&aws, "ec2-instance-connect", "ssh"], &options[..], &fixed].concat())
+            Step::new([&[aws.as_str(), "ec2-instance-connect", "ssh"], &options[..], &fixed].concat())
         }),
     };
     Peer::new(PEER, login, "; a login shell, key exchange not pinned")

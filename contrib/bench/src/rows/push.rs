@@ -12,7 +12,7 @@ use crate::report::{Line, Quantity};
 use crate::stats::Runs;
 use crate::ways::{self, Plain};
 
-const CPU: Quantity = Quantity::Ratio(1.0 / 30.0);
+const CPU: Quantity = Quantity::Ratio(1.0 / 60.0);
 
 /// The CPU of each.
 struct Spent {

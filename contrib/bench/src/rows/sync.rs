@@ -9,9 +9,9 @@ use crate::meter::{self, Sample, Step};
 use crate::report::{Line, Quantity};
 use crate::stats::Runs;
 
-/// A fifth of the AWS CLI's time.
-const TIME: Quantity = Quantity::Ratio(0.2);
-const MEMORY: Quantity = Quantity::MiB(48.0);
+/// A tenth of the AWS CLI's time and CPU time.
+const TIME: Quantity = Quantity::Ratio(0.1);
+const MEMORY: Quantity = Quantity::MiB(32.0);
 const LATENCY_MS: u64 = 300;
 
 /// All runs with one latency.
@@ -112,6 +112,7 @@ impl Series {
                 Line::new(what, Quantity::Ratio(ours / aws.cpu.median), detail)
             }
         }
+        .limit(TIME)
     }
 
     /// The floor is the program when it does nothing.

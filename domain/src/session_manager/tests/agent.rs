@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use crate::session_manager::{Message, MessageType, Uuid};
 
+/// See [`Agent::limit_download`]; OpenSSH grants more when the client has consumed three packets of 32 KiB.
+pub(super) const CREDIT: usize = 96 * 1024;
 const RESEND_INTERVAL: Duration = Duration::from_millis(100);
 const RESEND_TIMEOUT: Duration = Duration::from_millis(200);
 
@@ -36,6 +38,8 @@ pub(super) struct Agent {
     pub(super) received: Vec<u8>,
     pub(super) is_closed: bool,
     download: VecDeque<u8>,
+    /// Bytes of the download that may be sent before the client's next byte.
+    credit: usize,
     closes_after: Option<usize>,
     sequence: i64,
     unacknowledged: VecDeque<(i64, Vec<u8>, Duration)>,
@@ -55,6 +59,7 @@ impl Agent {
             received: Vec::new(),
             is_closed: false,
             download: download.iter().copied().collect(),
+            credit: usize::MAX,
             closes_after,
             sequence: 0,
             unacknowledged: VecDeque::new(),
@@ -65,6 +70,11 @@ impl Agent {
             finish_at: None,
             is_started: false,
         }
+    }
+
+    /// Limits the download as the window of an SSH channel does: each byte of the client permits [`CREDIT`] more bytes.
+    pub(super) fn limit_download(&mut self, window: usize) {
+        self.credit = window;
     }
 
     fn send(&mut self, payload_type: u32, payload: &[u8], now: Duration, out: &mut Vec<Vec<u8>>) {
@@ -135,7 +145,10 @@ impl Agent {
             }
             // Thrown away: a test that loses bytes here fails.
             1 if self.connected_at.is_none() => {}
-            1 => self.received.extend_from_slice(payload),
+            1 => {
+                self.credit = self.credit.saturating_add(payload.len() * CREDIT);
+                self.received.extend_from_slice(payload);
+            }
             other => panic!("payload type {other}"),
         }
     }
@@ -155,7 +168,8 @@ impl Agent {
         }
         if self.connected_at.is_some_and(|at| now >= at) && !self.download.is_empty() {
             for _ in 0..3 {
-                let count = self.download.len().min(1024);
+                let count = self.download.len().min(1024).min(self.credit);
+                self.credit -= count;
                 let payload: Vec<u8> = self.download.drain(..count).collect();
                 if !payload.is_empty() {
                     self.send(1, &payload, now, out);

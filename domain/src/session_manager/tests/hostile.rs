@@ -5,6 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 
+use super::MemoryOverflow;
 use super::agent::{REQUEST, closed, frame};
 use crate::session_manager::{Action, Channel, CloseReason, End, Failure, Malformed, Message, MessageType, Uuid};
 
@@ -13,7 +14,7 @@ const fn at(ms: u64) -> Duration {
 }
 
 fn open() -> Channel {
-    let mut channel = Channel::new([1; 32], 1_700_000_000_000, at(0));
+    let mut channel = Channel::new([1; 32], 1_700_000_000_000, at(0), Box::new(MemoryOverflow::default()));
     channel.connected("the-token", at(0));
     channel
 }
@@ -268,6 +269,19 @@ fn both_paddings_and_both_header_lengths_are_read() {
     assert!(message.payload.starts_with(b"{") && message.payload.ends_with(b"}"));
     let long = frame(MessageType::ChannelClosed, 0, 0, b"{}");
     assert_eq!(Message::decode(&long).expect("well-formed").payload, b"{}");
+}
+
+#[test]
+fn repeated_handshake_requests_end_the_session() {
+    let mut channel = open();
+    let mut sent = Vec::new();
+    for sequence in 0..1000 {
+        channel.receive(&output(sequence, 5, REQUEST.as_bytes()), at(1));
+        sent.extend(actions(&mut channel, at(1)));
+        assert!(channel.held() < 64 * 1024, "{}", channel.held());
+    }
+    assert_eq!(sent.last(), Some(&Action::End(End::Failed(Failure::RepeatedHandshake))));
+    assert_eq!(data(&sent).iter().map(|(_, payload_type, _)| *payload_type).collect::<Vec<_>>(), [6; 4]);
 }
 
 #[test]

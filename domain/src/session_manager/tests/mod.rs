@@ -11,10 +11,29 @@ use proptest::prelude::*;
 
 use self::network::Faults;
 use self::world::{Case, World};
-use super::{CloseReason, End, Failure};
+use super::{CloseReason, End, Failure, Overflow};
 
 /// The limit of what a session may hold; the program's budget is 2 MiB.
 const MOST_HELD: usize = 1200 * 1024;
+/// What exceeds the memory of a session.
+#[derive(Debug, Default)]
+pub(super) struct MemoryOverflow(Vec<u8>);
+
+impl Overflow for MemoryOverflow {
+    fn write(&mut self, at: u64, bytes: &[u8]) -> bool {
+        let at = usize::try_from(at).expect("small");
+        self.0.resize(self.0.len().max(at + bytes.len()), 0);
+        self.0[at..at + bytes.len()].copy_from_slice(bytes);
+        true
+    }
+
+    fn read(&mut self, at: u64, bytes: &mut [u8]) -> bool {
+        let at = usize::try_from(at).expect("small");
+        bytes.copy_from_slice(&self.0[at..at + bytes.len()]);
+        true
+    }
+}
+
 const NO_FAULTS: Faults = Faults { loss: 0, repetition: 0, jitter: 0, latency: 20 };
 
 fn bytes(count: usize, seed: u64) -> Vec<u8> {
@@ -33,7 +52,13 @@ fn case() -> Case {
         failed_resumes: 0,
         server_closes: true,
         reader: usize::MAX,
+        window: None,
     }
+}
+
+/// A download that SSH's window limits.
+fn windowed(download: usize, window: usize) -> Case {
+    Case { download: bytes(download, 5), upload: bytes(download / agent::CREDIT, 1), window: Some(window), ..case() }
 }
 
 fn check(case: &Case) -> world::Outcome {
@@ -64,6 +89,23 @@ fn an_upload_keeps_to_900_messages_a_second() {
 fn a_long_download_repairs_its_losses_in_bounded_memory() {
     let faults = Faults { loss: 1, ..NO_FAULTS };
     check(&Case { faults, download: bytes(2_000_000, 5), ..case() });
+}
+
+#[test]
+fn a_download_recovers_from_the_loss_of_what_was_in_flight_at_a_break() {
+    // 60 messages are in flight, which the agent sends again one by one, ten in a second, while it goes on at full rate.
+    let faults = Faults { latency: 100, ..NO_FAULTS };
+    let case = Case { faults, breaks: vec![Duration::from_secs(3)], ..windowed(8_000_000, 2 << 20) };
+    let outcome = check(&case);
+    assert!(outcome.time < Duration::from_secs(35), "{:?}", outcome.time);
+}
+
+#[test]
+fn a_download_under_a_mix_of_faults_keeps_its_rate() {
+    let faults = Faults { loss: 1, repetition: 1, jitter: 3, latency: 20 };
+    let breaks = vec![Duration::from_secs(3), Duration::from_secs(8)];
+    let outcome = check(&Case { faults, breaks, ..windowed(8_000_000, 2 << 20) });
+    assert!(outcome.time < Duration::from_mins(2), "{:?}", outcome.time);
 }
 
 #[test]
@@ -127,6 +169,7 @@ prop_compose! {
             failed_resumes,
             server_closes,
             reader,
+            window: None,
         }
     }
 }

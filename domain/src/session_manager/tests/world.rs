@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::agent::Agent;
+use super::MemoryOverflow;
+use super::agent::{Agent, CREDIT};
 use super::network::{Faults, Path, Random};
 use crate::session_manager::{Action, Channel, End};
 
@@ -25,6 +26,8 @@ pub(super) struct Case {
     pub(super) server_closes: bool,
     /// Bytes that the reader takes per tick.
     pub(super) reader: usize,
+    /// The window of SSH that limits the download; the upload consists of the bytes that grant more.
+    pub(super) window: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -52,7 +55,7 @@ impl World {
     pub(super) fn run(case: &Case) -> Outcome {
         let closes_after = case.server_closes.then_some(case.upload.len());
         let mut world = Self {
-            client: Channel::new([3; 32], 1_700_000_000_000, Duration::ZERO),
+            client: Channel::new([3; 32], 1_700_000_000_000, Duration::ZERO, Box::new(MemoryOverflow::default())),
             agent: Agent::new(case.connect_time, &case.download, closes_after),
             up: Path::new(case.faults, case.seed),
             down: Path::new(case.faults, case.seed ^ 0xffff),
@@ -68,6 +71,9 @@ impl World {
             },
             end: None,
         };
+        if let Some(window) = case.window {
+            world.agent.limit_download(window);
+        }
         world.client.connected("token", Duration::ZERO);
         world.drive(case);
         world.outcome.uploaded = std::mem::take(&mut world.agent.received);
@@ -88,7 +94,8 @@ impl World {
             }
             is_touched |= self.deliver(now);
             let count = self.client.can_take().min(1 + usize::try_from(random.below(9000)).expect("small"));
-            let count = count.min(case.upload.len() - sent);
+            let granted = case.window.map_or(usize::MAX, |_| self.outcome.downloaded.len() / CREDIT);
+            let count = count.min(case.upload.len().min(granted).saturating_sub(sent));
             if count > 0 {
                 assert_eq!(self.client.send(&case.upload[sent..sent + count]), count);
                 sent += count;

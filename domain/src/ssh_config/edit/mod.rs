@@ -1,8 +1,8 @@
 //! Where our part stands in the user's own ssh config, and how it gets there and out again.
 //!
-//! It is one `Include` line, or a marked block with everything in it. Either has to come before any Host or Match:
-//! behind one it would belong to that block (`ssh_config(5)`). All other bytes of the file stay as they are, and a
-//! block's digest tells whether somebody has changed it by hand.
+//! It is one `Include` line below a comment (earlier versions wrote no comment), or a marked block with everything in it.
+//! Either has to come before any Host or Match: behind one it would belong to that block (`ssh_config(5)`). All other bytes
+//! of the file stay as they are, and a block's digest shows whether it was changed by hand.
 
 use std::ops::Range;
 
@@ -12,6 +12,9 @@ use crate::ssh_config::render::PERCENT_RANGE;
 
 const BEGIN: &str = "# >>> ssh-eic";
 const END: &str = "# <<< ssh-eic";
+
+/// The line above the Include line. A line with exactly this text is the program's own wherever it is.
+pub const COMMENT: &str = "# Written by ssh-eic for EC2 instances; \"ssh-eic remove\" deletes these two lines.";
 
 /// What shall stand in the config.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,20 +90,23 @@ pub fn insert(config: &[u8], line: &str, part: Part<'_>) -> Edit {
         Part::Block(body) => block(body).into_bytes(),
         Part::Line => {
             let end = if config.windows(2).any(|w| w == b"\r\n") { "\r\n" } else { "\n" };
-            format!("{line}{end}").into_bytes()
+            format!("{COMMENT}{end}{line}{end}").into_bytes()
         }
     };
-    if let [only] = found.as_slice() {
-        let there = &config[only.bytes.clone()];
-        let same = if part == Part::Line { is_as_good(there, line) } else { there == wanted };
-        if same {
+    let parts: Vec<&Own> = found.iter().filter(|own| !own.is_orphan).collect();
+    if let [only] = parts.as_slice() {
+        let is_same = if part == Part::Line {
+            is_as_good(&config[only.include.clone()], line)
+        } else {
+            config[only.bytes.clone()] == wanted
+        };
+        if is_same {
             return Edit::Nothing;
         }
     }
     // Before it there are settings for all hosts at most, so that its place is as good as the top.
-    let at = found.first().map_or(0, |own| own.bytes.start);
-    let after = without(config, &found).split_off(at);
-    Edit::Replace([&config[..at], &wanted, &after].concat())
+    let at = parts.first().map_or(0, |own| own.bytes.start);
+    Edit::Replace([without(config, &found, 0..at), wanted, without(config, &found, at..config.len())].concat())
 }
 
 /// The config without any part of ours.
@@ -109,16 +115,18 @@ pub fn insert(config: &[u8], line: &str, part: Part<'_>) -> Edit {
 ///
 /// [`Trouble`] where it cannot be told what is ours.
 pub fn remove(config: &[u8], line: &str) -> Result<Vec<u8>, Trouble> {
-    Ok(without(config, &find(config, line)?))
+    Ok(without(config, &find(config, line)?, 0..config.len()))
 }
 
 /// A part of ours as it stands in a config.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Present {
-    /// Where it begins, counted from 1.
+    /// The number of the Include line, or of the first line of a block; counted from 1.
     pub line: usize,
     /// All of it.
     pub text: Vec<u8>,
+    /// Whether it is a block, and not an Include line.
+    pub is_block: bool,
     /// It has no effect where it stands.
     pub misplaced: Option<Trouble>,
 }
@@ -132,13 +140,11 @@ pub fn present(config: &[u8], line: &str) -> Result<Vec<Present>, Trouble> {
     if config.starts_with(b"\xef\xbb\xbf") {
         return Err(Trouble::ByteOrderMark);
     }
-    let one = |own: Own| Present {
-        // The last piece is what stands before it on its own line: nothing.
-        line: config[..own.bytes.start].split(|&b| b == b'\n').count(),
-        text: config[own.bytes].to_vec(),
-        misplaced: own.misplaced,
+    let one = |own: Own| {
+        let text = config[own.bytes].to_vec();
+        Present { line: own.line, is_block: text.starts_with(BEGIN.as_bytes()), text, misplaced: own.misplaced }
     };
-    Ok(find(config, line)?.into_iter().map(one).collect())
+    Ok(find(config, line)?.into_iter().filter(|own| !own.is_orphan).map(one).collect())
 }
 
 /// The config with empty lines in the place of ours, so that all others keep their numbers; none where it cannot be
@@ -176,22 +182,36 @@ fn block(body: &str) -> String {
     )
 }
 
-/// A part of ours in a config.
+/// A part of a config that this program wrote.
 struct Own {
     bytes: Range<usize>,
+    /// The Include line without its comment; all bytes of a block.
+    include: Range<usize>,
+    line: usize,
     misplaced: Option<Trouble>,
+    /// A comment whose Include line was deleted or moved by hand.
+    is_orphan: bool,
 }
 
 fn find(config: &[u8], line: &str) -> Result<Vec<Own>, Trouble> {
     let mut found = Vec::new();
     let mut outer = None;
     let mut open: Option<(usize, usize, usize)> = None;
+    let mut comment: Option<(usize, Range<usize>)> = None;
     for (number, Range { start, end }) in raw_lines(config) {
         let present = &config[start..end];
-        let own = |from: usize, first: usize| Own {
+        let own = |from: usize, include: usize, first: usize| Own {
             bytes: from..end,
+            include: include..end,
+            line: first,
             misplaced: outer.map(|block| Trouble::Misplaced { line: first, block }),
+            is_orphan: false,
         };
+        let above = comment.take();
+        let is_include = open.is_none() && is_ours(present, line);
+        if let (Some((number, bytes)), false) = (&above, is_include) {
+            found.push(orphan(*number, bytes));
+        }
         match open {
             Some((first, ..)) if present.starts_with(BEGIN.as_bytes()) => {
                 return Err(Trouble::Unclosed { line: first });
@@ -202,31 +222,38 @@ fn find(config: &[u8], line: &str) -> Result<Vec<Own>, Trouble> {
                 if mark.split(' ').nth(3) != Some(digest::of([body.as_bytes()]).as_str()) {
                     return Err(Trouble::EditedBlock { line: first, end: number });
                 }
-                found.push(own(from, first));
+                found.push(own(from, from, first));
                 open = None;
             }
             None if present.starts_with(BEGIN.as_bytes()) => open = Some((number, start, end)),
             None if present.starts_with(END.as_bytes()) => return Err(Trouble::Unopened { line: number }),
             None if is_edited(present, line) => return Err(Trouble::EditedLine { line: number }),
-            None if is_ours(present, line) => found.push(own(start, number)),
+            None if is_include => found.push(own(above.map_or(start, |(_, bytes)| bytes.start), start, number)),
+            None if present.trim_ascii_end() == COMMENT.as_bytes() => comment = Some((number, start..end)),
             None if outer.is_none() && starts_block(present) => outer = Some(number),
             Some(_) | None => {}
         }
     }
+    found.extend(comment.map(|(number, bytes)| orphan(number, &bytes)));
     match open {
         Some((first, ..)) => Err(Trouble::Unclosed { line: first }),
         None => Ok(found),
     }
 }
 
-fn without(config: &[u8], found: &[Own]) -> Vec<u8> {
-    let mut kept = Vec::with_capacity(config.len());
-    let mut at = 0;
-    for own in found {
+fn orphan(line: usize, bytes: &Range<usize>) -> Own {
+    Own { bytes: bytes.clone(), include: bytes.clone(), line, misplaced: None, is_orphan: true }
+}
+
+/// The bytes of `range` that the program did not write. No part of `found` crosses a limit of the range.
+fn without(config: &[u8], found: &[Own], range: Range<usize>) -> Vec<u8> {
+    let mut kept = Vec::with_capacity(range.len());
+    let mut at = range.start;
+    for own in found.iter().filter(|own| range.start <= own.bytes.start && own.bytes.end <= range.end) {
         kept.extend_from_slice(&config[at..own.bytes.start]);
         at = own.bytes.end;
     }
-    kept.extend_from_slice(&config[at..]);
+    kept.extend_from_slice(&config[at..range.end]);
     kept
 }
 

@@ -15,9 +15,9 @@ fn inserted(config: &[u8], part: Part<'_>) -> Vec<u8> {
 #[test]
 fn the_line_goes_to_the_very_top_in_the_file_s_own_line_ends() {
     for (config, expected) in [
-        ("", format!("{LINE}\n")),
-        ("Host a\r\n", format!("{LINE}\r\nHost a\r\n")),
-        ("# mine", format!("{LINE}\n# mine")),
+        ("", format!("{COMMENT}\n{LINE}\n")),
+        ("Host a\r\n", format!("{COMMENT}\r\n{LINE}\r\nHost a\r\n")),
+        ("# mine", format!("{COMMENT}\n{LINE}\n# mine")),
     ] {
         assert_eq!(inserted(config.as_bytes(), Part::Line), expected.into_bytes());
     }
@@ -81,14 +81,37 @@ fn damaged_marks_and_edited_blocks_stop_with_their_line() {
 #[test]
 fn an_include_of_an_earlier_version_is_replaced() {
     let config = "Include /home/u/.ssh/eic/guard /home/u/.ssh/eic/old\nHost a\n";
-    assert_eq!(inserted(config.as_bytes(), Part::Line), format!("{LINE}\nHost a\n").into_bytes());
+    assert_eq!(inserted(config.as_bytes(), Part::Line), format!("{COMMENT}\n{LINE}\nHost a\n").into_bytes());
+}
+
+#[test]
+fn a_line_without_its_comment_is_kept_and_removed() {
+    let config = format!("User u\n{LINE}\nHost a\n");
+    assert_eq!(insert(config.as_bytes(), LINE, Part::Line), Edit::Nothing);
+    assert_eq!(remove(config.as_bytes(), LINE).unwrap(), b"User u\nHost a\n");
+}
+
+#[test]
+fn the_comment_is_removed_also_where_its_line_was_deleted_or_moved() {
+    let moved = format!("{COMMENT}\nUser u\n{LINE}\nHost a\n");
+    assert_eq!(insert(moved.as_bytes(), LINE, Part::Line), Edit::Nothing);
+    assert_eq!(remove(moved.as_bytes(), LINE).unwrap(), b"User u\nHost a\n");
+    let deleted = format!("User u\nHost a\n  {COMMENT}\n{COMMENT}\n");
+    let inserted = inserted(deleted.as_bytes(), Part::Line);
+    assert_eq!(inserted, format!("{COMMENT}\n{LINE}\nUser u\nHost a\n  {COMMENT}\n").into_bytes());
+    let parts = present(&inserted, LINE).unwrap();
+    assert!(parts[0].line == 2 && !parts[0].is_block && parts.len() == 1);
+    assert!(present(block(BODY).as_bytes(), LINE).unwrap()[0].is_block);
 }
 
 #[test]
 fn lines_of_the_user_s_own_are_never_taken_for_ours() {
     let line = "Include \"/home/a b/.ssh/eic/guard\" \"/home/a b/.ssh/eic/hosts\"";
     let own = "Include \"/home/a b/work.conf\"\nHost mine\n    Include \"/home/a c\"\n";
-    assert_eq!(insert(own.as_bytes(), line, Part::Line), Edit::Replace(format!("{line}\n{own}").into_bytes()));
+    assert_eq!(
+        insert(own.as_bytes(), line, Part::Line),
+        Edit::Replace(format!("{COMMENT}\n{line}\n{own}").into_bytes())
+    );
     assert_eq!(remove(own.as_bytes(), line).unwrap(), own.as_bytes());
     let edited = format!("User u\n{LINE} /home/u/.ssh/more\n");
     let trouble = Trouble::EditedLine { line: 2 };

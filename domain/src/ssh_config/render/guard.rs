@@ -1,10 +1,14 @@
-//! Which user names and ids may stand in a shell command.
+//! Which user names and ids may be in a shell command.
 //!
 //! ssh does not quote tokens (`%r`, `%n`, `%k`, `%h`), and a client before 9.6 does not look at the user name. Single
-//! quotes are not enough: a quote ends them, and tcsh ends a command at a newline within them and runs the rest. No
-//! pattern of `ssh_config` can name a newline, so characters cannot be excluded one by one. What patterns can say is
-//! which character is at which position: the criteria of one Match line are all required, so that one criterion for each
-//! position admits exactly the names that consist of known characters. The test that reads these lines is `ssh -G`.
+//! quotes are not enough: a quote ends them, and tcsh ends a command at a newline within them and runs the rest. The
+//! generated commands therefore contain no user name where hook and proxy can read it from the command line of the calling
+//! ssh ([`Settings::caller_is_readable`]); what follows is for the other systems and for files that other programs read.
+//!
+//! A pattern of `ssh_config` cannot contain a newline, so characters cannot be excluded one by one. What
+//! patterns can say is which character is at which position: the criteria of one Match line are all required, so that one
+//! criterion for each position admits exactly the names that consist of known characters. Positions are counted from both
+//! ends, which makes the patterns shorter: every ssh reads them. The test that reads these lines is `ssh -G`.
 
 use std::fmt::Write as _;
 
@@ -19,22 +23,55 @@ const HEX: &str = "0123456789abcdef";
 /// Lengths of an instance id behind `i-`.
 const ID_LENGTHS: [usize; 2] = [8, 17];
 
-/// Patterns of the names that have a permitted character at `position` (from 0), or end before it.
-fn user_patterns(position: usize) -> impl Iterator<Item = String> {
-    let shorter = (1..=position).map(|length| "?".repeat(length));
-    shorter.chain(USER_CHARACTERS.chars().map(move |c| format!("{}{c}*", "?".repeat(position))))
+/// One position of a name, from 0.
+#[derive(Clone, Copy)]
+enum Position {
+    FromStart(usize),
+    FromEnd(usize),
+}
+
+impl Position {
+    /// Positions that cover each character of a name of at most `longest` characters.
+    fn covering(longest: usize) -> impl Iterator<Item = Self> {
+        let from_start = longest.div_ceil(2);
+        (0..from_start).map(Self::FromStart).chain((0..longest - from_start).map(Self::FromEnd))
+    }
+
+    /// The pattern of all names with this character here.
+    fn pattern(self, c: char) -> String {
+        match self {
+            Self::FromStart(before) => format!("{}{c}*", any(before)),
+            Self::FromEnd(after) => format!("*{c}{}", any(after)),
+        }
+    }
+
+    /// Lengths of the names that do not have this position.
+    fn lengths_without(self) -> impl Iterator<Item = usize> {
+        let (Self::FromStart(longest) | Self::FromEnd(longest)) = self;
+        1..=longest
+    }
+}
+
+/// Any characters, that many.
+fn any(count: usize) -> String {
+    "?".repeat(count)
+}
+
+/// Patterns of the names that have a permitted character at `position`, or do not have the position.
+fn user_patterns(position: Position) -> impl Iterator<Item = String> {
+    position.lengths_without().map(any).chain(USER_CHARACTERS.chars().map(move |c| position.pattern(c)))
 }
 
 /// The pattern of all names that are too long.
 fn too_long() -> String {
-    format!("{}*", "?".repeat(LONGEST_USER + 1))
+    format!("{}*", any(LONGEST_USER + 1))
 }
 
 /// Criteria of a Match line that hold for the user names that may stand in a shell command, and for `local`.
 pub(super) fn safe_user(local: Option<&str>) -> String {
     let local = local.and_then(as_pattern);
     let mut criteria = String::new();
-    for position in 0..LONGEST_USER {
+    for position in Position::covering(LONGEST_USER) {
         let patterns: Vec<String> = user_patterns(position).chain(local.clone()).collect();
         let _ = write!(criteria, "user \"{}\" ", patterns.join(","));
     }
@@ -42,7 +79,7 @@ pub(super) fn safe_user(local: Option<&str>) -> String {
         || format!("*,!{}", too_long()),
         |local| {
             // A negation wins over every other pattern, so that a long local name needs the positive form.
-            let fits = (1..=LONGEST_USER).map(|length| "?".repeat(length));
+            let fits = (1..=LONGEST_USER).map(any);
             fits.chain([local]).collect::<Vec<_>>().join(",")
         },
     );
@@ -74,7 +111,7 @@ pub(crate) fn refusals(settings: &Settings, target: &str) -> String {
     let local = as_pattern(&settings.local_user).map(|name| format!(",!{name}")).unwrap_or_default();
     let proxy = refusal(settings, target);
     let mut out = String::new();
-    for position in 0..LONGEST_USER {
+    for position in Position::covering(LONGEST_USER) {
         let patterns: Vec<String> = user_patterns(position).map(|pattern| format!("!{pattern}")).collect();
         let _ = write!(out, "Match user \"*,{}{local}\"\n{proxy}", patterns.join(","));
     }
@@ -88,34 +125,31 @@ fn refusal(settings: &Settings, target: &str) -> String {
 
 /// Criteria of a Match line that hold for `i-` and exactly 8 or 17 hexadecimal digits. `originalhost` ignores case.
 pub(super) fn exact_id() -> String {
-    let mut criteria = Vec::new();
-    for position in 0..ID_LENGTHS[1] {
-        let patterns: Vec<String> = ID_LENGTHS
-            .into_iter()
-            .flat_map(|length| {
-                let has_position = position < length;
-                let digits = if has_position { HEX } else { "?" };
-                digits.chars().map(move |c| {
-                    let (before, after) =
-                        if has_position { (position, length - position - 1) } else { (0, length - 1) };
-                    format!("i-{}{c}{}", "?".repeat(before), "?".repeat(after))
-                })
-            })
-            .collect();
-        criteria.push(format!("originalhost \"{}\"", patterns.join(",")));
-    }
-    criteria.join(" ")
+    let [short, long] = ID_LENGTHS.map(|length| format!("i-{}", any(length)));
+    let mut criteria = vec![format!("{short},{long}")];
+    // The first digits of both lengths, then the last ones of the long form.
+    criteria.extend((0..ID_LENGTHS[0]).map(|before| digits(|digit| format!("i-{}{digit}*", any(before)))));
+    let rest = ID_LENGTHS[1] - ID_LENGTHS[0];
+    criteria.extend((0..rest).map(|after| format!("{short},{}", digits(|digit| format!("*{digit}{}", any(after))))));
+    criteria.iter().map(|patterns| format!("originalhost \"{patterns}\"")).collect::<Vec<_>>().join(" ")
+}
+
+/// The pattern of each hexadecimal digit, as a list.
+fn digits(pattern: impl Fn(char) -> String) -> String {
+    HEX.chars().map(pattern).collect::<Vec<_>>().join(",")
 }
 
 /// The `ProxyCommand` of an id. Included in a Host block, which respects case.
 pub(super) fn id_proxy(settings: &Settings) -> String {
     let id = exact_id();
-    let user = safe_user(Some(&settings.local_user));
     let program = program(settings);
-    format!(
-        "Match {id} {user}\n    ProxyCommand {program} proxy -- %k %h %p '%r'\nMatch {id}\n{}",
-        refusal(settings, "%k %h %p")
-    )
+    if settings.caller_is_readable {
+        let user = super::flags(&[("--default-user", settings.fallback.0.to_string())]);
+        return format!("Match {id}\n    ProxyCommand {program} proxy{user} -- %k %h %p\n");
+    }
+    let command = format!("    ProxyCommand {program} proxy -- %k %h %p '%r'\n");
+    let user = safe_user(Some(&settings.local_user));
+    format!("Match {id} {user}\n{command}Match {id}\n{}", refusal(settings, "%k %h %p"))
 }
 
 #[cfg(test)]
@@ -166,6 +200,25 @@ mod tests {
             assert!(!holds(&criteria, &format!("{local}\nid"), ""), "{local}");
         }
         assert!(is_refused("o'brien", "o'brien"), "it cannot be quoted");
+    }
+
+    #[test]
+    fn a_user_name_stands_in_a_command_only_behind_criteria_and_the_other_command_refuses() {
+        let settings = Settings { local_user: "alice".to_owned(), ..crate::ssh_config::render::tests::settings() };
+        let text = id_proxy(&settings) + &refusals(&settings, "%n");
+        let lines: Vec<&str> = text.lines().collect();
+        let mut with_name = 0;
+        for pair in lines.chunks(2) {
+            assert!(pair[0].starts_with("Match ") && pair[1].starts_with("    ProxyCommand "), "{pair:?}");
+            if pair[1].contains("%r") {
+                assert_eq!(pair[0], format!("Match {} {}", exact_id(), safe_user(Some("alice"))));
+                assert!(pair[1].ends_with(" proxy -- %k %h %p '%r'"), "{}", pair[1]);
+                with_name += 1;
+            } else {
+                assert!(pair[1].contains(" proxy --refused-user -- %"), "{}", pair[1]);
+            }
+        }
+        assert_eq!((with_name, lines.len()), (1, 2 * (2 + LONGEST_USER + 1)));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The generated `ssh_config`: `main` is the file that the user's config includes, and includes the others in this order.
 //!
-//! `guard` refuses user names that must not reach a shell (see [`guard`]), `hosts` holds all routing in `Host` blocks,
-//! `hook` holds the `Match exec` lines, alone because other readers of `ssh_config` lose hosts behind a Match. Each has
+//! `guard` rejects user names that must not reach a shell, if commands contain them (see [`guard`]), `hosts` holds all
+//! routing in `Host` blocks, `hook` holds the `Match exec` lines, alone because other readers of `ssh_config` lose hosts behind a Match. Each has
 //! an Include line of its own, because libssh reads the first path of a line only. The facts behind each line are in
 //! section 5 of the contract: what a client of 8.7 or newer does with quotes, patterns and tokens.
 //!
@@ -51,6 +51,9 @@ pub struct Settings {
     pub hosts: Vec<String>,
     /// The user name that ssh assumes until a User line or the command line gives another one: the local user's.
     pub local_user: String,
+    /// Whether hook and proxy can read the command line of the calling ssh exactly, so that they find the user name there
+    /// and no command has to contain it (see [`guard`]).
+    pub caller_is_readable: bool,
 }
 
 impl Settings {
@@ -169,7 +172,8 @@ pub fn files(hosts: &[Host], bare: &[String], settings: &Settings) -> Files {
         .collect();
     let includes = ["guard", "hosts", "hook"].map(|name| include(&settings.folder, name) + "\n").concat();
     let ids = format!("Host {}\n    {}\n", id_patterns(), include(&settings.folder, "ids"));
-    let users = if names.is_empty() {
+    let has_user_names = !settings.caller_is_readable;
+    let users = if names.is_empty() || !has_user_names {
         String::new()
     } else {
         format!("Match originalhost \"{}\"\n    {}\n", names.join(","), include(&settings.folder, "users"))
@@ -178,7 +182,10 @@ pub fn files(hosts: &[Host], bare: &[String], settings: &Settings) -> Files {
         main: format!("{HEADER}{includes}"),
         // Without the last line, libssh takes nothing of what follows: a Match stays in effect behind its file there.
         guard: format!("{HEADER}{users}{ids}Match all\n"),
-        users: format!("{HEADER}{}", guard::refusals(settings, "%n %h %p")),
+        users: match has_user_names {
+            true => format!("{HEADER}{}", guard::refusals(settings, "%n %h %p")),
+            false => format!("{HEADER}# Empty, because no command in these files contains a user name.\n"),
+        },
         ids: format!("{HEADER}{}", guard::id_proxy(settings)),
         hosts: host_blocks(hosts, bare, settings),
         hook: hook(hosts, settings),
@@ -246,7 +253,12 @@ fn host_blocks(hosts: &[Host], bare_names: &[String], settings: &Settings) -> St
             write_lines(&mut out, login(set.user, set.port));
             let place = format!(" --region {} --source {}", word(set.region), word(set.source));
             let connection = flags(&set.connection.proxy_flags());
-            let target = format!("{place}{connection} -- %k %h %p");
+            let target = if settings.caller_is_readable {
+                let user = flags(&[("--default-user", set.user.to_owned())]);
+                format!("{place}{user}{connection} -- %k %h %p")
+            } else {
+                format!("{place}{connection} -- %k %h %p '%r'")
+            };
             write_lines(&mut out, shared_as(settings, set.user, "%k", Some(&target), set.connection.host_keys));
         }
     }
@@ -274,7 +286,7 @@ pub(super) fn bare(out: &mut String, names: &str, settings: &Settings, target: &
     let program = program(settings);
     let _ = write!(
         out,
-        "Host {names}\n    ProxyCommand {program} proxy{target} %h %p '%r'\n    ProxyUseFdpass no\n    ControlPath none\n"
+        "Host {names}\n    ProxyCommand {program} proxy{target} %h %p\n    ProxyUseFdpass no\n    ControlPath none\n"
     );
 }
 
@@ -341,8 +353,8 @@ fn strict_checking(mode: HostKeys) -> &'static str {
 
 const ACCEPT_NEW: &str = "accept-new";
 
-/// The options that hosts share. `id` names the instance in paths: a token, or a literal. `target` ends the part of the
-/// ProxyCommand before the user; it contains `--`, because a user name must not be read as a flag.
+/// The options that hosts share. `id` names the instance in paths: a token, or a literal. `target` has the arguments of the
+/// proxy.
 pub(super) fn shared_as(settings: &Settings, user: &str, id: &str, target: Option<&str>, mode: HostKeys) -> Vec<Line> {
     let Settings { folder, known_hosts, .. } = settings;
     let own = |name: &str| quoted(&percent_doubled(&format!("{folder}/{name}")));
@@ -351,7 +363,7 @@ pub(super) fn shared_as(settings: &Settings, user: &str, id: &str, target: Optio
     let known: Vec<String> = known_hosts.iter().map(|path| quoted(&percent_doubled(path))).collect();
     let known = [vec![own("known_hosts"), own("known_hosts.console")], known].concat().join(" ");
     let program = program(settings);
-    let proxy = target.map(|target| format!("{program} proxy{target} '%r'"));
+    let proxy = target.map(|target| format!("{program} proxy{target}"));
     let line = |option: &options::SshOption| {
         let value = match (option.written, option.keyword) {
             (Written::Nothing | Written::OfHost, _) => None,
@@ -396,11 +408,15 @@ fn hook(hosts: &[Host], settings: &Settings) -> String {
     let aliases: Vec<&str> = named.flat_map(all_spellings).collect();
     let exec = format!("exec \"exec {} match -- '%n'", program(settings));
     if !aliases.is_empty() {
-        // Without the user name: the criteria that make one safe are 40 KB of text for every ssh to read. The hook takes it
-        // from the command line of the calling ssh, else from the index.
+        // The hook takes the user name from the command line of the calling ssh, else from the index.
         let _ = writeln!(out, "Match originalhost \"{}\" {exec}\"", aliases.join(","));
     }
-    let _ = writeln!(out, "Match {} {} {exec} '%r'\"", guard::exact_id(), guard::safe_user(None));
+    let id = guard::exact_id();
+    let _ = if settings.caller_is_readable {
+        writeln!(out, "Match {id} {exec}\"")
+    } else {
+        writeln!(out, "Match {id} {} {exec} '%r'\"", guard::safe_user(None))
+    };
     out
 }
 

@@ -17,6 +17,7 @@ pub(super) fn settings() -> Settings {
         options: BTreeMap::new(),
         hosts: vec!["*".to_owned()],
         local_user: "alice".to_owned(),
+        caller_is_readable: true,
     }
 }
 
@@ -31,7 +32,7 @@ Host prod-web-1
     User ec2-user
     Port 22
     IdentityFile /home/u/.ssh/eic/keys/%k
-    ProxyCommand '/usr/local/bin/ssh-eic' proxy --region eu-west-1 --source prod -- %k %h %p '%r'
+    ProxyCommand '/usr/local/bin/ssh-eic' proxy --region eu-west-1 --source prod --default-user ec2-user -- %k %h %p
     ProxyUseFdpass no
     ControlPath /home/u/.ssh/eic/cm/%k-%p-%r
     IdentitiesOnly yes
@@ -46,6 +47,21 @@ Host prod-web-1
     let first = files.hook.lines().nth(1).unwrap();
     assert!(first.starts_with("Match originalhost \"prod-web-1\" exec "), "{first}");
     assert!(first.ends_with(" exec \"exec '/usr/local/bin/ssh-eic' match -- '%n'\""), "{first}");
+}
+
+#[test]
+fn commands_contain_the_user_name_only_where_the_caller_cannot_be_read() {
+    let hosts = [host("prod-web-1", "i-0abc12def34567890", "ec2-user")];
+    let files_for = |caller_is_readable| files(&hosts, &[], &Settings { caller_is_readable, ..settings() });
+    let (without, with) = (files_for(true), files_for(false));
+    assert!(without.named().iter().all(|(_, text)| !text.contains("'%r'") && !text.contains("user \"")));
+    assert!(!without.guard.contains("/users"), "{}", without.guard);
+    let command = "\n    ProxyCommand '/usr/local/bin/ssh-eic' proxy --default-user ec2-user -- %k %h %p\n";
+    assert!(without.ids.ends_with(command) && without.ids.matches("Match ").count() == 1, "{}", without.ids);
+    // There the names are checked before.
+    assert!(with.guard.contains("Match originalhost \"prod-web-1\"\n    Include /home/u/.ssh/eic/users\n"));
+    assert!(with.users.contains("Match user \"*,!"), "{}", with.users);
+    assert!(with.hosts.contains(" -- %k %h %p '%r'\n"), "{}", with.hosts);
 }
 
 #[test]
@@ -98,11 +114,11 @@ fn options_of_a_connection_become_flags_where_they_are_not_the_default() {
         let block = text.split("Host ").find(|block| block.starts_with(&format!("{name}\n    User"))).expect("a block");
         let command = block.lines().find_map(|line| line.strip_prefix("    ProxyCommand ")).expect("a command");
         command
-            .strip_prefix("'/usr/local/bin/ssh-eic' proxy --region eu-west-1 --source prod ")
+            .strip_prefix("'/usr/local/bin/ssh-eic' proxy --region eu-west-1 --source prod --default-user ec2-user ")
             .expect("ours")
             .to_owned()
     };
-    assert_eq!(flags("a"), "-- %k %h %p '%r'");
-    assert_eq!(flags("b"), "--route endpoint --max-tunnel-duration 30m --host-keys require-console -- %k %h %p '%r'");
-    assert_eq!(flags("c"), "--route jump:ops@bastion -- %k %h %p '%r'");
+    assert_eq!(flags("a"), "-- %k %h %p");
+    assert_eq!(flags("b"), "--route endpoint --max-tunnel-duration 30m --host-keys require-console -- %k %h %p");
+    assert_eq!(flags("c"), "--route jump:ops@bastion -- %k %h %p");
 }

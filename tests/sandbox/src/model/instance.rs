@@ -72,8 +72,12 @@ pub struct Instance {
     pub security_groups: Vec<String>,
     /// Its sshd looks up pushed keys; without EC2 Instance Connect AWS accepts pushes, and sshd ignores them.
     pub instance_connect: bool,
-    /// The line that its port sends in place of sshd, before it closes the connection.
-    pub greeting: String,
+    /// Lines at the end of its `sshd_config`.
+    pub sshd_options: String,
+    /// The bytes that its port sends in place of sshd, before it closes the connection.
+    pub greeting: Vec<u8>,
+    /// The bytes that it sends after the greeting, once the client has sent more than its version line. It does not close then.
+    pub reply: Vec<u8>,
     /// How many connections are reset before anything is sent; the ones after these are served as usual.
     pub refuse_first: u32,
 }
@@ -111,7 +115,9 @@ impl Default for Instance {
             accepts_any_key: false,
             security_groups: vec![SecurityGroup::default().id],
             instance_connect: true,
-            greeting: String::new(),
+            sshd_options: String::new(),
+            greeting: Vec::new(),
+            reply: Vec::new(),
             refuse_first: 0,
         }
     }
@@ -152,8 +158,8 @@ impl Instance {
         subnet,
         /// Sets the ARN of the instance profile.
         instance_profile,
-        /// Lets its port send this line and close the connection.
-        greeting,
+        /// Adds these lines to its `sshd_config`.
+        sshd_options,
     }
 
     /// A running Amazon Linux instance with this `Name` tag (none if empty).
@@ -161,6 +167,21 @@ impl Instance {
     pub fn new(name: &str) -> Self {
         let instance = Self::default();
         if name.is_empty() { instance } else { instance.tag("Name", name) }
+    }
+
+    /// Lets its port send these bytes and close.
+    #[must_use]
+    pub fn greeting(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.greeting = bytes.into();
+        self
+    }
+
+    /// Lets its port send these bytes after the greeting, once the client has sent more than its version line, and stay
+    /// open.
+    #[must_use]
+    pub fn reply(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.reply = bytes.into();
+        self
     }
 
     /// Adds a tag.

@@ -148,6 +148,13 @@ impl Sandbox {
         paths.iter().filter_map(|path| fs::read_to_string(path).ok()).collect()
     }
 
+    /// How often the instance's sshd has run its `AuthorizedKeysCommand`, under [`Switches::key_command_ms`].
+    #[must_use]
+    pub fn key_lookups(&self, id: &str) -> usize {
+        let path = self.dir.join("instances").join(id).join("key_lookups");
+        fs::read_to_string(path).map_or(0, |text| text.lines().count())
+    }
+
     /// The log of the sshd that answers in the instance's place under [`crate::Network::Stranger`].
     #[must_use]
     pub fn stranger_log(&self, id: &str) -> String {
@@ -173,8 +180,14 @@ impl Sandbox {
     /// Whether a request for this action has arrived, answered or not.
     #[must_use]
     pub fn has_arrived(&self, action: &str) -> bool {
+        self.arrivals(action) > 0
+    }
+
+    /// How many requests for this action have arrived, answered or not.
+    #[must_use]
+    pub fn arrivals(&self, action: &str) -> usize {
         let arrivals = fs::read_to_string(self.dir.join(crate::aws::ARRIVALS)).unwrap_or_default();
-        arrivals.lines().any(|line| line == action)
+        arrivals.lines().filter(|line| *line == action).count()
     }
 
     /// What the server itself complained about.

@@ -8,10 +8,12 @@ use std::sync::PoisonError;
 
 use super::World;
 use crate::model::Instance;
-use crate::program::find;
+use crate::program::ssh_keygen;
 
 /// The private key of the authority that signs host certificates, in the sandbox's folder.
 const CA: &str = "host_ca";
+/// The private key of an authority that nothing trusts, for forged certificates.
+const OTHER_CA: &str = "other_host_ca";
 
 /// The private key's file name.
 pub(super) fn file_name(key_type: &str) -> String {
@@ -39,7 +41,7 @@ pub(super) fn public_keys(dir: &Path, instance: &Instance) -> io::Result<String>
 /// Signs the instance's host keys, if it has a certificate.
 pub(super) fn certify(world: &World, dir: &Path, instance: &Instance) -> io::Result<()> {
     let Some(wanted) = &instance.host_certificate else { return Ok(()) };
-    let ca = authority(world)?;
+    let ca = authority(world, if wanted.forged { OTHER_CA } else { CA })?;
     let ca = ca.to_string_lossy();
     for key_type in &instance.host_key_types {
         let public = dir.join(file_name(key_type)).with_extension("pub");
@@ -68,13 +70,14 @@ pub(super) fn options(dir: &Path, instance: &Instance) -> String {
 
 /// The public key of the authority that signs host certificates.
 pub(super) fn authority_public_key(world: &World) -> io::Result<String> {
-    let text = fs::read_to_string(authority(world)?.with_extension("pub"))?;
+    let text = fs::read_to_string(authority(world, CA)?.with_extension("pub"))?;
     Ok(text.trim_end().to_owned())
 }
 
-fn authority(world: &World) -> io::Result<PathBuf> {
+/// The private key of an authority, generated when it is first used.
+fn authority(world: &World, name: &str) -> io::Result<PathBuf> {
     let _guard = world.prepared.authority.lock().unwrap_or_else(PoisonError::into_inner);
-    let path = world.dir.join(CA);
+    let path = world.dir.join(name);
     if !path.exists() {
         keygen(&["-t", "ed25519", "-N", "", "-C", "", "-f"], &path)?;
     }
@@ -87,7 +90,7 @@ fn certificate(key: &Path) -> PathBuf {
 }
 
 fn keygen(args: &[&str], path: &Path) -> io::Result<()> {
-    let output = Command::new(find("ssh-keygen")?).arg("-q").args(args).arg(path).stdin(Stdio::null()).output()?;
+    let output = Command::new(ssh_keygen()?).arg("-q").args(args).arg(path).stdin(Stdio::null()).output()?;
     if output.status.success() {
         return Ok(());
     }

@@ -224,7 +224,7 @@ fn play(world: &World, purpose: &Purpose, stream: TcpStream) {
     let result = match instance {
         Some(instance) if instance.network == Network::Stranger => sshd::play_stranger(world, &instance, stream),
         Some(instance) if instance.network == Network::Deaf => keep_open(&stream, &instance.greeting),
-        Some(instance) if !instance.greeting.is_empty() => greet(&stream, &instance.greeting),
+        Some(instance) if !instance.greeting.is_empty() => greet(&stream, &instance),
         Some(instance) if instance.network == Network::Ok => sshd::play(world, &instance, stream),
         Some(instance) if matches!(instance.network, Network::Silent | Network::Blackhole) => hold(&stream),
         _ => sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).map_err(io::Error::from),
@@ -234,17 +234,25 @@ fn play(world: &World, purpose: &Purpose, stream: TcpStream) {
     }
 }
 
-/// Says something that is not SSH, and nothing more.
-fn greet(mut stream: &TcpStream, greeting: &str) -> io::Result<()> {
-    stream.write_all(greeting.as_bytes())?;
-    stream.shutdown(std::net::Shutdown::Write)?;
+/// The longest version line (RFC 4253 section 4.2), in bytes.
+const VERSION_LINE: usize = 255;
+
+/// Sends the greeting and closes, or the greeting and the reply.
+fn greet(mut stream: &TcpStream, instance: &Instance) -> io::Result<()> {
+    stream.write_all(&instance.greeting)?;
+    if instance.reply.is_empty() {
+        stream.shutdown(std::net::Shutdown::Write)?;
+    } else {
+        stream.read_exact(&mut [0; VERSION_LINE + 1])?;
+        stream.write_all(&instance.reply)?;
+    }
     // Closed with bytes unread it would be reset.
     hold(stream)
 }
 
 /// Sends the greeting and reads nothing, for longer than any test runs.
-fn keep_open(mut stream: &TcpStream, greeting: &str) -> io::Result<()> {
-    stream.write_all(greeting.as_bytes())?;
+fn keep_open(mut stream: &TcpStream, greeting: &[u8]) -> io::Result<()> {
+    stream.write_all(greeting)?;
     std::thread::sleep(Duration::from_mins(10));
     Ok(())
 }

@@ -8,16 +8,28 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 use super::{World, host_keys};
 use crate::model::Instance;
 use crate::options::Form;
-use crate::program::{SYSTEM_PATH, find};
+use crate::program::{self, SYSTEM_PATH, find, ssh_keygen};
 
 /// The public host keys of the first boot, for the console output.
 const BOOT_KEYS: &str = "console_keys.pub";
+
+/// A script that `AuthorizedKeysCommand` runs, in place of the chain of curl and openssl commands on a real instance. It
+/// records each run.
+const KEY_COMMAND: &str = r#"# folder of the instance, seconds, user
+echo run >>"$1/key_lookups"
+sleep "$2"
+cat "$1/keys/$3" 2>/dev/null
+exit 0
+"#;
+/// Its name in the folder of programs.
+const KEY_COMMAND_NAME: &str = "authorized_keys_command";
 
 /// Which instances have their files, with a lock for each while they are made.
 #[derive(Debug, Default)]
@@ -78,7 +90,7 @@ pub(super) fn forget(world: &World, id: &str) {
 /// The public host keys of the first boot and their SHA-256 fingerprints, one a line, for the console output.
 pub(crate) fn console_keys(world: &World, instance: &Instance) -> io::Result<(String, String)> {
     let keys = prepare(world, instance)?.join(BOOT_KEYS);
-    let fingerprints = Command::new(find("ssh-keygen")?).arg("-lf").arg(&keys).output()?;
+    let fingerprints = Command::new(ssh_keygen()?).arg("-lf").arg(&keys).output()?;
     Ok((fs::read_to_string(keys)?, String::from_utf8_lossy(&fingerprints.stdout).into_owned()))
 }
 
@@ -117,8 +129,10 @@ fn configuration(world: &World, instance: &Instance, dir: &Path) -> io::Result<S
          PrintMotd no\n\
          PrintLastLog no\n\
          UseDNS no\n\
-         LogLevel VERBOSE\n",
+         LogLevel VERBOSE\n\
+         {more}\n",
         bin = bin.display(),
+        more = instance.sshd_options,
     ))
 }
 
@@ -131,6 +145,7 @@ pub(super) fn furnish(dir: &Path) -> io::Result<()> {
     let hostname = bin.join("hostname");
     fs::write(&hostname, "#!/bin/sh\necho \"$SSH_EIC_NAME\"\n")?;
     fs::set_permissions(&hostname, fs::Permissions::from_mode(0o755))?;
+    fs::write(bin.join(KEY_COMMAND_NAME), KEY_COMMAND)?;
     fs::create_dir(dir.join("instances"))?;
     fs::create_dir_all(dir.join("users"))
 }
@@ -192,13 +207,31 @@ pub(crate) fn connect(world: &Arc<World>, instance: Arc<Instance>) -> io::Result
 pub(crate) fn play(world: &World, instance: &Instance, stream: TcpStream) -> io::Result<()> {
     let dir = prepare(world, instance)?;
     let log = File::options().create(true).append(true).open(dir.join("sshd.log"))?;
-    let mut command = Command::new(find("sshd")?);
+    let mut command = Command::new(program::sshd()?);
     command.args(["-i", "-e", "-f"]).arg(dir.join("sshd_config")).env_clear().env("PATH", SYSTEM_PATH);
+    let key_command = world.lock().switches.key_command_ms;
+    if let Some(milliseconds) = key_command.filter(|_| !instance.accepts_any_key) {
+        command.args(key_command_options(world, &dir, milliseconds)?);
+    }
     command.current_dir("/").stderr(log).stdin(OwnedFd::from(stream.try_clone()?)).stdout(OwnedFd::from(stream));
     let child = command.spawn()?;
     // The command still holds the socket.
     drop(command);
     world.children.attend(child, &instance.id)
+}
+
+/// Options that replace the file of authorized keys by a command. sshd requires that the owner of the program and of
+/// every folder above it is root, so that the program is the system's shell.
+fn key_command_options(world: &World, dir: &Path, milliseconds: u64) -> io::Result<Vec<String>> {
+    let (shell, script) = (find("sh")?, world.dir.join("bin").join(KEY_COMMAND_NAME));
+    let seconds = Duration::from_millis(milliseconds).as_secs_f64();
+    let command = format!("{} {} {} {seconds} %u", shell.display(), script.display(), dir.display());
+    let options = [
+        "AuthorizedKeysFile=none".to_owned(),
+        format!("AuthorizedKeysCommand={command}"),
+        format!("AuthorizedKeysCommandUser={}", world.user),
+    ];
+    Ok(options.into_iter().flat_map(|option| ["-o".to_owned(), option]).collect())
 }
 
 /// Plays the host that answers at the instance's address in its place (`Network::Stranger`).
@@ -214,8 +247,8 @@ pub(crate) fn stranger_id(id: &str) -> String {
 
 /// What sshd needs on this machine outside namespaces.
 pub(super) fn check(form: Form) -> io::Result<()> {
-    find("sshd")?;
-    find("ssh-keygen")?;
+    program::sshd()?;
+    ssh_keygen()?;
     if form == Form::Loopback && rustix::process::geteuid().is_root() {
         fs::create_dir_all("/run/sshd")?;
     }

@@ -169,7 +169,8 @@ impl Connection<'_> {
     }
 
     fn is_dead(&self) -> bool {
-        self.switches.no_pongs && self.is_first && self.agent.target().is_some() && self.data > 0
+        // The first message is the client's part of the handshake.
+        self.switches.no_pongs && self.is_first && self.agent.target().is_some() && self.data > 1
     }
 
     fn record<T>(&self, change: impl FnOnce(&mut SsmSession) -> T) -> Option<T> {

@@ -1,66 +1,40 @@
-//! `ssh-eic init`: writes a commented config file if there is none, then syncs.
+//! The config file that `init` writes: every key with a comment, those of the command line set.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::Path;
 
 use crate::cli;
-use crate::command::{Context, Exit};
-use crate::discover::sync;
-use crate::error::{Error, Kind, Result};
+use crate::domain::source::{Regions, Who};
 use crate::store::config;
-use crate::store::{files, ssh_config};
-use crate::sys::environment;
-use crate::ui;
 
-/// Writes the config and syncs. An existing config file is never changed.
-///
-/// # Errors
-///
-/// [`Kind::Usage`] for options together with an existing config file; errors of writing the config and of the sync.
-pub fn run(context: &Context, args: &cli::Init) -> Result<Exit> {
-    let path = &context.paths.config;
-    ssh_config::check_owner(&context.paths, rustix::process::geteuid().as_raw())?;
-    if files::read(path)?.is_some() {
-        ui::note(&format!("{} already exists and was not changed", path.display()));
-        let flags = args.profile.is_some() || args.sso_session.is_some();
-        if flags || !args.regions.is_empty() || !args.tags.is_empty() {
-            return Err(Error::new(
-                Kind::Usage,
-                format!("the options of init apply only to a new config file; {} exists", path.display()),
-            )
-            .hint("edit that file, then run ssh-eic sync"));
+/// The options with which `init` writes exactly this text; none for text that a user has edited.
+pub(super) fn options_of(written: &str) -> Option<cli::Init> {
+    let config = config::parse(written, Path::new("config.toml")).ok()?;
+    let [source] = config.sources.as_slice() else { return None };
+    let mut options = cli::Init::default();
+    match &source.who {
+        Who::Ambient => {}
+        Who::Profile(profile) | Who::Profiles(profile) => options.profile = Some(profile.clone()),
+        Who::Accounts(accounts) => {
+            options.sso_session = Some(accounts.session.clone());
+            options.roles.clone_from(&accounts.roles);
         }
-    } else {
-        let text = first_config(args);
-        // Rejects values that a later command could not read, such as a profile name with a quote.
-        config::parse(&text, path)?;
-        if let Some(folder) = path.parent() {
-            files::make_private_folder(folder)?;
-        }
-        files::replace(path, text.as_bytes(), 0o600)?;
-        ui::note(&format!("wrote {}", path.display()));
+        Who::Sso(_) => return None,
     }
-    let config = config::load(path, &context.paths.machine_config)?;
-    let report = sync::run(&sync::Run {
-        paths: &context.paths,
-        config: &config,
-        binary: environment::own_binary()?,
-        flags: context.flags.clone(),
-        only: None,
-        if_older_than: None,
-        occasion: sync::Occasion::Person,
-        accept_moves: false,
-    })?;
-    if report.hosts > 0 {
-        let line = ssh_config::include_line(&context.paths)?;
-        ui::verbose(|| format!("{} starts with: {line}", context.paths.ssh_config.display()));
-        ui::note("done: connect with ssh NAME");
-    } else {
-        ui::hint(&format!("no instances found: check regions and tags in {}", path.display()));
+    options.regions = match &source.regions {
+        Regions::OfProfile => Vec::new(),
+        Regions::Named(named) => named.clone(),
+        Regions::All => vec!["all".to_owned()],
+    };
+    for (key, values) in &source.tags {
+        options.tags.extend(values.iter().map(|value| (key.clone(), value.clone())));
     }
-    Ok(Exit::of_sources(&report.failures))
+    (text(&options) == written).then_some(options)
 }
 
-fn first_config(args: &cli::Init) -> String {
+/// The text of the config file for these options.
+pub(super) fn text(args: &cli::Init) -> String {
     let string = |text: &str| toml::Value::String(text.to_owned()).to_string();
     let mut out = String::from(
         "# Where ssh-eic looks for EC2 instances. After a change, run ssh-eic sync.\n\
@@ -86,12 +60,9 @@ fn first_config(args: &cli::Init) -> String {
     let regions: Vec<String> = args.regions.iter().map(|region| string(region)).collect();
     let regions = (!regions.is_empty()).then(|| format!("[{}]", regions.join(", ")));
     line("regions", regions, "[\"eu-west-1\"]", "default: the profile's region; [\"all\"]: every enabled region");
-    let mut tags: Vec<(String, Vec<String>)> = Vec::new();
+    let mut tags: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (key, value) in &args.tags {
-        match tags.iter_mut().find(|(known, _)| known == key) {
-            Some((_, values)) => values.push(string(value)),
-            None => tags.push((key.clone(), vec![string(value)])),
-        }
+        tags.entry(key.as_str()).or_default().push(string(value));
     }
     let tags: Vec<String> =
         tags.iter().map(|(key, values)| format!("{} = [{}]", string(key), values.join(", "))).collect();
@@ -108,10 +79,7 @@ fn first_config(args: &cli::Init) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
-    use crate::domain::source::{Regions, Who};
 
     #[test]
     fn the_first_config_has_the_values_of_the_options() {
@@ -125,22 +93,57 @@ mod tests {
             ],
             ..cli::Init::default()
         };
-        let config = config::parse(&first_config(&args), Path::new("c")).unwrap();
+        let config = config::parse(&text(&args), Path::new("c")).unwrap();
         let source = &config.sources[0];
         assert_eq!(source.who, Who::Profile("my prod profile".to_owned()));
         assert_eq!(source.regions, Regions::Named(vec!["eu-west-1".to_owned(), "us-east-1".to_owned()]));
         assert_eq!(source.tags["Role"], ["we\"b", "db"]);
         assert_eq!(source.tags["a b"], [""]);
-        let bare = first_config(&cli::Init::default());
+        let bare = text(&cli::Init::default());
         assert_eq!(config::parse(&bare, Path::new("c")).unwrap().sources[0].who, Who::Ambient);
         let args = cli::Init { sso_session: Some("corp".into()), roles: vec!["A".into()], ..cli::Init::default() };
-        let config = config::parse(&first_config(&args), Path::new("c")).unwrap();
+        let config = config::parse(&text(&args), Path::new("c")).unwrap();
         assert!(matches!(&config.sources[0].who, Who::Accounts(all) if all.session == "corp" && all.roles == ["A"]));
         // Every commented setting is valid when uncommented.
-        let all: String = bare
+        let uncommented: String = bare
             .lines()
             .map(|line| line.strip_prefix("# ").filter(|l| l.contains(" = ") || l.starts_with("[[")).unwrap_or(line))
             .fold(String::new(), |text, line| text + line + "\n");
-        assert!(config::parse(&all, Path::new("c")).is_ok(), "{all}");
+        assert!(config::parse(&uncommented, Path::new("c")).is_ok(), "{uncommented}");
+    }
+
+    #[test]
+    fn the_options_are_read_back_from_a_file_as_init_writes_it_and_from_no_other() {
+        let tag = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        let all = [
+            cli::Init::default(),
+            cli::Init { profile: Some("corp-*".to_owned()), regions: vec!["all".to_owned()], ..cli::Init::default() },
+            cli::Init {
+                profile: Some("prod".to_owned()),
+                regions: vec!["us-east-1".to_owned(), "eu-west-1".to_owned()],
+                tags: vec![tag("b", "x"), tag("a", "2"), tag("b", "*")],
+                ..cli::Init::default()
+            },
+            cli::Init {
+                sso_session: Some("corp".to_owned()),
+                roles: vec!["Ssh".to_owned(), "ReadOnly".to_owned()],
+                ..cli::Init::default()
+            },
+        ];
+        for options in all {
+            let written = text(&options);
+            let read = options_of(&written).unwrap_or_else(|| panic!("{written}"));
+            assert_eq!(text(&read), written);
+            for edited in [
+                format!("{written}\n"),
+                written.replace("# user = \"ubuntu\"  ", "user = \"ubuntu\"    "),
+                written.replacen("# Where", "# where", 1),
+                format!("{written}[[source]]\nname = \"two\"\n"),
+            ] {
+                assert_ne!(edited, written);
+                assert!(options_of(&edited).is_none(), "{edited}");
+            }
+        }
+        assert!(options_of("").is_none());
     }
 }
