@@ -155,7 +155,7 @@ _ssh__eic() {
 
     case "${cmd}" in
         ssh__eic)
-            opts="-v -q -h -V --config --verbose --quiet --help --version init sync list doctor push inventory policy logout remove generate help"
+            opts="-v -q -h -V --config --verbose --quiet --help --version init sync list config doctor push inventory policy logout remove generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -415,7 +415,7 @@ _ssh__eic() {
             return 0
             ;;
         ssh__eic__subcmd__help)
-            opts="init sync list doctor push inventory policy logout remove generate help"
+            opts="init sync list config doctor push inventory policy logout remove generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

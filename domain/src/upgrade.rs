@@ -47,10 +47,12 @@ impl Url {
             None if port.is_empty() => 443,
             None => return None,
         };
-        let is_address = authority.starts_with('[') && host.parse::<std::net::Ipv6Addr>().is_ok();
-        let is_name =
-            !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
-        if !(is_address || is_name) {
+        let is_valid = if authority.starts_with('[') {
+            host.parse::<core::net::Ipv6Addr>().is_ok()
+        } else {
+            !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
+        };
+        if !is_valid {
             return None;
         }
         let slash = if target.starts_with('/') { "" } else { "/" };

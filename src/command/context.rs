@@ -64,6 +64,9 @@ fn absolute(variable: &str, path: PathBuf) -> Result<Option<String>> {
             .hint("use an absolute path: ssh starts ssh-eic in any folder"));
     }
     let Ok(text) = path.into_os_string().into_string() else { return Ok(None) };
-    render::check_path(&text).map_err(|reason| Error::new(Kind::File, format!("the path {text}: {reason}")))?;
+    render::check_path(&text).map_err(|reason| {
+        Error::new(Kind::File, format!("the path {text}: {reason}"))
+            .hint(format!("set {variable} to a path without this character"))
+    })?;
     Ok(Some(text))
 }

@@ -4,8 +4,8 @@
 //! with the old one's mode and owner, and only if the content differs.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
@@ -23,11 +23,19 @@ use crate::store::trusted;
 ///
 /// Every failure except a missing file; names the path.
 pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::file("read", path, &error)),
-    }
+    // Opening a pipe would wait for its writer, for ever if there is none.
+    let opened = File::options().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path);
+    let mut file = match opened {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::file("read", path, &error)),
+    };
+    let mut bytes = Vec::new();
+    let read = file.metadata().and_then(|metadata| {
+        let is_pipe = metadata.file_type().is_fifo();
+        if is_pipe { Err(io::Error::other("it is a pipe")) } else { file.read_to_end(&mut bytes) }
+    });
+    read.map(|_| Some(bytes)).map_err(|error| Error::file("read", path, &error))
 }
 
 /// Creates a folder (and its parents) that only its owner can enter, if it does not exist.

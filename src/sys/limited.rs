@@ -227,13 +227,13 @@ mod tests {
         let outcome = outcome.unwrap();
         assert!(outcome.timed_out && start.elapsed() < Duration::from_secs(5), "{outcome:?}");
         assert_eq!((outcome.stdout.as_str(), outcome.stderr.as_str()), ("a\n", "b\n"));
-        assert_eq!(run(Command::new("/bin/sh").args(["-c", "exit 3"]), Duration::from_secs(60)).unwrap().code, Some(3));
+        assert_eq!(run(Command::new("/bin/sh").args(["-c", "exit 3"]), Duration::from_mins(1)).unwrap().code, Some(3));
     }
 
     #[test]
     fn all_that_a_program_writes_before_its_end_is_read_while_a_child_keeps_its_streams() {
         let script = "sleep 2 & dd if=/dev/zero bs=1000 count=300 2>/dev/null | tr '\\0' x";
-        let outcome = run(Command::new("/bin/sh").args(["-c", script]), Duration::from_secs(60)).unwrap();
+        let outcome = run(Command::new("/bin/sh").args(["-c", script]), Duration::from_mins(1)).unwrap();
         assert_eq!((outcome.code, outcome.stdout.len()), (Some(0), 300_000));
     }
 }

@@ -11,6 +11,7 @@ fn sources(binary: &str) -> Option<&'static str> {
         "ssh-eic" => Some("src"),
         "ssh-eic::cli" => Some("tests/cli"),
         "domain" => Some("domain/src"),
+        "repository" => Some("tests/repository/src"),
         _ => None,
     }
 }

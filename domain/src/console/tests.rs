@@ -7,6 +7,7 @@ use super::*;
 const ED25519: &str = include_str!("../testdata/kex/ed25519.pub");
 const ECDSA: &str = include_str!("../testdata/kex/ecdsa.pub");
 const RSA: &str = include_str!("../testdata/kex/rsa.pub");
+const MLDSA44_ED25519: &str = include_str!("../testdata/kex/mldsa44-ed25519.pub");
 /// Of another instance.
 const OTHER: &str = include_str!("../testdata/kex/ca.pub");
 const FINGERPRINTS: &str = include_str!("../testdata/kex/fingerprints");
@@ -15,9 +16,9 @@ fn keys(lines: &[&str]) -> ConsoleKeys {
     ConsoleKeys::Keys(lines.iter().map(|line| HostKey::parse(line).unwrap()).collect())
 }
 
-/// The fingerprints of the ed25519, ecdsa and rsa files, at these positions.
+/// The fingerprints of the ed25519, ecdsa, rsa and mldsa44-ed25519 files, at these positions.
 fn fingerprints(positions: &[usize]) -> ConsoleKeys {
-    let all = [(ED25519, "ED25519"), (ECDSA, "ECDSA"), (RSA, "RSA")];
+    let all = [(ED25519, "ED25519"), (ECDSA, "ECDSA"), (RSA, "RSA"), (MLDSA44_ED25519, "MLDSA44-ED25519")];
     let listed = positions.iter().map(|&position| {
         let (line, label) = all[position];
         ConsoleFingerprint { fingerprint: HostKey::parse(line).unwrap().fingerprint(), label: label.to_owned() }
@@ -130,7 +131,7 @@ fn nixos_freebsd_and_fedora_coreos_print_fingerprints() {
     let freebsd = format!("Starting sshd.\r\nec2: ####\r\n{}ec2: ####\r\n", lines("ec2: "));
     let cloud_init = format!("{}{}", lines("<14>Nov 25 10:00:00 cloud-init: "), block("", &[]));
     for text in [nixos, freebsd, cloud_init] {
-        assert_eq!(read(text.as_bytes()), fingerprints(&[0, 1, 2]), "{text}");
+        assert_eq!(read(text.as_bytes()), fingerprints(&[0, 1, 2, 3]), "{text}");
     }
     let ssh_keygen: Vec<&str> = FINGERPRINTS.lines().map(|line| line.split(' ').nth(1).unwrap()).collect();
     let coreos = format!(

@@ -27,6 +27,7 @@ use serde_json::{Value, json};
 use crate::aws::client;
 use crate::aws::credentials::Session;
 use crate::aws::failure::{Failure, Retry};
+use crate::aws::timeout::RunningSleep;
 use crate::domain::ids::InstanceId;
 use crate::error::{Error, Kind};
 
@@ -142,6 +143,7 @@ async fn call(session: &Session, action: &'static str, resource: &str, input: &V
         .endpoint_url(&endpoint)
         .no_auth()
         .no_retry()
+        .sleep_impl(RunningSleep)
         .timeout_config(session.config.timeout_config().cloned().unwrap_or_else(TimeoutConfig::disabled))
         .serializer(move |(): ()| {
             let mut request = HttpRequest::new(SdkBody::from(body.as_str()));

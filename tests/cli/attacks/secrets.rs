@@ -95,8 +95,8 @@ fn no_secret_is_shown_or_kept_where_it_does_not_belong() {
         let context = shown.find(secret).map(|at| &shown[at.saturating_sub(200)..at]);
         assert_eq!(context, None, "a secret is shown");
         for path in other_files(&world) {
-            let content = fs::read(&path).unwrap_or_default();
-            let is_there = content.windows(secret.len()).any(|window| window == secret.as_bytes());
+            let bytes = fs::read(&path).unwrap_or_default();
+            let is_there = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
             assert!(!is_there, "{} has a secret", path.display());
         }
     }

@@ -44,7 +44,7 @@ const DAMAGES: &[Damage] = &[
         }
         fs::write(path, content).unwrap();
     }),
-    ("not to be read or written", |path, _| fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap()),
+    ("not to be read or written", |path, _| fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap()),
     ("of another user", |path, _| {
         if rustix::process::geteuid().is_root() {
             chown(path, Some(FOREIGN), None).unwrap();

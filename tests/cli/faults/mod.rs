@@ -38,7 +38,7 @@ impl Server {
         let script = format!(
             "use IO::Socket::INET; $|=1; $SIG{{CHLD}}='IGNORE'; $SIG{{PIPE}}='DEFAULT';
             $s=IO::Socket::INET->new(Listen=>64,LocalAddr=>'127.0.0.1',LocalPort=>0) or die;
-            print $s->sockport,\"\\n\"; while(1){{$c=$s->accept or next; next if fork; close $s; $c->autoflush(1); {send}; exit}}"
+            print $s->sockport,\"\\n\"; while(1){{$c=$s->accept or next; if(fork){{close $c; next}} close $s; $c->autoflush(1); {send}; exit}}"
         );
         let mut command = world.sandbox.command("perl");
         command.args(["-e", &script]).stdin(Stdio::null()).stdout(Stdio::piped());

@@ -91,7 +91,7 @@ fn mutations_of_our_own_files_are_read_without_a_panic() {
         let text = String::from_utf8_lossy(&mutated(text.as_bytes(), &mut random)).into_owned();
         if let Err(error) = config::parse(&text, &config) {
             assert!(error.message.contains("config.toml"), "{text}\n{}", error.message);
-            assert!(!error.message.chars().any(|c| c.is_control()), "{text}\n{:?}", error.message);
+            assert!(!error.message.chars().any(char::is_control), "{text}\n{:?}", error.message);
         }
     }
     let folder = paths.credentials();

@@ -8,7 +8,7 @@ use crate::world::{CommandOutput, World};
 
 /// Types these lines into `ssh-eic init` on a terminal.
 fn dialog(world: &World, lines: &[&str]) -> CommandOutput {
-    let typed: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let typed: String = lines.iter().flat_map(|line| [*line, "\n"]).collect();
     world.write("typed", &typed);
     let mut output = world.sh("NO_COLOR=1 script -qec 'ssh-eic init' /dev/null <$HOME/typed");
     output.stdout = output.stdout.replace('\r', "");

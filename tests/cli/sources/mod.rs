@@ -238,7 +238,7 @@ fn accounts_of_a_session_are_chosen_by_id_and_by_name() {
     world
         .eic(&["sync"])
         .fails_with(6)
-        .says("no account of the SSO session \"corp\" gives you a role SshUser, ReadOnly");
+        .says("no account of the SSO session \"corp\" offers you a role SshUser, ReadOnly (roles: Billing)");
 }
 
 #[test]

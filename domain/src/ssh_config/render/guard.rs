@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_user_name_stands_in_a_command_only_behind_criteria_and_the_other_command_refuses() {
-        let settings = Settings { local_user: "alice".to_owned(), ..crate::ssh_config::render::tests::settings() };
+        let settings = Settings { caller_is_readable: false, ..crate::ssh_config::render::tests::settings() };
         let text = id_proxy(&settings) + &refusals(&settings, "%n");
         let lines: Vec<&str> = text.lines().collect();
         let mut with_name = 0;

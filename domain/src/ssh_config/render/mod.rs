@@ -182,9 +182,10 @@ pub fn files(hosts: &[Host], bare: &[String], settings: &Settings) -> Files {
         main: format!("{HEADER}{includes}"),
         // Without the last line, libssh takes nothing of what follows: a Match stays in effect behind its file there.
         guard: format!("{HEADER}{users}{ids}Match all\n"),
-        users: match has_user_names {
-            true => format!("{HEADER}{}", guard::refusals(settings, "%n %h %p")),
-            false => format!("{HEADER}# Empty, because no command in these files contains a user name.\n"),
+        users: if has_user_names {
+            format!("{HEADER}{}", guard::refusals(settings, "%n %h %p"))
+        } else {
+            format!("{HEADER}# Empty, because no command in these files contains a user name.\n")
         },
         ids: format!("{HEADER}{}", guard::id_proxy(settings)),
         hosts: host_blocks(hosts, bare, settings),
