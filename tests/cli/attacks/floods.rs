@@ -28,6 +28,8 @@ fn peak_memory(world: &World) -> u64 {
 #[test]
 fn a_server_that_floods_is_given_up_in_bounded_memory() {
     let world = World::new();
+    // The shortest of these connections can end between two measurements.
+    let mut is_measured = false;
     // A packet of SSH (RFC 4253 section 6): length, padding length, KEXINIT, padding.
     let kexinit = "pack('N C C a300 a10',312,10,20,'','')";
     for (what, send) in [
@@ -56,10 +58,12 @@ fn a_server_that_floods_is_given_up_in_bounded_memory() {
                 let _ = child.kill();
                 panic!("{what}: still connecting after {LIMIT:?}");
             }
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(1));
         };
         assert_eq!(code, Some(255), "{what}");
-        assert!(peak > 0 && peak < MOST_MEMORY, "{what}: {peak} kB");
+        assert!(peak < MOST_MEMORY, "{what}: {peak} kB");
+        is_measured |= peak > 0;
         world.nothing_lingers(Duration::from_secs(10));
     }
+    assert!(is_measured, "the memory of no proxy was measured");
 }
