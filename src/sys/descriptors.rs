@@ -53,7 +53,7 @@ pub fn give_up_stderr() -> io::Result<()> {
     Ok(dup2_stderr(&null)?)
 }
 
-/// Replaces stderr by that of another process, for a last message after [`give_up_stderr`]. Writes do not block.
+/// Replaces stderr by the stderr of another process, for a last message after [`give_up_stderr`]. Writes do not block.
 ///
 /// # Errors
 ///

@@ -1,5 +1,5 @@
 //! A suspended machine in each phase of a connection, on every route: ssh, the hook, the proxy and its workers are stopped
-//! by SIGSTOP for longer than any timeout of theirs, while the other side goes on.
+//! by SIGSTOP for longer than any of their timeouts, while the other side continues.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};

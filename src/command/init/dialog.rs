@@ -115,7 +115,7 @@ fn regions(context: &Context, options: &cli::Init, label: &str) -> Result<Vec<St
     let mut found = discover(context, options, Some("all"))?;
     let denied = found.failed.iter().any(|failed| failed.error.kind == Kind::Denied);
     if found.fleet.hosts.is_empty() && denied {
-        // Whoever may not list the regions may have instances in the one of the profile.
+        // A user who cannot list the regions can have instances in the region of the profile.
         found = discover(context, options, None)?;
     }
     let failed = failures::by_cause(found.failed);

@@ -15,7 +15,7 @@ use crate::domain::ssh_client::KeyEncoding;
 
 /// The first line of OpenSSH's own format.
 const OPENSSH: &[u8] = b"-----BEGIN OPENSSH PRIVATE KEY-----";
-/// Above the size of an Ed25519 key in PKCS#8 (119 bytes), below that of one in OpenSSH's format (387 bytes).
+/// Above the size of an Ed25519 key in PKCS#8 (119 bytes), below the size of one in OpenSSH's format (387 bytes).
 pub(super) const LARGEST_PKCS8: u64 = 256;
 
 /// What a key file contains.

@@ -145,7 +145,7 @@ pub fn retire(paths: &Paths, id: &InstanceId, now: u64) -> Result<Option<u64>> {
     }
 }
 
-/// How old a temporary of ours has to be to be a left-over of a process that was killed.
+/// The age from which a temporary file counts as left behind by a killed process.
 const LEFT_OVER: u64 = 3_600_000;
 
 /// Removes keys that are out of use, the locks and records of instances that are no longer `known`, and temporary files of

@@ -8,7 +8,7 @@ use super::is_handled;
 use crate::world::World;
 
 const FOLDERS: [&str; 4] = [".ssh/eic", ".local/state/ssh-eic", ".cache/ssh-eic", ".config/ssh-eic"];
-/// A user id of nobody's.
+/// A user id without an account.
 const FOREIGN: u32 = 54321;
 
 /// The regular files of the program below a home, after a connection.

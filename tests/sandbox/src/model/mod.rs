@@ -112,7 +112,7 @@ pub struct Change {
     pub console_output: Option<Vec<u8>>,
     /// New console output for requests without `Latest`, any bytes.
     pub console_snapshot: Option<Vec<u8>>,
-    /// Ends the sessions; the console output is then that of a boot without cloud-init's report of the host keys.
+    /// Ends the sessions; the console output then comes from a boot without cloud-init's report of the host keys.
     pub reboot: bool,
     /// Another certificate of the host keys.
     pub host_certificate: Option<HostCertificate>,
