@@ -49,7 +49,10 @@ fn normalised(line: &str) -> String {
     };
     let line: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let mut result = String::new();
-    let mut rest = with_temporary_folders_replaced(&line);
+    let line = with_temporary_folders_replaced(&line);
+    let line = with_tail_replaced(&line, ".ssh-eic-trial-", "RANDOM", |c| c.is_ascii_alphanumeric());
+    let mut rest =
+        with_tail_replaced(&line, "SHA256:", "FINGERPRINT", |c| c.is_ascii_alphanumeric() || matches!(c, '+' | '/'));
     while !rest.is_empty() {
         let end = rest.find(|c: char| !is_part_of_word(c)).unwrap_or(rest.len());
         if end == 0 {
@@ -83,6 +86,16 @@ fn with_temporary_folders_replaced(line: &str) -> String {
     result
 }
 
+/// What follows `prefix`, as far as its characters belong to a random name, replaced.
+fn with_tail_replaced(line: &str, prefix: &str, placeholder: &str, is_part: impl Fn(char) -> bool) -> String {
+    let mut parts = line.split(prefix);
+    let mut result = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        result.extend([prefix, placeholder, part.trim_start_matches(&is_part)]);
+    }
+    result
+}
+
 /// The word itself, or what stands for it in the table.
 fn placeholder(word: &str) -> String {
     let body = word.trim_end_matches(['.', ':', '-']);
@@ -100,8 +113,6 @@ fn placeholder(word: &str) -> String {
         format!("ADDRESS{tail}")
     } else if is_key {
         format!("ACCESS-KEY{tail}")
-    } else if body.starts_with("SHA256:") {
-        format!("SHA256:FINGERPRINT{tail}")
     } else {
         let part = |part: &str| if is_hex(part) && has_digit(part) { "HEX".to_owned() } else { numbers(part) };
         let parts: Vec<String> = body.split('-').map(part).collect();
